@@ -1,16 +1,16 @@
 // Who is calling, once the key has been read. Everything a request may touch follows from this.
 
-export const scopes = ["ingest", "proxy", "read", "admin"] as const;
-export type Scope = (typeof scopes)[number];
+export const scopes = ['ingest', 'proxy', 'read', 'admin'] as const
+export type Scope = (typeof scopes)[number]
 
 /** The scopes of a key made without naming any. */
-export const defaultScopes: readonly Scope[] = ["ingest", "proxy", "read"];
+export const defaultScopes: readonly Scope[] = ['ingest', 'proxy', 'read']
 
 export type Caller = {
-	/** The UUID of the user; a user's data is their workspace. */
-	workspace: string;
-	keyId: string;
-	scopes: readonly Scope[];
-	/** How the caller proved it: a session may read, and write only with the CSRF header. */
-	by: "key" | "session";
-};
+  /** The UUID of the user; a user's data is their workspace. */
+  workspace: string
+  keyId: string
+  scopes: readonly Scope[]
+  /** How the caller proved it: a session may read, and write only with the CSRF header. */
+  by: 'key' | 'session'
+}

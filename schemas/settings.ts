@@ -1,130 +1,127 @@
 // Every setting from the environment: name, type, default, help. read() lists all mistakes at once.
 
 export type Settings = {
-	host: string;
-	port: number;
-	dataDir: string;
-	bootstrapKey: string | undefined;
-	masterKey: string | undefined;
-	clickhouseUrl: string | undefined;
-	databaseUrl: string | undefined;
-	openaiBaseUrl: string | undefined;
-	openaiApiKey: string | undefined;
-	environment: string;
-};
+  host: string
+  port: number
+  dataDir: string
+  bootstrapKey: string | undefined
+  masterKey: string | undefined
+  clickhouseUrl: string | undefined
+  databaseUrl: string | undefined
+  openaiBaseUrl: string | undefined
+  openaiApiKey: string | undefined
+  environment: string
+}
 
 type Row = {
-	env: string;
-	fallback: string | undefined;
-	help: string;
-	check?: (text: string) => string | undefined;
-};
+  env: string
+  fallback: string | undefined
+  help: string
+  check?: (text: string) => string | undefined
+}
 
-const bootstrapKeyLengthMin = 40;
+const bootstrapKeyLengthMin = 40
 
 export const settingRows: Record<keyof Settings, Row> = {
-	host: {
-		env: "HOST",
-		fallback: "127.0.0.1",
-		help: "Address to listen on. A public one is refused while no API key exists.",
-	},
-	port: {
-		env: "PORT",
-		fallback: "4100",
-		help: "Port to listen on; 0 takes a free one.",
-		check: isPort,
-	},
-	dataDir: {
-		env: "RUNLEDGER_DATA_DIR",
-		fallback: "./.runledger",
-		help: "Spool and embedded databases. One process at a time.",
-	},
-	bootstrapKey: {
-		env: "RUNLEDGER_BOOTSTRAP_KEY",
-		fallback: undefined,
-		help: "An API key with all scopes that exists from the first start.",
-		check: isBootstrapKey,
-	},
-	masterKey: {
-		env: "RUNLEDGER_MASTER_KEY",
-		fallback: undefined,
-		help: "Seals signing keys and salts in Postgres: 32 bytes, base64url or hex. Unset: a 0600 file in the data directory.",
-		check: isMasterKey,
-	},
-	clickhouseUrl: {
-		env: "CLICKHOUSE_URL",
-		fallback: undefined,
-		help: "http(s)://user:password@host:8123/database. Unset: embedded.",
-		check: isUrlOf("http:", "https:"),
-	},
-	databaseUrl: {
-		env: "DATABASE_URL",
-		fallback: undefined,
-		help: "postgres://… Unset: embedded.",
-		check: isUrlOf("postgres:", "postgresql:"),
-	},
-	openaiBaseUrl: {
-		env: "OPENAI_BASE_URL",
-		fallback: undefined,
-		help: "One OpenAI-compatible upstream. Unset: the sandbox provider answers.",
-		check: isUrlOf("http:", "https:"),
-	},
-	openaiApiKey: {
-		env: "OPENAI_API_KEY",
-		fallback: undefined,
-		help: "The key sent to that upstream.",
-	},
-	environment: {
-		env: "BATCHIN_ENVIRONMENT",
-		fallback: "development",
-		help: "The environment of runs that name none.",
-	},
-};
+  host: {
+    env: 'HOST',
+    fallback: '127.0.0.1',
+    help: 'Address to listen on. A public one is refused while no API key exists.',
+  },
+  port: {
+    env: 'PORT',
+    fallback: '4100',
+    help: 'Port to listen on; 0 takes a free one.',
+    check: isPort,
+  },
+  dataDir: {
+    env: 'RUNLEDGER_DATA_DIR',
+    fallback: './.runledger',
+    help: 'Spool and embedded databases. One process at a time.',
+  },
+  bootstrapKey: {
+    env: 'RUNLEDGER_BOOTSTRAP_KEY',
+    fallback: undefined,
+    help: 'An API key with all scopes that exists from the first start.',
+    check: isBootstrapKey,
+  },
+  masterKey: {
+    env: 'RUNLEDGER_MASTER_KEY',
+    fallback: undefined,
+    help: 'Seals signing keys and salts in Postgres: 32 bytes, base64url or hex. Unset: a 0600 file in the data directory.',
+    check: isMasterKey,
+  },
+  clickhouseUrl: {
+    env: 'CLICKHOUSE_URL',
+    fallback: undefined,
+    help: 'http(s)://user:password@host:8123/database. Unset: embedded.',
+    check: isUrlOf('http:', 'https:'),
+  },
+  databaseUrl: {
+    env: 'DATABASE_URL',
+    fallback: undefined,
+    help: 'postgres://… Unset: embedded.',
+    check: isUrlOf('postgres:', 'postgresql:'),
+  },
+  openaiBaseUrl: {
+    env: 'OPENAI_BASE_URL',
+    fallback: undefined,
+    help: 'One OpenAI-compatible upstream. Unset: the sandbox provider answers.',
+    check: isUrlOf('http:', 'https:'),
+  },
+  openaiApiKey: {
+    env: 'OPENAI_API_KEY',
+    fallback: undefined,
+    help: 'The key sent to that upstream.',
+  },
+  environment: {
+    env: 'BATCHIN_ENVIRONMENT',
+    fallback: 'development',
+    help: 'The environment of runs that name none.',
+  },
+}
 
 /** Settings from environment variables. Throws one Error naming every mistake, each with its variable. */
-export function readSettings(
-	env: Record<string, string | undefined>,
-): Settings {
-	const mistakes: string[] = [];
-	const values: Record<string, string | undefined> = {};
-	for (const [name, row] of Object.entries(settingRows)) {
-		const given = env[row.env];
-		const text = given === undefined || given === "" ? row.fallback : given;
-		const mistake = text === undefined ? undefined : row.check?.(text);
-		if (mistake) mistakes.push(`${row.env}: ${mistake}`);
-		values[name] = text;
-	}
-	if (mistakes.length > 0)
-		throw new Error(`The settings are not valid:\n  ${mistakes.join("\n  ")}`);
-	return { ...values, port: Number(values.port) } as Settings; // every row above is a key of Settings
+export function readSettings(env: Record<string, string | undefined>): Settings {
+  const mistakes: string[] = []
+  const values: Record<string, string | undefined> = {}
+  for (const [name, row] of Object.entries(settingRows)) {
+    const given = env[row.env]
+    const text = given === undefined || given === '' ? row.fallback : given
+    const mistake = text === undefined ? undefined : row.check?.(text)
+    if (mistake) mistakes.push(`${row.env}: ${mistake}`)
+    values[name] = text
+  }
+  if (mistakes.length > 0)
+    throw new Error(`The settings are not valid:\n  ${mistakes.join('\n  ')}`)
+  return { ...values, port: Number(values.port) } as Settings // every row above is a key of Settings
 }
 
 function isPort(text: string): string | undefined {
-	return /^\d{1,5}$/.test(text) && Number(text) <= 65_535
-		? undefined
-		: "must be a port number, 0 to 65535";
+  return /^\d{1,5}$/.test(text) && Number(text) <= 65_535
+    ? undefined
+    : 'must be a port number, 0 to 65535'
 }
 
 function isBootstrapKey(text: string): string | undefined {
-	if (!text.startsWith("batchin_api_")) return "must start with batchin_api_";
-	if (!/^[\x21-\x7e]+$/.test(text))
-		return "must be printable ASCII without spaces";
-	return text.length >= bootstrapKeyLengthMin
-		? undefined
-		: `must have at least ${bootstrapKeyLengthMin} characters`;
+  if (!text.startsWith('batchin_api_')) return 'must start with batchin_api_'
+  if (!/^[\x21-\x7e]+$/.test(text)) return 'must be printable ASCII without spaces'
+  return text.length >= bootstrapKeyLengthMin
+    ? undefined
+    : `must have at least ${bootstrapKeyLengthMin} characters`
 }
 
 function isMasterKey(text: string): string | undefined {
-	return /^[0-9a-fA-F]{64}$/.test(text) || /^[A-Za-z0-9_-]{43}=?$/.test(text)
-		? undefined
-		: "must be 32 bytes as 64 hex digits or base64url";
+  return /^[0-9a-fA-F]{64}$/.test(text) || /^[A-Za-z0-9_-]{43}=?$/.test(text)
+    ? undefined
+    : 'must be 32 bytes as 64 hex digits or base64url'
 }
 
 function isUrlOf(...protocols: string[]): (text: string) => string | undefined {
-	return (text) => {
-		if (!URL.canParse(text)) return "must be a URL";
-		return protocols.includes(new URL(text).protocol)
-			? undefined
-			: `must start with ${protocols.join(" or ")}`;
-	};
+  return (text) => {
+    if (!URL.canParse(text)) return 'must be a URL'
+    return protocols.includes(new URL(text).protocol)
+      ? undefined
+      : `must start with ${protocols.join(' or ')}`
+  }
 }

@@ -1,1 +1,57 @@
-console.log("x");
+// The command line: reads the environment, starts what was asked for, and stops it when told. Nothing else reads process.env.
+
+import { readSettings } from '../schemas/settings.ts'
+import { seedCommand } from './cli/seed.ts'
+import { verifyCommand } from './cli/verify.ts'
+import { startPlane } from './plane.ts'
+import { welcome } from './welcome.ts'
+
+const usage = `runledger [serve]            start the plane
+runledger seed [--url U] [--key K] [--seed N]
+                             send a believable day of traffic to a running plane
+runledger verify FILE        check an evidence pack offline
+`
+
+const [command = 'serve', ...args] = process.argv.slice(2)
+
+try {
+  await run(command)
+} catch (error) {
+  // A start that cannot succeed is answered with a sentence; the stack is for those who ask for it.
+  console.error(process.env.RUNLEDGER_DEBUG ? error : error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}
+
+async function run(name: string): Promise<void> {
+  switch (name) {
+    case 'serve':
+      return serve()
+    case 'seed':
+      return seedCommand(args, process.env)
+    case 'verify':
+      process.exitCode = await verifyCommand(args)
+      return
+    default:
+      console.error(usage)
+      process.exitCode = 2
+  }
+}
+
+async function serve(): Promise<void> {
+  const settings = readSettings(process.env)
+  const log = (line: string) => console.error(`${new Date().toISOString()} ${line}`)
+  const stopping = new AbortController()
+  const stop = () => stopping.abort()
+  // The first signal stops in order; engines are out of reach of a terminal's Ctrl-C and end when told.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+
+  const plane = await startPlane(settings, { log, signal: stopping.signal })
+  console.log(welcome(plane, settings))
+  await new Promise<void>((resolve) => {
+    if (stopping.signal.aborted) resolve()
+    stopping.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  await plane.stop()
+}

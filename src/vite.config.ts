@@ -1,26 +1,26 @@
 // Bundles the server: one file for the plane, one for the ClickHouse child it starts. Packages stay outside.
 
-import { fileURLToPath } from "node:url";
-import { defineConfig } from "vite";
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vite'
 
-const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 export default defineConfig({
-	root: at(".."),
-	logLevel: "warn",
-	build: {
-		ssr: true,
-		target: "node20",
-		outDir: at("../dist/server"),
-		emptyOutDir: true,
-		minify: false,
-		sourcemap: true,
-		rolldownOptions: {
-			input: {
-				main: at("./main.ts"),
-				"chdb-child": at("./engines/chdb-child.ts"),
-			},
-			output: { format: "esm", entryFileNames: "[name].js" },
-		},
-	},
-});
+  root: at('..'),
+  logLevel: 'warn',
+  build: {
+    ssr: true,
+    target: 'node20',
+    outDir: at('../dist/server'),
+    emptyOutDir: true,
+    minify: false,
+    sourcemap: true,
+    rolldownOptions: {
+      input: {
+        main: at('./main.ts'),
+        'chdb-child': at('./engines/chdb-child.ts'),
+      },
+      output: { format: 'esm', entryFileNames: '[name].js' },
+    },
+  },
+})

@@ -1,337 +1,310 @@
 // Rows to ClickHouse Native blocks, column by column, as they arrive. What is appended here is inserted byte for byte.
 // Form (without block info, as the HTTP interface reads it): varint columns, varint rows, then name, type and data each.
 
-import {
-	type Columns,
-	type TableName,
-	tables,
-	type WireType,
-} from "../../schemas/tables.ts";
+import { type Columns, type TableName, tables, type WireType } from '../../schemas/tables.ts'
 
 // A column starts small, because many requests carry one row, and doubles; a large block pays a few copies.
-const columnBytesFirst = 256;
+const columnBytesFirst = 256
 
 /** Bytes that grow. One a column; the encoder hands out its filled part without copying. */
 class Growing {
-	bytes = Buffer.allocUnsafe(columnBytesFirst);
-	length = 0;
+  bytes = Buffer.allocUnsafe(columnBytesFirst)
+  length = 0
 
-	reserve(more: number): void {
-		const needed = this.length + more;
-		if (needed <= this.bytes.length) return;
-		const larger = Buffer.allocUnsafeSlow(
-			Math.max(needed, this.bytes.length * 2),
-		);
-		this.bytes.copy(larger, 0, 0, this.length);
-		this.bytes = larger;
-	}
+  reserve(more: number): void {
+    const needed = this.length + more
+    if (needed <= this.bytes.length) return
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
+    this.bytes.copy(larger, 0, 0, this.length)
+    this.bytes = larger
+  }
 
-	filled(): Buffer {
-		return this.bytes.subarray(0, this.length);
-	}
+  filled(): Buffer {
+    return this.bytes.subarray(0, this.length)
+  }
 }
 
 /** Column of `String`: LEB128 length, then the bytes; the same form as a protobuf string field. */
 export class StringColumn extends Growing {
-	pushBytes(source: Uint8Array, start: number, end: number): void {
-		const size = end - start;
-		this.reserve(size + 5);
-		this.length = writeVarint(this.bytes, this.length, size);
-		if (size <= 24) {
-			for (let i = start; i < end; i++) this.bytes[this.length++] = source[i]!;
-		} else {
-			this.bytes.set(
-				start === 0 && end === source.length
-					? source
-					: source.subarray(start, end),
-				this.length,
-			);
-			this.length += size;
-		}
-	}
+  pushBytes(source: Uint8Array, start: number, end: number): void {
+    const size = end - start
+    this.reserve(size + 5)
+    this.length = writeVarint(this.bytes, this.length, size)
+    if (size <= 24) {
+      for (let i = start; i < end; i++) this.bytes[this.length++] = source[i]!
+    } else {
+      this.bytes.set(
+        start === 0 && end === source.length ? source : source.subarray(start, end),
+        this.length,
+      )
+      this.length += size
+    }
+  }
 
-	pushText(text: string): void {
-		const size = Buffer.byteLength(text);
-		this.reserve(size + 5);
-		this.length = writeVarint(this.bytes, this.length, size);
-		this.length += this.bytes.utf8Write(text, this.length, size);
-	}
+  pushText(text: string): void {
+    const size = Buffer.byteLength(text)
+    this.reserve(size + 5)
+    this.length = writeVarint(this.bytes, this.length, size)
+    this.length += this.bytes.write(text, this.length, size, 'utf8')
+  }
 
-	pushEmpty(): void {
-		this.reserve(1);
-		this.bytes[this.length++] = 0;
-	}
+  pushEmpty(): void {
+    this.reserve(1)
+    this.bytes[this.length++] = 0
+  }
 }
 
 /** Column of `FixedString(n)`; a shorter value is filled with zeros. */
 export class FixedColumn extends Growing {
-	readonly width: number;
+  readonly width: number
 
-	constructor(width: number) {
-		super();
-		this.width = width;
-	}
+  constructor(width: number) {
+    super()
+    this.width = width
+  }
 
-	pushBytes(source: Uint8Array, start = 0): void {
-		this.reserve(this.width);
-		const end = Math.min(start + this.width, source.length);
-		for (let i = start; i < end; i++) this.bytes[this.length++] = source[i]!;
-		for (let i = end; i < start + this.width; i++)
-			this.bytes[this.length++] = 0;
-	}
+  pushBytes(source: Uint8Array, start = 0): void {
+    this.reserve(this.width)
+    const end = Math.min(start + this.width, source.length)
+    for (let i = start; i < end; i++) this.bytes[this.length++] = source[i]!
+    for (let i = end; i < start + this.width; i++) this.bytes[this.length++] = 0
+  }
 
-	/** Lower or upper case hex of exactly this width; the caller has checked the digits. */
-	pushHex(text: string): void {
-		this.reserve(this.width);
-		this.length += this.bytes.write(text, this.length, this.width, "hex");
-	}
+  /** Lower or upper case hex of exactly this width; the caller has checked the digits. */
+  pushHex(text: string): void {
+    this.reserve(this.width)
+    this.length += this.bytes.write(text, this.length, this.width, 'hex')
+  }
 
-	pushZeros(): void {
-		this.reserve(this.width);
-		this.bytes.fill(0, this.length, this.length + this.width);
-		this.length += this.width;
-	}
+  pushZeros(): void {
+    this.reserve(this.width)
+    this.bytes.fill(0, this.length, this.length + this.width)
+    this.length += this.width
+  }
 }
 
 /** Column of `UInt8`. */
 export class U8Column extends Growing {
-	push(value: number): void {
-		this.reserve(1);
-		this.bytes[this.length++] = value;
-	}
+  push(value: number): void {
+    this.reserve(1)
+    this.bytes[this.length++] = value
+  }
 }
 
 /** Column of `UInt32` and `DateTime`; values above the range are held at its end. */
 export class U32Column extends Growing {
-	push(value: number): void {
-		this.reserve(4);
-		const held = value > 0xffffffff ? 0xffffffff : value > 0 ? value : 0;
-		this.length = this.bytes.writeUInt32LE(Math.floor(held), this.length);
-	}
+  push(value: number): void {
+    this.reserve(4)
+    const held = value > 0xffffffff ? 0xffffffff : value > 0 ? value : 0
+    this.length = this.bytes.writeUInt32LE(Math.floor(held), this.length)
+  }
 }
 
 /** Column of any 64-bit integer. Nanoseconds come as words or bigint, never through a JS number. */
 export class I64Column extends Growing {
-	/** A safe integer, negative ones as two's complement. */
-	push(value: number): void {
-		this.pushWords(value >>> 0, Math.floor(value / 2 ** 32) >>> 0);
-	}
+  /** A safe integer, negative ones as two's complement. */
+  push(value: number): void {
+    this.pushWords(value >>> 0, Math.floor(value / 2 ** 32) >>> 0)
+  }
 
-	pushWords(low: number, high: number): void {
-		this.reserve(8);
-		this.length = this.bytes.writeUInt32LE(low >>> 0, this.length);
-		this.length = this.bytes.writeUInt32LE(high >>> 0, this.length);
-	}
+  pushWords(low: number, high: number): void {
+    this.reserve(8)
+    this.length = this.bytes.writeUInt32LE(low >>> 0, this.length)
+    this.length = this.bytes.writeUInt32LE(high >>> 0, this.length)
+  }
 
-	pushBig(value: bigint): void {
-		this.reserve(8);
-		this.length = this.bytes.writeBigUInt64LE(
-			BigInt.asUintN(64, value),
-			this.length,
-		);
-	}
+  pushBig(value: bigint): void {
+    this.reserve(8)
+    this.length = this.bytes.writeBigUInt64LE(BigInt.asUintN(64, value), this.length)
+  }
 }
 
 /** Column of `Float64`. */
 export class F64Column extends Growing {
-	push(value: number): void {
-		this.reserve(8);
-		this.length = this.bytes.writeDoubleLE(value, this.length);
-	}
+  push(value: number): void {
+    this.reserve(8)
+    this.length = this.bytes.writeDoubleLE(value, this.length)
+  }
 }
 
 /** Column of `Map(String, V)`: push key and value any number of times, then close the row. */
 export class MapColumn<V extends StringColumn | F64Column> {
-	readonly key = new StringColumn();
-	readonly value: V;
-	readonly offsets = new I64Column();
-	entries = 0;
+  readonly key = new StringColumn()
+  readonly value: V
+  readonly offsets = new I64Column()
+  entries = 0
 
-	constructor(value: V) {
-		this.value = value;
-	}
+  constructor(value: V) {
+    this.value = value
+  }
 
-	/** Call once for each key and value pushed. */
-	count(): void {
-		this.entries += 1;
-	}
+  /** Call once for each key and value pushed. */
+  count(): void {
+    this.entries += 1
+  }
 
-	endRow(): void {
-		this.offsets.push(this.entries);
-	}
+  endRow(): void {
+    this.offsets.push(this.entries)
+  }
 }
 
-type AnyColumn = Growing | MapColumn<StringColumn> | MapColumn<F64Column>;
+type AnyColumn = Growing | MapColumn<StringColumn> | MapColumn<F64Column>
 
-export type ColumnOf<T extends WireType> = T extends "String"
-	? StringColumn
-	: T extends `FixedString(${number})`
-		? FixedColumn
-		: T extends "UInt8"
-			? U8Column
-			: T extends "UInt32" | "DateTime"
-				? U32Column
-				: T extends "Map(String, String)"
-					? MapColumn<StringColumn>
-					: T extends "Map(String, Float64)"
-						? MapColumn<F64Column>
-						: I64Column;
+export type ColumnOf<T extends WireType> = T extends 'String'
+  ? StringColumn
+  : T extends `FixedString(${number})`
+    ? FixedColumn
+    : T extends 'UInt8'
+      ? U8Column
+      : T extends 'UInt32' | 'DateTime'
+        ? U32Column
+        : T extends 'Map(String, String)'
+          ? MapColumn<StringColumn>
+          : T extends 'Map(String, Float64)'
+            ? MapColumn<F64Column>
+            : I64Column
 
 type BlockColumns<T extends TableName> = {
-	readonly [C in keyof Columns<T>]: Columns<T>[C] extends WireType
-		? ColumnOf<Columns<T>[C]>
-		: never;
-};
+  readonly [C in keyof Columns<T>]: Columns<T>[C] extends WireType ? ColumnOf<Columns<T>[C]> : never
+}
 
 /** Where a block stood; `rewind` goes back there, so that half a request is never stored. */
-export type Mark = { rows: number; lengths: number[] };
+export type Mark = { rows: number; lengths: number[] }
 
 /** The rows of one table on their way: push one value to every column but the two of the seal, then `endRow()`. */
 export class NativeBlock<T extends TableName> {
-	readonly table: T;
-	readonly columns: BlockColumns<T>;
-	rows = 0;
-	readonly #all: AnyColumn[];
+  readonly table: T
+  readonly columns: BlockColumns<T>
+  rows = 0
+  readonly #all: AnyColumn[]
 
-	constructor(table: T) {
-		this.table = table;
-		const entries = Object.entries(tables[table]).map(
-			([name, type]) => [name, columnFor(type)] as const,
-		);
-		this.#all = entries.map(([, column]) => column);
-		this.columns = Object.fromEntries(entries) as BlockColumns<T>; // built from the same table the type is
-	}
+  constructor(table: T) {
+    this.table = table
+    const entries = Object.entries(tables[table]).map(
+      ([name, type]) => [name, columnFor(type)] as const,
+    )
+    this.#all = entries.map(([, column]) => column)
+    this.columns = Object.fromEntries(entries) as BlockColumns<T> // built from the same table the type is
+  }
 
-	endRow(): void {
-		this.rows += 1;
-	}
+  endRow(): void {
+    this.rows += 1
+  }
 
-	/** Bytes held, roughly: what the spool bounds. */
-	get size(): number {
-		let size = 0;
-		for (const column of this.#all)
-			size +=
-				column instanceof MapColumn
-					? column.key.length + column.value.length + column.offsets.length
-					: column.length;
-		return size;
-	}
+  /** Bytes held, roughly: what the spool bounds. */
+  get size(): number {
+    let size = 0
+    for (const column of this.#all)
+      size +=
+        column instanceof MapColumn
+          ? column.key.length + column.value.length + column.offsets.length
+          : column.length
+    return size
+  }
 
-	mark(): Mark {
-		const lengths: number[] = [];
-		for (const column of this.#all) {
-			if (column instanceof MapColumn)
-				lengths.push(
-					column.key.length,
-					column.value.length,
-					column.offsets.length,
-					column.entries,
-				);
-			else lengths.push(column.length);
-		}
-		return { rows: this.rows, lengths };
-	}
+  mark(): Mark {
+    const lengths: number[] = []
+    for (const column of this.#all) {
+      if (column instanceof MapColumn)
+        lengths.push(column.key.length, column.value.length, column.offsets.length, column.entries)
+      else lengths.push(column.length)
+    }
+    return { rows: this.rows, lengths }
+  }
 
-	rewind(mark: Mark): void {
-		let at = 0;
-		for (const column of this.#all) {
-			if (column instanceof MapColumn) {
-				column.key.length = mark.lengths[at++]!;
-				column.value.length = mark.lengths[at++]!;
-				column.offsets.length = mark.lengths[at++]!;
-				column.entries = mark.lengths[at++]!;
-			} else column.length = mark.lengths[at++]!;
-		}
-		this.rows = mark.rows;
-	}
+  rewind(mark: Mark): void {
+    let at = 0
+    for (const column of this.#all) {
+      if (column instanceof MapColumn) {
+        column.key.length = mark.lengths[at++]!
+        column.value.length = mark.lengths[at++]!
+        column.offsets.length = mark.lengths[at++]!
+        column.entries = mark.lengths[at++]!
+      } else column.length = mark.lengths[at++]!
+    }
+    this.rows = mark.rows
+  }
 
-	/**
-	 * The finished block in pieces. Fills `ingest_seq` with firstSeq, firstSeq + 1, … and `ingested_at` with the seconds
-	 * given. The block must not be used afterwards: the pieces are its own memory.
-	 */
-	seal(firstSeq: bigint, ingestedAtS: number): Buffer[] {
-		const columns = this.columns as unknown as {
-			ingest_seq: I64Column;
-			ingested_at: U32Column;
-		}; // every table ends in these two
-		for (let row = 0; row < this.rows; row++) {
-			columns.ingest_seq.pushBig(firstSeq + BigInt(row));
-			columns.ingested_at.push(ingestedAtS);
-		}
-		const names = Object.entries(tables[this.table]);
-		const head = Buffer.allocUnsafe(10);
-		const pieces: Buffer[] = [
-			head.subarray(
-				0,
-				writeVarint(head, writeVarint(head, 0, names.length), this.rows),
-			),
-		];
-		names.forEach(([name, type], i) => {
-			pieces.push(columnHead(name, type));
-			const column = this.#all[i]!;
-			if (column instanceof MapColumn)
-				pieces.push(
-					column.offsets.filled(),
-					column.key.filled(),
-					column.value.filled(),
-				);
-			else pieces.push(column.filled());
-		});
-		return pieces.filter((piece) => piece.length > 0);
-	}
+  /**
+   * The finished block in pieces. Fills `ingest_seq` with firstSeq, firstSeq + 1, … and `ingested_at` with the seconds
+   * given. The block must not be used afterwards: the pieces are its own memory.
+   */
+  seal(firstSeq: bigint, ingestedAtS: number): Buffer[] {
+    const columns = this.columns as unknown as {
+      ingest_seq: I64Column
+      ingested_at: U32Column
+    } // every table ends in these two
+    for (let row = 0; row < this.rows; row++) {
+      columns.ingest_seq.pushBig(firstSeq + BigInt(row))
+      columns.ingested_at.push(ingestedAtS)
+    }
+    const names = Object.entries(tables[this.table])
+    const head = Buffer.allocUnsafe(10)
+    const pieces: Buffer[] = [
+      head.subarray(0, writeVarint(head, writeVarint(head, 0, names.length), this.rows)),
+    ]
+    names.forEach(([name, type], i) => {
+      pieces.push(columnHead(name, type))
+      const column = this.#all[i]!
+      if (column instanceof MapColumn)
+        pieces.push(column.offsets.filled(), column.key.filled(), column.value.filled())
+      else pieces.push(column.filled())
+    })
+    return pieces.filter((piece) => piece.length > 0)
+  }
 }
 
 function columnFor(type: WireType): AnyColumn {
-	switch (type) {
-		case "String":
-			return new StringColumn();
-		case "FixedString(8)":
-			return new FixedColumn(8);
-		case "FixedString(16)":
-			return new FixedColumn(16);
-		case "FixedString(64)":
-			return new FixedColumn(64);
-		case "UInt8":
-			return new U8Column();
-		case "UInt32":
-		case "DateTime":
-			return new U32Column();
-		case "UInt64":
-		case "Int64":
-		case "DateTime64(9, 'UTC')":
-			return new I64Column();
-		case "Map(String, String)":
-			return new MapColumn(new StringColumn());
-		case "Map(String, Float64)":
-			return new MapColumn(new F64Column());
-		default:
-			return type satisfies never;
-	}
+  switch (type) {
+    case 'String':
+      return new StringColumn()
+    case 'FixedString(8)':
+      return new FixedColumn(8)
+    case 'FixedString(16)':
+      return new FixedColumn(16)
+    case 'FixedString(64)':
+      return new FixedColumn(64)
+    case 'UInt8':
+      return new U8Column()
+    case 'UInt32':
+    case 'DateTime':
+      return new U32Column()
+    case 'UInt64':
+    case 'Int64':
+    case "DateTime64(9, 'UTC')":
+      return new I64Column()
+    case 'Map(String, String)':
+      return new MapColumn(new StringColumn())
+    case 'Map(String, Float64)':
+      return new MapColumn(new F64Column())
+    default:
+      return type satisfies never
+  }
 }
 
-const heads = new Map<string, Buffer>();
+const heads = new Map<string, Buffer>()
 
 function columnHead(name: string, type: string): Buffer {
-	const key = `${name}\n${type}`;
-	let head = heads.get(key);
-	if (!head) {
-		const column = new StringColumn();
-		column.pushText(name);
-		column.pushText(type);
-		head = Buffer.from(column.filled());
-		heads.set(key, head);
-	}
-	return head;
+  const key = `${name}\n${type}`
+  let head = heads.get(key)
+  if (!head) {
+    const column = new StringColumn()
+    column.pushText(name)
+    column.pushText(type)
+    head = Buffer.from(column.filled())
+    heads.set(key, head)
+  }
+  return head
 }
 
 /** LEB128 of a number below 2^53 at `at`; the position after it. */
 export function writeVarint(bytes: Buffer, at: number, value: number): number {
-	let rest = value;
-	let position = at;
-	while (rest >= 0x80) {
-		bytes[position++] = (rest % 0x80) | 0x80;
-		rest = Math.floor(rest / 0x80);
-	}
-	bytes[position++] = rest;
-	return position;
+  let rest = value
+  let position = at
+  while (rest >= 0x80) {
+    bytes[position++] = (rest % 0x80) | 0x80
+    rest = Math.floor(rest / 0x80)
+  }
+  bytes[position++] = rest
+  return position
 }

@@ -1,0 +1,181 @@
+// Attribute keys, interned by their bytes: the same key is recognised again without making a string of it.
+// Probes and entries are bounded, so that no choice of keys makes a lookup long; what finds no place is looked at afresh.
+
+import { isUtf8 } from 'node:buffer'
+import {
+  bulkFields,
+  cutAtDot,
+  type DialectField,
+  dialects,
+  typeMarkers,
+} from '../../schemas/dialects.ts'
+
+// Slots are four times the entries: probes stay short. Entries hold their key: 4,096 of at most 256 bytes are 1 MiB.
+const slots = 16_384
+const entriesMax = 4_096
+const probesMax = 8
+const keyBytesMax = 256
+
+/** What one key means to us. */
+export type KeyEntry = {
+  readonly bytes: Buffer
+  /** Pairs of field index and rank: where this key stands in the list of that field. */
+  readonly fields: readonly { field: number; rank: number; cut: boolean }[]
+  /** Index into typeMarkers, or -1. */
+  readonly marker: number
+  /** Part of a conversation: kept out of the search attributes. */
+  readonly bulk: boolean
+  /** Whether the key is UTF-8; unknown, and false, for what is not interned. */
+  readonly valid: boolean
+  /** The same bytes always find this very entry, so that its stamp finds duplicates. */
+  interned: boolean
+  /** The span (by sequence) that showed this key last, and at which of its attributes. */
+  stamp: number
+  slot: number
+}
+
+/** Stands for any key that means nothing to us and found no place in the table. */
+export const foreignKey: KeyEntry = {
+  bytes: Buffer.alloc(0),
+  fields: [],
+  marker: -1,
+  bulk: false,
+  valid: false,
+  interned: false,
+  stamp: -1,
+  slot: -1,
+}
+
+export const fieldNames = Object.keys(dialects) as DialectField[] // the keys of the very table the type is made from
+/** The index a field has in the arrays of a scan. */
+export const fieldIndex = Object.fromEntries(
+  fieldNames.map((name, index) => [name, index]),
+) as Record<DialectField, number> // every field name is in
+
+/** `@event/attribute` keys: by event name, then by attribute. */
+export const eventKeys = new Map<string, Map<string, { field: number; rank: number }>>()
+
+const patterns: { regex: RegExp; field: number; rank: number; bulk: boolean }[] = []
+const known = new Map<string, { field: number; rank: number; cut: boolean }[]>()
+const markerOf = new Map<string, number>()
+const bulkKeys = new Set<string>()
+// Every pattern starts so; whatever does not, needs no regular expression to be told apart.
+const patternHeads = ['gen_ai.', 'llm.', 'traceloop.'].map((head) => Buffer.from(head))
+compile()
+
+export class KeyTable {
+  readonly #slots: (KeyEntry | undefined)[] = new Array(slots).fill(undefined)
+  #entries = 0
+
+  constructor() {
+    this.#reset()
+  }
+
+  /** The entry of the key at bytes[start…end): its own, interned if there is room, or the one for foreign keys. */
+  find(bytes: Buffer, start: number, end: number): KeyEntry {
+    const size = end - start
+    let slot = hash(bytes, start, size) & (slots - 1)
+    let free = -1
+    for (let probe = 0; probe < probesMax; probe++) {
+      const entry = this.#slots[slot]
+      if (entry === undefined) {
+        free = slot
+        break
+      }
+      if (entry.bytes.length === size && equal(entry.bytes, bytes, start)) return entry
+      slot = (slot + 1) & (slots - 1)
+    }
+    const fits = free >= 0 && size <= keyBytesMax && this.#entries < entriesMax
+    if (!fits && (size > keyBytesMax || !mayMatchPattern(bytes, start, size))) return foreignKey
+    const entry = makeEntry(Buffer.from(bytes.subarray(start, end)))
+    if (fits) {
+      this.#slots[free] = entry
+      this.#entries += 1
+      entry.interned = true
+    }
+    return entry
+  }
+
+  /** Forgets the keys that callers made up, once the table is full. True when it did: entries held elsewhere are void. */
+  tidy(): boolean {
+    if (this.#entries < entriesMax) return false
+    this.#reset()
+    return true
+  }
+
+  #reset(): void {
+    this.#slots.fill(undefined)
+    this.#entries = 0
+    for (const key of [...known.keys(), ...markerOf.keys()]) {
+      const bytes = Buffer.from(key)
+      if (!this.find(bytes, 0, bytes.length).interned) throw new Error(`no place for key ${key}`)
+    }
+  }
+}
+
+/** Whether key.length bytes from `start` are those of the key; the caller has compared the length. */
+export function equal(key: Buffer, bytes: Buffer, start: number): boolean {
+  for (let i = key.length - 1; i >= 0; i--) if (key[i] !== bytes[start + i]) return false
+  return true
+}
+
+function hash(bytes: Buffer, start: number, size: number): number {
+  let value = 0x811c9dc5 ^ size
+  for (let i = start; i < start + size; i++) value = Math.imul(value ^ bytes[i]!, 0x01000193)
+  return value ^ (value >>> 15)
+}
+
+function makeEntry(bytes: Buffer): KeyEntry {
+  const key = bytes.toString('utf8')
+  const fields = known.get(key) ?? []
+  const indexed = patterns.filter(({ regex }) => regex.test(key))
+  return {
+    bytes,
+    fields: [...fields, ...indexed.map(({ field, rank }) => ({ field, rank, cut: false }))],
+    marker: markerOf.get(key) ?? -1,
+    bulk: bulkKeys.has(key) || indexed.some(({ bulk }) => bulk),
+    valid: isUtf8(bytes),
+    interned: false,
+    stamp: -1,
+    slot: -1,
+  }
+}
+
+function mayMatchPattern(bytes: Buffer, start: number, size: number): boolean {
+  return patternHeads.some((head) => head.length < size && equal(head, bytes, start))
+}
+
+function compile(): void {
+  for (const name of fieldNames) {
+    const bulk = bulkFields.includes(name)
+    dialects[name].forEach((key, rank) => {
+      const field = fieldIndex[name]
+      if (key.startsWith('@')) compileEvent(key, field, rank)
+      else if (key.includes('{n}') || key.endsWith('*'))
+        patterns.push({ regex: toRegex(key), field, rank, bulk })
+      else {
+        const cut = cutAtDot.includes(key)
+        known.set(key, [...(known.get(key) ?? []), { field, rank, cut }])
+        if (bulk) bulkKeys.add(key)
+      }
+    })
+  }
+  typeMarkers.forEach(([, keys], index) => {
+    for (const key of keys) markerOf.set(key, index)
+  })
+}
+
+function compileEvent(key: string, field: number, rank: number): void {
+  const slash = key.indexOf('/')
+  const event = key.slice(1, slash)
+  const attributes = eventKeys.get(event) ?? new Map()
+  attributes.set(key.slice(slash + 1), { field, rank })
+  eventKeys.set(event, attributes)
+}
+
+/** A pattern of the table as a regular expression: `{n}` is one to four digits, a final `*` anything. */
+function toRegex(pattern: string): RegExp {
+  const escaped = pattern.replaceAll(/[.+?^$()[\]\\|]/g, '\\$&')
+  const source = escaped.replaceAll('{n}', '\\d{1,4}').replace(/\*$/, '.+')
+  return new RegExp(`^${source}$`, 's')
+}

@@ -1,0 +1,188 @@
+// A scanned span becomes a row of `spans` and a row of `payloads`: one value to every column but the two of the seal.
+// The order of pushes is that of schemas/tables.ts.
+
+import type { PromptLinks } from '../../schemas/prompt.ts'
+import { usageBits } from '../../schemas/tables.ts'
+import type { Batch } from '../spool/intake.ts'
+import type { F64Column, MapColumn, NativeBlock, StringColumn } from '../spool/native.ts'
+import { columnTextBytesMax, cutAtRune, pushLabel, pushPreview } from './column-text.ts'
+import { fieldIndex } from './key-table.ts'
+import { valueTypes } from './scan-values.ts'
+import { fieldText, hasField, promptOf, ttftNsOf, typeOf, usageOf } from './span-facts.ts'
+import type { SpanScan } from './span-scan.ts'
+
+/** Entries of the two attribute maps of one row. */
+const mapEntriesMax = 128
+
+const okBytes = Buffer.from('ok')
+const errorBytes = Buffer.from('error')
+const otlpBytes = Buffer.from('otlp')
+
+/** What all spans of a request or of a resource have in common. */
+export type RowContext = {
+  workspace: string
+  workspaceBytes: Buffer
+  prompts: PromptLinks
+  /** Of the resource: its service.name and its environment, empty when it has none. */
+  service: Buffer
+  environment: Buffer
+}
+
+/** Pushes the `spans` row. The span has been found acceptable; nothing here throws for its content. */
+export function pushSpanRow(
+  block: NativeBlock<'spans'>,
+  scan: SpanScan,
+  context: RowContext,
+): void {
+  const to = block.columns
+  const { bytes } = scan.reader
+  to.workspace.pushBytes(context.workspaceBytes, 0, context.workspaceBytes.length)
+  to.trace_id.pushBytes(bytes, scan.traceIdAt)
+  to.span_id.pushBytes(bytes, scan.spanIdAt)
+  if (scan.parentEnd - scan.parentAt === 8) to.parent_span_id.pushBytes(bytes, scan.parentAt)
+  else to.parent_span_id.pushZeros()
+  to.start_time.pushWords(scan.startLow, scan.startHigh)
+  pushDuration(block, scan)
+  pushLabel(to.name, bytes, scan.nameAt, scan.nameEnd)
+  to.service.pushBytes(context.service, 0, context.service.length)
+  to.type.pushText(typeOf(scan))
+  to.kind.push(scan.kind > 255 ? 0 : scan.kind)
+  const status = scan.statusCode === 2 ? errorBytes : okBytes
+  to.status.pushBytes(status, 0, status.length)
+  pushText(to.status_message, bytes, scan.statusAt, scan.statusEnd)
+  to.source.pushBytes(otlpBytes, 0, otlpBytes.length)
+  to.origin.pushEmpty()
+  if (hasField(scan, 'environment')) pushField(to.environment, scan, 'environment')
+  else to.environment.pushBytes(context.environment, 0, context.environment.length)
+  pushField(to.provider, scan, 'provider')
+  pushField(to.model, scan, hasField(scan, 'modelServed') ? 'modelServed' : 'modelRequested')
+  to.route_id.pushEmpty()
+  to.route_label.pushEmpty()
+  pushPrompt(block, scan, context)
+  pushField(to.session_id, scan, 'sessionId')
+  pushField(to.user_id, scan, 'userId')
+  to.run_id.pushZeros()
+  to.record_id.pushZeros()
+  pushUsage(block, scan)
+  pushAttributes(to.attr_str, to.attr_num, scan)
+  pushPreviewOf(to.input_preview, scan, 'inputMessages')
+  pushPreviewOf(to.output_preview, scan, 'outputMessages')
+  block.endRow()
+}
+
+/** Pushes the `payloads` row: the Span message as it came, and the hashes of its envelopes. */
+export function pushPayloadRow(
+  block: Batch['payloads'],
+  scan: SpanScan,
+  raw: {
+    workspaceBytes: Buffer
+    start: number
+    end: number
+    resourceHash: Uint8Array
+    scopeHash: Uint8Array
+  },
+): void {
+  const to = block.columns
+  const { bytes } = scan.reader
+  to.workspace.pushBytes(raw.workspaceBytes, 0, raw.workspaceBytes.length)
+  to.trace_id.pushBytes(bytes, scan.traceIdAt)
+  to.span_id.pushBytes(bytes, scan.spanIdAt)
+  to.resource_hash.pushBytes(raw.resourceHash)
+  to.scope_hash.pushBytes(raw.scopeHash)
+  to.raw.pushBytes(bytes, raw.start, raw.end)
+  block.endRow()
+}
+
+/** End minus start in words; 0 when the end comes first, which is a skewed clock and no error. */
+function pushDuration(block: NativeBlock<'spans'>, scan: SpanScan): void {
+  const borrow = scan.endLow < scan.startLow ? 1 : 0
+  const high = scan.endHigh - scan.startHigh - borrow
+  if (high < 0) block.columns.duration_ns.pushWords(0, 0)
+  else block.columns.duration_ns.pushWords((scan.endLow - scan.startLow) >>> 0, high)
+}
+
+function pushText(column: StringColumn, bytes: Buffer, start: number, end: number): void {
+  column.pushBytes(bytes, start, cutAtRune(bytes, start, end, columnTextBytesMax))
+}
+
+function pushField(column: StringColumn, scan: SpanScan, name: keyof typeof fieldIndex): void {
+  const field = fieldIndex[name]
+  if (!hasField(scan, name)) {
+    column.pushEmpty()
+    return
+  }
+  if (scan.fields.type[field] !== valueTypes.string) {
+    column.pushText(fieldText(scan, name) ?? '')
+    return
+  }
+  const { bytes } = scan.reader
+  const start = scan.fields.at[field]!
+  let end = scan.fields.end[field]!
+  if (scan.cut[field] === 1) {
+    const dot = bytes.subarray(start, end).indexOf(0x2e)
+    if (dot > 0) end = start + dot
+  }
+  pushLabel(column, bytes, start, end)
+}
+
+function pushPrompt(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {
+  const named = hasField(scan, 'promptName') || hasField(scan, 'promptReference')
+  const prompt = named ? promptOf(scan, context.prompts, context.workspace) : undefined
+  block.columns.prompt_registry.pushText(prompt?.slug ?? '')
+  block.columns.prompt_version_id.pushText(prompt?.versionId ?? '')
+}
+
+function pushUsage(block: NativeBlock<'spans'>, scan: SpanScan): void {
+  const to = block.columns
+  const usage = usageOf(scan)
+  const hasTokens = usage.input !== undefined || usage.output !== undefined
+  const hasCost = usage.costNanoUsd !== undefined
+  to.usage.push((hasTokens ? usageBits.tokens : 0) | (hasCost ? usageBits.cost : 0))
+  to.input_tokens.push(usage.input ?? 0)
+  to.output_tokens.push(usage.output ?? 0)
+  to.cached_tokens.push(usage.cached)
+  to.reasoning_tokens.push(usage.reasoning)
+  to.cost_nano_usd.push(usage.costNanoUsd ?? 0)
+  to.ttft_ns.push(ttftNsOf(scan))
+}
+
+function pushAttributes(
+  strings: MapColumn<StringColumn>,
+  numbers: MapColumn<F64Column>,
+  scan: SpanScan,
+): void {
+  const { bytes } = scan.reader
+  const { type, at, end, number } = scan.values
+  let left = mapEntriesMax
+  for (let i = 0; i < scan.count && left > 0; i++) {
+    if (scan.entries[i]!.bulk) continue
+    const valueType = type[i]!
+    const isString = valueType === valueTypes.string
+    const isNumber = valueType >= valueTypes.bool && valueType <= valueTypes.double
+    if (!isString && !isNumber) continue
+    const keyAt = scan.keyAt[i]!
+    const keyEnd = cutAtRune(bytes, keyAt, scan.keyEnd[i]!, columnTextBytesMax)
+    if (isString) {
+      strings.key.pushBytes(bytes, keyAt, keyEnd)
+      pushText(strings.value, bytes, at[i]!, end[i]!)
+      strings.count()
+    } else {
+      numbers.key.pushBytes(bytes, keyAt, keyEnd)
+      numbers.value.push(number[i]!)
+      numbers.count()
+    }
+    left--
+  }
+  strings.endRow()
+  numbers.endRow()
+}
+
+function pushPreviewOf(
+  column: StringColumn,
+  scan: SpanScan,
+  name: 'inputMessages' | 'outputMessages',
+): void {
+  const field = fieldIndex[name]
+  if (!hasField(scan, name) || scan.fields.type[field] !== valueTypes.string) column.pushEmpty()
+  else pushPreview(column, scan.reader.bytes, scan.fields.at[field]!, scan.fields.end[field]!)
+}

@@ -1,0 +1,240 @@
+// One admitted call: what is known of it before the upstream answers, and what becomes of it: a record and a run, together.
+
+import type { ServerResponse } from 'node:http'
+import type { Caller } from '../../schemas/caller.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import type { Id, SpanId } from '../../schemas/ids.ts'
+import type { PromptLinks } from '../../schemas/prompt.ts'
+import type {
+  RecordFacts,
+  RecordStatus,
+  SignedRecord,
+  Signer,
+  SignerOf,
+} from '../../schemas/record.ts'
+import type { Run, RunStatus, Usage } from '../../schemas/run.ts'
+import { pushRun } from '../run/span.ts'
+import type { RememberedEnvelopes } from '../spool/envelopes.ts'
+import type { Intake } from '../spool/intake.ts'
+import { pushRecord } from '../spool/rows.ts'
+import { type Completion, isEmptyAnswer } from './completion.ts'
+import type { TraceContext } from './trace-context.ts'
+import type { Upstream } from './upstream.ts'
+import { estimateUsage } from './usage.ts'
+
+// The service of runs whose caller is known by a key only.
+const serviceName = 'runledger'
+
+export type Route = { id: string; label: string; public: boolean }
+
+export type ProxyDeps = {
+  upstream: Upstream
+  intake: Intake
+  envelopes: RememberedEnvelopes
+  signerOf: SignerOf
+  prompts: PromptLinks
+  counters: Counters
+  nowMs: () => number
+  /** Of calls that name none. */
+  environment: string
+  /** False while the spool takes nothing: then a call is refused before the upstream is asked. */
+  ready?: () => boolean
+  route?: Route
+}
+
+/** `usage`: counts without texts. `none`: not even who it was for. */
+export type Capture = 'full' | 'usage' | 'none'
+
+export type Call = {
+  deps: ProxyDeps
+  res: ServerResponse
+  route: Route
+  caller: Caller
+  signer: Signer
+  requestId: string
+  runId: Id
+  recordId: Id
+  trace: TraceContext
+  spanId: SpanId
+  startedAtMs: number
+  /** By a clock that only goes forward, in milliseconds. */
+  startedTick: number
+  environment: string
+  prompt: { registryId: string; versionId: string } | undefined
+  promptVariables: Record<string, string> | undefined
+  sessionId: string
+  userId: string
+  capture: Capture
+  model: string
+  stream: boolean
+  /** False when we ask the upstream for usage and the client did not. */
+  usageWanted: boolean
+  request: Record<string, unknown>
+  attributes: Run['attributes']
+  upstreamBody: Buffer
+}
+
+export type Outcome = {
+  status: RunStatus
+  recordStatus: RecordStatus
+  error: { code: string; message: string } | undefined
+  httpStatus: number
+  completion: Completion
+  upstreamRequestId: string | null
+  /** True when the upstream gave an answer or a part of one, whatever became of it; false for errors before that. */
+  answered: boolean
+  /** From the start of the call to the first thing a model made. */
+  ttftMs: number | undefined
+}
+
+type Counted = { usage: Usage | undefined; durationMs: number }
+
+/** The opening record of a stream, signed while the upstream thinks. */
+export function signOpening(call: Call): SignedRecord {
+  return call.signer.begin({
+    ...sharedFacts(call),
+    modelId: call.model,
+    status: 'open',
+    completedAt: undefined,
+    output: undefined,
+    usage: undefined,
+    upstream: { responseId: null, systemFingerprint: null, requestId: null },
+  })
+}
+
+/**
+ * Signs the final record and stores it with its run in one write; resolves when both are durable. Rejects with
+ * `service_unavailable` when nothing was stored; the signature must then be shown to nobody.
+ */
+export async function storeFinal(
+  call: Call,
+  outcome: Outcome,
+  opening: SignedRecord | undefined,
+): Promise<SignedRecord> {
+  const { deps } = call
+  const durationMs = performance.now() - call.startedTick
+  const usage = usageOf(call, outcome)
+  const { completion } = outcome
+  const signed = call.signer.final(
+    {
+      ...sharedFacts(call),
+      modelId: completion.modelServed ?? call.model,
+      status: outcome.recordStatus,
+      completedAt: new Date(call.startedAtMs + durationMs),
+      // A text that was cut is not the text that was sent, and nothing is claimed of it.
+      output: outcome.answered && !completion.cut ? { choices: completion.choices } : undefined,
+      usage,
+      upstream: upstreamOf(outcome),
+    },
+    opening,
+  )
+  const run = toRun(call, outcome, { usage, durationMs })
+  const written = await deps.intake.write((batch) => {
+    pushRecord(batch, signed)
+    return pushRun(batch, run, deps.envelopes)
+  })
+  deps.envelopes.add(run.workspace, written)
+  deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+  return signed
+}
+
+/** What the upstream reported; an estimate when that is missing or says nothing was made where something was. */
+function usageOf(call: Call, outcome: Outcome): Usage | undefined {
+  const { completion } = outcome
+  const { usage, choices } = completion
+  if (!outcome.answered) return usage
+  const isHollow = usage?.outputTokens === 0 && !isEmptyAnswer(completion)
+  if (usage && !isHollow) return usage
+  const reason = isHollow ? 'zero' : outcome.status === 'ok' ? 'missing' : 'unfinished'
+  call.deps.counters.count('proxy_usage_estimated_total', { reason })
+  return estimateUsage(call.request.messages, choices)
+}
+
+type SharedFacts = Omit<
+  RecordFacts,
+  'modelId' | 'status' | 'completedAt' | 'output' | 'usage' | 'upstream'
+>
+
+function sharedFacts(call: Call): SharedFacts {
+  return {
+    recordId: call.recordId,
+    runId: call.runId,
+    workspace: call.caller.workspace,
+    traceId: call.trace.traceId,
+    routeId: call.route.id,
+    routeLabel: call.route.label,
+    routePublic: call.route.public,
+    provider: call.deps.upstream.provider,
+    environment: call.environment,
+    promptVersionId: call.prompt?.versionId ?? 'default',
+    startedAt: new Date(call.startedAtMs),
+    input: inputOf(call.request),
+  }
+}
+
+/** The request as it was received, without what only says how the answer should travel. */
+function inputOf(request: Record<string, unknown>): Record<string, unknown> {
+  const { stream: _stream, stream_options: _options, ...input } = request
+  return input
+}
+
+function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
+  const { deps, capture, trace } = call
+  const { completion } = outcome
+  const keepsText = capture === 'full'
+  return {
+    runId: call.runId,
+    recordId: call.recordId,
+    workspace: call.caller.workspace,
+    traceId: trace.traceId,
+    spanId: call.spanId,
+    parentSpanId: trace.parentSpanId,
+    traceState: trace.traceState,
+    name: `chat ${call.model}`,
+    operation: 'chat',
+    service: serviceName,
+    startUnixNano: toNanos(call.startedAtMs),
+    durationNs: Math.round(counted.durationMs * 1e6),
+    ttftNs: outcome.ttftMs === undefined ? undefined : Math.round(outcome.ttftMs * 1e6),
+    status: outcome.status,
+    error: outcome.error,
+    environment: call.environment,
+    provider: deps.upstream.provider,
+    modelRequested: call.model,
+    modelServed: completion.modelServed,
+    routeId: call.route.id,
+    routeLabel: call.route.label,
+    prompt: call.prompt,
+    promptVariables: keepsText ? call.promptVariables : undefined,
+    sessionId: capture === 'none' ? '' : call.sessionId,
+    userId: capture === 'none' ? '' : call.userId,
+    origin: '',
+    input: keepsText ? call.request.messages : undefined,
+    output: keepsText && outcome.answered ? completion.choices : undefined,
+    finishReasons: completion.choices.flatMap((choice) => choice.finish_reason ?? []),
+    usage: counted.usage,
+    costNanoUsd: undefined,
+    upstream: upstreamOf(outcome),
+    attributes: {
+      ...call.attributes,
+      'http.response.status_code': outcome.httpStatus,
+      ...(completion.cut ? { 'batchin.capture.cut': true } : {}),
+      ...(keepsText && call.request.tools !== undefined
+        ? { 'gen_ai.tool.definitions': JSON.stringify(call.request.tools) }
+        : {}),
+    },
+  }
+}
+
+function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
+  return {
+    responseId: outcome.completion.responseId,
+    systemFingerprint: outcome.completion.systemFingerprint,
+    requestId: outcome.upstreamRequestId,
+  }
+}
+
+/** Nanoseconds since 1970 of a time in milliseconds, of which the fraction counts to a microsecond. */
+function toNanos(ms: number): bigint {
+  return BigInt(Math.round(ms * 1000)) * 1000n
+}

@@ -1,0 +1,123 @@
+// What is kept of an answer, the same from a JSON body and from a stream: the choices of audit.md 2.3, usage, ids.
+
+import type { Usage } from '../../schemas/run.ts'
+import { isObject, readUsage } from './usage.ts'
+
+export type ToolCall = {
+  id: string
+  type: string
+  function: { name: string; arguments: string }
+}
+
+export type Choice = {
+  index: number
+  message: {
+    role: string
+    content: unknown
+    refusal?: string
+    tool_calls?: unknown[]
+  }
+  finish_reason: string | null
+}
+
+export type Completion = {
+  choices: Choice[]
+  usage: Usage | undefined
+  modelServed: string | undefined
+  responseId: string | null
+  systemFingerprint: string | null
+  /** An error the upstream reported inside an answer of status 200. */
+  error: { code: string; message: string } | undefined
+  /** True when the text was longer than is kept. */
+  cut: boolean
+}
+
+export function emptyCompletion(): Completion {
+  return {
+    choices: [],
+    usage: undefined,
+    modelServed: undefined,
+    responseId: null,
+    systemFingerprint: null,
+    error: undefined,
+    cut: false,
+  }
+}
+
+/** A chat completion's body; undefined when it is none. */
+export function readCompletion(body: Buffer): Completion | undefined {
+  const answer = parseObject(body)
+  if (!answer || !Array.isArray(answer.choices)) return undefined
+  const completion = emptyCompletion()
+  takeIds(completion, answer)
+  completion.usage = readUsage(answer.usage)
+  for (const item of answer.choices) {
+    const choice = readChoice(item, completion.choices.length)
+    if (choice) completion.choices.push(choice)
+  }
+  if (isObject(answer.error)) completion.error = readError(answer.error)
+  return completion
+}
+
+/** The `error` of an upstream's error body, as far as it has OpenAI's form. */
+export function readErrorBody(body: Buffer): { code: string; message: string } | undefined {
+  const error = parseObject(body)?.error
+  if (typeof error === 'string') return { code: 'upstream_error', message: error.slice(0, messageCharsMax) }
+  return isObject(error) ? readError(error) : undefined
+}
+
+export function readError(error: Record<string, unknown>): { code: string; message: string } {
+  const code = [error.code, error.type].find((it) => typeof it === 'string' && it !== '')
+  return {
+    code: String(code ?? 'upstream_error').slice(0, 128),
+    message: String(error.message ?? '').slice(0, messageCharsMax),
+  }
+}
+
+/** The ids that every answer and every chunk carry; the first that is given stays. */
+export function takeIds(completion: Completion, from: Record<string, unknown>): void {
+  if (completion.responseId === null) completion.responseId = toText(from.id) ?? null
+  completion.modelServed ??= toText(from.model)
+  if (completion.systemFingerprint === null) {
+    completion.systemFingerprint = toText(from.system_fingerprint) ?? null
+  }
+}
+
+export function isEmptyAnswer(completion: Completion): boolean {
+  return completion.choices.every(
+    ({ message }) => !message.content && !message.refusal && !message.tool_calls?.length,
+  )
+}
+
+const messageCharsMax = 2048
+const idCharsMax = 256
+
+function readChoice(item: unknown, position: number): Choice | undefined {
+  if (!isObject(item) || !isObject(item.message)) return undefined
+  const { message } = item
+  return {
+    index: typeof item.index === 'number' ? item.index : position,
+    message: {
+      role: toText(message.role) ?? 'assistant',
+      content: message.content ?? null,
+      ...(typeof message.refusal === 'string' ? { refusal: message.refusal } : {}),
+      ...(Array.isArray(message.tool_calls) && message.tool_calls.length > 0
+        ? { tool_calls: message.tool_calls }
+        : {}),
+    },
+    finish_reason: typeof item.finish_reason === 'string' ? item.finish_reason : null,
+  }
+}
+
+function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString())
+    return isObject(value) ? value : undefined
+  } catch {
+    return undefined // not JSON: the caller says what that means
+  }
+}
+
+function toText(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value.slice(0, idCharsMax) : undefined
+}

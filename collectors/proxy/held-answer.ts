@@ -1,0 +1,193 @@
+// An answer that leaves whole: collected, signed, stored, then sent with its body as it came. Every failure before the
+// first byte of a stream ends here too.
+
+import type { IncomingHttpHeaders } from 'node:http'
+import { Fault, toFault } from '../../schemas/faults.ts'
+import type { SignedRecord } from '../../schemas/record.ts'
+import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
+import { type Call, type Outcome, storeFinal } from './call.ts'
+import { emptyCompletion, readCompletion, readErrorBody } from './completion.ts'
+import type { OutboundError, OutboundErrorKind } from './outbound.ts'
+import { receiptHeaders } from './receipt.ts'
+import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
+
+type Answer = { status: number; headers: string[]; body: Buffer }
+
+export class HeldAnswer implements UpstreamHandler {
+  readonly #call: Call
+  readonly #done: () => void
+  readonly #opening: Promise<SignedRecord | undefined> | undefined
+  readonly #chunks: Buffer[] = []
+  #bytes = 0
+  #status = 0
+  #headers: IncomingHttpHeaders = {}
+  #upstream: UpstreamCall | undefined
+  #settled = false
+
+  /**
+   * `done` is called once, when the answer has been given to the socket and nothing is left to do. `opening`: the
+   * record that was opened for this call, once it is durable; undefined when it could not be stored.
+   */
+  constructor(call: Call, done: () => void, opening?: Promise<SignedRecord | undefined>) {
+    this.#call = call
+    this.#done = done
+    this.#opening = opening
+  }
+
+  attach(upstream: UpstreamCall): void {
+    this.#upstream = upstream
+  }
+
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    this.#status = status
+    this.#headers = headers
+  }
+
+  onData(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    // A call that asked for a stream may get an error page instead; the upstream's own cap is for streams then.
+    if (this.#bytes <= answerBytesMax) this.#chunks.push(chunk)
+  }
+
+  onEnd(): void {
+    const status = this.#status
+    if (this.#bytes > answerBytesMax) {
+      this.refuse(upstreamFault('The upstream answered with too large a body.', false))
+    } else if (status === 401 || status === 403) {
+      this.refuse(upstreamFault('The upstream did not accept our credentials.', false))
+    } else if (status >= 300 && status < 400) {
+      this.refuse(upstreamFault('The upstream answered with a redirect, which is not followed.', false))
+    } else if (isEncoded(this.#headers)) {
+      this.refuse(upstreamFault('The upstream answered in an encoding that was not asked for.', false))
+    } else {
+      const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
+      void this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
+    }
+  }
+
+  onError(error: OutboundError): void {
+    this.refuse(faultOf(error))
+  }
+
+  /** Answers with a fault of ours, which is recorded like any other answer. */
+  refuse(fault: Fault): void {
+    const outcome = { ...this.#failed(), error: { code: fault.code, message: fault.message } }
+    outcome.httpStatus = fault.status
+    void this.#send(outcome, () => toFaultAnswer(fault))
+  }
+
+  /** The client has gone: the upstream is stopped, what was seen is kept, and nothing is sent. */
+  leave(): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#upstream?.abort()
+    const outcome: Outcome = { ...this.#failed(), status: 'client_closed', httpStatus: 499 }
+    outcome.recordStatus = 'client_closed'
+    // The upstream was at work when it was stopped: it may bill for that.
+    outcome.answered = true
+    void this.#store(outcome).finally(this.#done)
+  }
+
+  async #send(outcome: Outcome, toAnswer: () => Answer): Promise<void> {
+    if (this.#settled) return
+    this.#settled = true
+    const signed = await this.#store(outcome)
+    // Nothing may be shown as recorded that is not; the caller can try again.
+    const answer = signed ? toAnswer() : toFaultAnswer(new Fault('service_unavailable'))
+    const { res } = this.#call
+    if (!res.destroyed) {
+      const upstreamId = upstreamRequestIdOf(this.#headers)
+      const headers = receiptHeaders(this.#call, signed, upstreamId)
+      headers.push(...answer.headers, 'Content-Length', String(answer.body.length))
+      res.writeHead(answer.status, headers)
+      res.end(answer.body)
+    }
+    this.#done()
+  }
+
+  async #store(outcome: Outcome): Promise<SignedRecord | undefined> {
+    try {
+      const opening = this.#opening && (await this.#opening)
+      return await storeFinal(this.#call, outcome, opening)
+    } catch (error) {
+      this.#call.deps.counters.count('proxy_records_lost_total', { code: toFault(error).code })
+      return undefined
+    }
+  }
+
+  #toOutcome(body: Buffer): Outcome {
+    const outcome = this.#failed()
+    if (this.#status >= 400) {
+      const error = readErrorBody(body)
+      return { ...outcome, error: error ?? { code: 'upstream_error', message: '' } }
+    }
+    const completion = readCompletion(body)
+    if (!completion) {
+      const message = 'The upstream answered with something that is not a chat completion.'
+      return { ...outcome, error: { code: 'upstream_error', message } }
+    }
+    const hasFailed = completion.error !== undefined
+    return {
+      ...outcome,
+      status: hasFailed ? 'error' : 'ok',
+      recordStatus: hasFailed ? 'upstream_error' : 'completed',
+      error: completion.error,
+      completion,
+      answered: true,
+    }
+  }
+
+  #failed(): Outcome {
+    return {
+      status: 'error',
+      recordStatus: 'upstream_error',
+      error: undefined,
+      httpStatus: this.#status,
+      completion: emptyCompletion(),
+      upstreamRequestId: upstreamRequestIdOf(this.#headers),
+      answered: false,
+      ttftMs: undefined,
+    }
+  }
+
+  #toAnswer(body: Buffer): Answer {
+    const headers: string[] = []
+    pushAnswerHeaders(headers, this.#headers)
+    return { status: this.#status, headers, body }
+  }
+}
+
+/** What our own side tells a caller about a failure to reach or read the upstream. */
+export function faultOf(error: OutboundError): Fault {
+  const [code, retry] = faultsByKind[error.kind]
+  return code === 'upstream_error'
+    ? upstreamFault(error.message, retry, error)
+    : new Fault(code, {}, { cause: error })
+}
+
+const faultsByKind: Record<
+  OutboundErrorKind,
+  ['upstream_error' | 'upstream_timeout' | 'service_unavailable', boolean]
+> = {
+  address_refused: ['upstream_error', false],
+  busy: ['service_unavailable', true],
+  connect: ['upstream_error', true],
+  head_timeout: ['upstream_timeout', true],
+  idle_timeout: ['upstream_timeout', true],
+  too_large: ['upstream_error', false],
+  broken: ['upstream_error', true],
+  aborted: ['upstream_error', true],
+}
+
+/** Without `retry` the SDKs are told not to try again: they would meet the same, at three times the load (C8). */
+function upstreamFault(message: string, retry: boolean, cause?: unknown): Fault {
+  const headers = retry ? undefined : { 'x-should-retry': 'false' }
+  return new Fault('upstream_error', { message, ...(headers ? { headers } : {}) }, { cause })
+}
+
+function toFaultAnswer(fault: Fault): Answer {
+  const headers = ['Content-Type', 'application/json']
+  if (fault.retryAfterS !== undefined) headers.push('Retry-After', String(fault.retryAfterS))
+  for (const [name, value] of Object.entries(fault.detail.headers ?? {})) headers.push(name, value)
+  return { status: fault.status, headers, body: Buffer.from(JSON.stringify(fault.toBody())) }
+}

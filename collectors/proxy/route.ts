@@ -1,0 +1,89 @@
+// POST /v1/chat/completions. Refusals before admission are thrown, for the server's own door; afterwards every answer is
+// written here, with its receipt.
+
+import type { Context } from 'koa'
+import type { Caller } from '../../schemas/caller.ts'
+import { Fault } from '../../schemas/faults.ts'
+import { readBody } from '../body.ts'
+import { admit } from './admit.ts'
+import type { Call, ProxyDeps } from './call.ts'
+import { HeldAnswer } from './held-answer.ts'
+import { StreamedAnswer } from './streamed-answer.ts'
+import { toTraceparent } from './trace-context.ts'
+
+// Enough for a request with several images inside; larger ones belong in files.
+const bodyBytesMax = 25 * 1024 * 1024
+const bodyDeadlineMs = 60_000
+
+/** A Koa middleware; `ctx.state.caller` and `ctx.state.requestId` are set before it. Resolves when the answer has left. */
+export function chatCompletions(deps: ProxyDeps): (ctx: Context) => Promise<void> {
+  return async (ctx) => {
+    const startedAtMs = deps.nowMs()
+    const startedTick = performance.now()
+    const caller = mayCall(ctx)
+    refuseOtherTypes(ctx)
+    const body = await readBody(ctx.req, {
+      limitBytes: bodyBytesMax,
+      deadlineMs: bodyDeadlineMs,
+      encodings: ['gzip'],
+    })
+    const signer = await signerOf(deps, caller)
+    const { headers } = ctx.req
+    const { res } = ctx
+    const requestId = String(ctx.state.requestId)
+    const call = admit(deps, signer, { caller, requestId, headers, res, body, startedAtMs, startedTick })
+    ctx.respond = false
+    await answer(call, ctx)
+  }
+}
+
+function answer(call: Call, ctx: Context): Promise<void> {
+  const { deps, res, trace } = call
+  return new Promise((resolve) => {
+    if (deps.ready && !deps.ready()) {
+      new HeldAnswer(call, resolve).refuseUnrecorded(new Fault('service_unavailable'))
+      return
+    }
+    const given = call.stream ? new StreamedAnswer(call, resolve) : new HeldAnswer(call, resolve)
+    res.once('close', () => {
+      if (!res.writableFinished) given.leave()
+    })
+    given.attach(
+      deps.upstream.call(
+        {
+          path: '/chat/completions',
+          body: call.upstreamBody,
+          clientHeaders: ctx.req.headers,
+          traceparent: toTraceparent(trace.traceId, call.spanId, trace.flags),
+          traceState: trace.traceState,
+          requestId: call.requestId,
+          stream: call.stream,
+        },
+        given,
+      ),
+    )
+  })
+}
+
+function mayCall(ctx: Context): Caller {
+  const caller = ctx.state.caller as Caller | undefined // set by the middleware that reads keys
+  if (!caller) throw new Fault('unauthorized')
+  if (!caller.scopes.includes('proxy')) {
+    throw new Fault('forbidden', { message: 'This needs a key with the scope proxy.' })
+  }
+  return caller
+}
+
+function refuseOtherTypes(ctx: Context): void {
+  const type = ctx.req.headers['content-type']
+  if (type === undefined || /^application\/([a-z0-9.-]+\+)?json\s*(;|$)/i.test(type)) return
+  throw new Fault('unsupported_media_type', { message: 'Send application/json.' })
+}
+
+async function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {
+  try {
+    return await deps.signerOf(caller.workspace)
+  } catch (error) {
+    throw new Fault('service_unavailable', {}, { cause: error })
+  }
+}

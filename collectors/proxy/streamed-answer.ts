@@ -1,0 +1,255 @@
+// A stream on its way through: whole events leave at once and are looked at afterwards; `[DONE]` waits for the record.
+// The commit point is the first byte to the client: before it a failure is a JSON answer, after it an event in the stream.
+
+import type { IncomingHttpHeaders } from 'node:http'
+import { Fault, toFault } from '../../schemas/faults.ts'
+import type { SignedRecord } from '../../schemas/record.ts'
+import { pushRecord } from '../spool/rows.ts'
+import { isEncoded, isEventStream, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
+import { type Call, type Outcome, signOpening, storeFinal } from './call.ts'
+import { faultOf, HeldAnswer } from './held-answer.ts'
+import type { OutboundError } from './outbound.ts'
+import { closingComment, receiptHeaders } from './receipt.ts'
+import { type DoneBlock, SseBlocks } from './sse-blocks.ts'
+import { SseTap } from './sse-tap.ts'
+import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
+
+// An upstream that said [DONE] has nothing more to say; its connection is given this long to end by itself.
+const lingerMs = 1000
+// A client that takes nothing for this long has gone without saying so.
+const stalledMs = 120_000
+
+/**
+ * waiting: nothing has left. held: it became a JSON answer. flowing: events pass. closing: the final record is on its way
+ * to the disk. lingering: the receipt has left, the upstream has not ended. over: nothing is left to do.
+ */
+type Phase = 'waiting' | 'held' | 'flowing' | 'closing' | 'lingering' | 'over'
+
+export class StreamedAnswer implements UpstreamHandler {
+  readonly #call: Call
+  readonly #done: () => void
+  readonly #opening: SignedRecord
+  /** The opening record once it is durable, or undefined when it could not be stored. */
+  readonly #opened: Promise<SignedRecord | undefined>
+  readonly #blocks: SseBlocks
+  readonly #tap = new SseTap()
+  readonly #onDrain = () => this.#flow()
+  #upstream: UpstreamCall | undefined
+  #held: HeldAnswer | undefined
+  #phase: Phase = 'waiting'
+  #upstreamEnded = false
+  #headers: IncomingHttpHeaders = {}
+  #ttftMs: number | undefined
+  #linger: NodeJS.Timeout | undefined
+
+  /** Signs and stores the opening record. `done` is called once, when nothing is left to do. */
+  constructor(call: Call, done: () => void) {
+    this.#call = call
+    this.#done = done
+    this.#blocks = new SseBlocks(!call.usageWanted)
+    this.#opening = signOpening(call)
+    this.#opened = call.deps.intake.write((batch) => pushRecord(batch, this.#opening)).then(
+      () => this.#opening,
+      (error) => this.#refuseUnopened(error),
+    )
+  }
+
+  attach(upstream: UpstreamCall): void {
+    this.#upstream = upstream
+    if (this.#held) upstream.abort()
+  }
+
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    this.#headers = headers
+    if (status !== 200 || !isEventStream(headers) || isEncoded(headers)) {
+      this.#hold().onHead(status, headers)
+      return
+    }
+    // The begin record is durable before the first byte leaves: until then the bytes stay in the upstream's socket.
+    this.#upstream?.pause()
+    void this.#opened.then((opening) => opening && this.#flow())
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#phase === 'held') this.#held?.onData(chunk)
+    if (this.#phase === 'held' || this.#phase === 'over' || this.#phase === 'closing') return
+    const tick = performance.now()
+    this.#blocks.push(chunk)
+    if (this.#phase === 'waiting' && this.#blocks.passing.length > 0) this.#begin()
+    const { res } = this.#call
+    let hasRoom = true
+    for (const bytes of this.#blocks.passing) hasRoom = res.write(bytes)
+    for (const block of this.#blocks.blocks) this.#tap.take(block)
+    if (this.#tap.started) this.#ttftMs ??= tick - this.#call.startedTick
+    if (this.#blocks.overflow) void this.#break(new Fault('upstream_error', { message: tooLarge }))
+    else if (this.#blocks.done && this.#phase !== 'lingering') void this.#finish(this.#blocks.done)
+    else if (!hasRoom) {
+      this.#upstream?.pause()
+      res.once('drain', this.#onDrain)
+    }
+  }
+
+  onEnd(): void {
+    this.#upstreamEnded = true
+    if (this.#phase === 'held') this.#held?.onEnd()
+    else if (this.#phase === 'lingering') this.#close()
+    else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
+      this.#blocks.end()
+      if (this.#blocks.done) void this.#finish(this.#blocks.done)
+      else void this.#break(new Fault('upstream_error', { message: endedEarly }))
+    }
+  }
+
+  onError(error: OutboundError): void {
+    this.#upstreamEnded = true
+    if (this.#phase === 'held') this.#held?.onError(error)
+    else if (this.#phase === 'lingering') this.#close()
+    else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
+      this.#blocks.end()
+      void this.#break(faultOf(error))
+    }
+  }
+
+  /** The client has gone: the upstream is stopped, and the run is kept with what was seen. */
+  leave(): void {
+    if (this.#phase === 'held') this.#held?.leave()
+    else if (this.#phase === 'lingering') {
+      this.#upstream?.abort()
+      this.#close()
+    } else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
+      this.#phase = 'over'
+      this.#upstream?.abort()
+      void this.#store('client_closed', undefined).finally(this.#done)
+    }
+  }
+
+  /** Sends the head; from here on the answer is a stream of status 200, come what may. */
+  #begin(): void {
+    const { res } = this.#call
+    const headers = receiptHeaders(this.#call, this.#opening, upstreamRequestIdOf(this.#headers))
+    pushAnswerHeaders(headers, this.#headers)
+    headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
+    res.writeHead(200, headers)
+    res.setTimeout(stalledMs, () => res.destroy())
+    this.#phase = 'flowing'
+  }
+
+  #flow(): void {
+    const paused = this.#phase === 'closing' || this.#call.res.writableNeedDrain
+    if (!paused) this.#upstream?.resume()
+  }
+
+  async #finish(done: DoneBlock): Promise<void> {
+    if (this.#phase === 'waiting') this.#begin()
+    this.#phase = 'closing'
+    this.#upstream?.pause()
+    const { error } = this.#tap.completion()
+    const status = error ? 'upstream_error' : 'completed'
+    const signed = await this.#store(status, error)
+    if (!signed) {
+      this.#upstream?.abort()
+      this.#end(errorBlock(new Fault('service_unavailable')))
+      return
+    }
+    const { res } = this.#call
+    const comment = Buffer.from(closingComment(signed, status) + done.eol)
+    if (!res.destroyed) res.write(Buffer.concat([done.before, comment, done.from]))
+    this.#phase = 'lingering'
+    if (this.#upstreamEnded || res.destroyed) {
+      this.#upstream?.abort()
+      this.#close()
+      return
+    }
+    this.#linger = setTimeout(() => {
+      this.#upstream?.abort()
+      this.#close()
+    }, lingerMs)
+    if (res.writableNeedDrain) res.once('drain', this.#onDrain)
+    else this.#upstream?.resume()
+  }
+
+  /** The stream cannot be completed: the client is told in the stream, and gets no `[DONE]`. */
+  async #break(fault: Fault): Promise<void> {
+    if (this.#phase === 'waiting') {
+      this.#upstream?.abort()
+      this.#hold().refuse(fault)
+      return
+    }
+    this.#phase = 'closing'
+    this.#upstream?.abort()
+    const error = this.#tap.completion().error ?? { code: fault.code, message: fault.message }
+    const status = this.#tap.completion().error ? 'upstream_error' : 'truncated'
+    const signed = await this.#store(status, error)
+    // Half an event may have left; a blank line keeps ours apart from it.
+    const apart = this.#blocks.midBlock ? '\n\n' : ''
+    if (signed) this.#end(`${apart}${closingComment(signed, status)}\n${errorBlock(fault)}`)
+    else this.#end(`${apart}${errorBlock(new Fault('service_unavailable'))}`)
+  }
+
+  async #store(
+    recordStatus: 'completed' | 'client_closed' | 'truncated' | 'upstream_error',
+    error: Outcome['error'],
+  ): Promise<SignedRecord | undefined> {
+    const outcome: Outcome = {
+      status: runStatuses[recordStatus],
+      recordStatus,
+      error,
+      httpStatus: 200,
+      completion: this.#tap.completion(),
+      upstreamRequestId: upstreamRequestIdOf(this.#headers),
+      answered: true,
+      ttftMs: this.#ttftMs,
+    }
+    const { counters } = this.#call.deps
+    if (this.#tap.malformed > 0) {
+      counters.count('proxy_malformed_events_total', {}, this.#tap.malformed)
+    }
+    try {
+      return await storeFinal(this.#call, outcome, await this.#opened)
+    } catch (failure) {
+      counters.count('proxy_records_lost_total', { code: toFault(failure).code })
+      return undefined
+    }
+  }
+
+  #refuseUnopened(error: unknown): undefined {
+    const { counters } = this.#call.deps
+    counters.count('proxy_records_lost_total', { code: toFault(error).code })
+    if (this.#phase !== 'waiting') return
+    this.#upstream?.abort()
+    this.#hold().refuse(new Fault('service_unavailable', {}, { cause: error }))
+  }
+
+  #hold(): HeldAnswer {
+    this.#phase = 'held'
+    this.#held = new HeldAnswer(this.#call, this.#done, this.#opened)
+    if (this.#upstream) this.#held.attach(this.#upstream)
+    return this.#held
+  }
+
+  #end(text: string): void {
+    if (!this.#call.res.destroyed) this.#call.res.write(text)
+    this.#close()
+  }
+
+  #close(): void {
+    clearTimeout(this.#linger)
+    this.#phase = 'over'
+    this.#call.res.end()
+    this.#done()
+  }
+}
+
+const endedEarly = 'The upstream ended the stream before it was complete.'
+const tooLarge = 'The upstream sent an event that is too large.'
+
+const runStatuses = {
+  completed: 'ok',
+  client_closed: 'client_closed',
+  truncated: 'truncated',
+  upstream_error: 'error',
+} as const
+
+function errorBlock(fault: Fault): string {
+  return `data: ${JSON.stringify(fault.toBody())}\n\n`
+}

@@ -1,0 +1,140 @@
+// A chunk: the rows of one group commit as they lie in a segment. Header, directory of tables, then their Native blocks.
+// Law: what `readHeader` accepts was written for exactly this place of this segment, and by nobody else.
+
+import { crc32 } from 'node:zlib'
+import { type TableName, tables } from '../../schemas/tables.ts'
+
+// Numbers on disk, never given to another table.
+const tableNumbers = {
+  spans: 1,
+  payloads: 2,
+  envelopes: 3,
+  records: 4,
+} as const satisfies Record<TableName, number>
+
+export const chunkFormat = 1
+export const headerBytes = 56
+export const markBytes = 8
+const entryBytes = 12
+const bodyBytesLimit = 1 << 30
+// Below this one copy is cheaper than a long list of small pieces, and the block's own memory is free again.
+const copiedBytesMax = 256 * 1024
+
+/** A place in the spool; chunks are ordered by it. */
+export type Position = { segment: number; offset: number }
+
+export type Part = { table: TableName; rows: number; bytes: number; pieces: readonly Buffer[] }
+
+export type Chunk = {
+  at: Position
+  /** Header and body. */
+  bytes: number
+  /** Row i of each table carries firstSeq + i. */
+  firstSeq: bigint
+  /** How many sequence numbers it took: the rows of its largest table. */
+  seqs: number
+  arrivalMs: number
+  parts: Part[]
+}
+
+export type ChunkHeader = {
+  bodyBytes: number
+  bodyCrc: number
+  firstSeq: bigint
+  seqs: number
+  arrivalMs: number
+  wireVersion: number
+}
+
+/** What the header binds a chunk to: random bytes of its segment, which no sender of data can know, and its place. */
+export type Place = { mark: Buffer; at: Position }
+
+export function isBefore(a: Position, b: Position): boolean {
+  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset)
+}
+
+export function rowsOf(chunk: Chunk): number {
+  return chunk.parts.reduce((sum, part) => sum + part.rows, 0)
+}
+
+/** A body from parts that have rows. Small ones are copied into one buffer, so `copied` says who owns the bytes. */
+export function packBody(given: Part[]): { pieces: Buffer[]; parts: Part[]; copied: boolean } {
+  const directory = Buffer.alloc(4 + given.length * entryBytes)
+  directory.writeUInt32LE(given.length, 0)
+  given.forEach((part, i) => {
+    directory.writeUInt32LE(tableNumbers[part.table], 4 + i * entryBytes)
+    directory.writeUInt32LE(part.rows, 8 + i * entryBytes)
+    directory.writeUInt32LE(part.bytes, 12 + i * entryBytes)
+  })
+  const pieces = [directory, ...given.flatMap((part) => part.pieces)]
+  const bytes = directory.length + given.reduce((sum, part) => sum + part.bytes, 0)
+  if (bytes > copiedBytesMax) return { pieces, parts: given, copied: false }
+  const whole = Buffer.concat(pieces, bytes)
+  return { pieces: [whole], parts: unpackBody(whole) ?? given, copied: true }
+}
+
+/** The parts of a body whose checksum held. Undefined: it names a table this version does not know. */
+export function unpackBody(body: Buffer): Part[] | undefined {
+  const count = body.readUInt32LE(0)
+  const parts: Part[] = []
+  let at = 4 + count * entryBytes
+  for (let i = 0; i < count; i++) {
+    const table = tableOf(body.readUInt32LE(4 + i * entryBytes))
+    if (table === undefined) return undefined
+    const rows = body.readUInt32LE(8 + i * entryBytes)
+    const bytes = body.readUInt32LE(12 + i * entryBytes)
+    parts.push({ table, rows, bytes, pieces: [body.subarray(at, at + bytes)] })
+    at += bytes
+  }
+  return parts
+}
+
+export function bodyCrcOf(pieces: readonly Buffer[], segment: number): number {
+  let crc = segment >>> 0
+  for (const piece of pieces) crc = crc32(piece, crc)
+  return crc
+}
+
+export function writeHeader(header: ChunkHeader, place: Place): Buffer {
+  const bytes = Buffer.alloc(headerBytes)
+  place.mark.copy(bytes, 0)
+  bytes.writeUInt16LE(chunkFormat, 8)
+  bytes.writeUInt16LE(header.wireVersion, 10)
+  bytes.writeUInt32LE(header.bodyBytes, 12)
+  bytes.writeBigUInt64LE(header.firstSeq, 16)
+  bytes.writeBigUInt64LE(BigInt(header.arrivalMs), 24)
+  bytes.writeBigUInt64LE(BigInt(place.at.offset), 32)
+  bytes.writeUInt32LE(header.seqs, 40)
+  bytes.writeUInt32LE(header.bodyCrc, 44)
+  bytes.writeUInt32LE(crc32(bytes.subarray(0, headerBytes - 4), place.at.segment), headerBytes - 4)
+  return bytes
+}
+
+/** The header at the start of `bytes`; undefined when these bytes are not one of this place. */
+export function readHeader(bytes: Buffer, place: Place): ChunkHeader | undefined {
+  if (bytes.length < headerBytes || !bytes.subarray(0, markBytes).equals(place.mark))
+    return undefined
+  const crc = crc32(bytes.subarray(0, headerBytes - 4), place.at.segment)
+  if (crc !== bytes.readUInt32LE(headerBytes - 4)) return undefined
+  if (bytes.readUInt16LE(8) > chunkFormat)
+    throw new Error(
+      `Segment ${place.at.segment} was written by a newer version of Runledger; that version must drain it`,
+    )
+  const bodyBytes = bytes.readUInt32LE(12)
+  if (bytes.readBigUInt64LE(32) !== BigInt(place.at.offset) || bodyBytes > bodyBytesLimit)
+    return undefined
+  return {
+    bodyBytes,
+    wireVersion: bytes.readUInt16LE(10),
+    firstSeq: bytes.readBigUInt64LE(16),
+    arrivalMs: Number(bytes.readBigUInt64LE(24)),
+    seqs: bytes.readUInt32LE(40),
+    bodyCrc: bytes.readUInt32LE(44),
+  }
+}
+
+function tableOf(number: number): TableName | undefined {
+  for (const name of Object.keys(tables) as TableName[]) // its keys are the table names
+    if (tableNumbers[name] === number) return name
+  return undefined
+}

@@ -1,0 +1,54 @@
+// Every bound of the spool in one place, and what each trades.
+
+const mebi = 1 << 20
+
+export const spoolLimits = {
+  /** A larger segment is synced into directories less often; a smaller one is given back sooner after draining. */
+  segmentBytes: 64 * mebi,
+  /** Zeros are written in slices of this: larger ones compete longer with a commit for the disk. */
+  sliceBytes: 4 * mebi,
+  /** Zeros kept ahead of the write position, so that a commit rarely waits for them. */
+  aheadBytes: 16 * mebi,
+  /** A batch is sealed early at this size: larger ones sync less often, and hold every waiter longer. */
+  batchBytes: 8 * mebi,
+  /** One write may not be larger; it must fit a record that is read back whole. */
+  writeBytesMax: 256 * mebi,
+  /** Bytes accepted but not synced. Above: refused. */
+  pendingBytes: 64 * mebi,
+  /** Bytes not yet in ClickHouse: how long an outage is ridden out. Above: refused. */
+  spoolBytes: 4096 * mebi,
+  /** Free disk below the larger of the two: refused, so that the databases beside the spool keep room to work. */
+  freeBytesMin: 512 * mebi,
+  freeShareMin: 0.02,
+  spaceEveryMs: 1_000,
+  /** Drained segments are kept this long as a second net, and up to this many bytes. */
+  retainMs: 15 * 60_000,
+  retainedBytes: 1024 * mebi,
+  /** Set aside for good. When full the drain waits rather than lose anything. */
+  quarantineBytes: 1024 * mebi,
+  /** Synced bytes kept in memory so that the drain does not read them back. */
+  heldBytes: 32 * mebi,
+  /** One drained batch: ClickHouse takes 100,000 rows an insert twice as fast as 5,000. */
+  drainRows: 100_000,
+  drainBytes: 64 * mebi,
+  /** How long rows gather before they are inserted when little comes in. */
+  drainEveryMs: 250,
+  /** Bytes read from disk at a time. */
+  windowBytes: 4 * mebi,
+  insertDeadlineMs: 60_000,
+  backoffFirstMs: 100,
+  backoffLastMs: 5_000,
+}
+
+export type SpoolLimits = typeof spoolLimits
+
+/** What happened, for the log: a sentence and its facts. Never a row's content. */
+export type SpoolLog = (
+  level: 'info' | 'warn' | 'error',
+  message: string,
+  facts: Record<string, unknown>,
+) => void
+
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

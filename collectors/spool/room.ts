@@ -1,0 +1,71 @@
+// Whether there is room for one more write: unsynced bytes, undrained bytes, free disk.
+// Law: the answer is known before anything is appended; nothing accepted is given up for lack of room.
+
+import type { Disk } from './disk.ts'
+import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
+
+export type Refusal = 'closed' | 'pending' | 'spool_full' | 'disk_full' | 'disk_failing'
+
+export class Room {
+  /** Bytes of writes that are not synced yet; the group commit keeps it. */
+  pendingBytes = 0
+  readonly #disk: Disk
+  readonly #dir: string
+  readonly #limits: SpoolLimits
+  readonly #log: SpoolLog
+  #freeBytes = Number.POSITIVE_INFINITY
+  #floorBytes = 0
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | undefined
+
+  constructor(at: { disk: Disk; dir: string; limits: SpoolLimits; log: SpoolLog }) {
+    this.#disk = at.disk
+    this.#dir = at.dir
+    this.#limits = at.limits
+    this.#log = at.log
+  }
+
+  /** Looks at the disk now and then each second, until `stop`. */
+  async start(): Promise<void> {
+    await this.look()
+    this.#timer = setInterval(() => {
+      this.#looking ??= this.look().finally(() => {
+        this.#looking = undefined
+      })
+    }, this.#limits.spaceEveryMs)
+    this.#timer.unref()
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#looking
+  }
+
+  /** Between two looks: bytes that we took ourselves. */
+  spend(bytes: number): void {
+    this.#freeBytes -= bytes
+  }
+
+  get isDiskLow(): boolean {
+    return this.#freeBytes < this.#floorBytes
+  }
+
+  refusal(undrainedBytes: number): Refusal | undefined {
+    if (this.pendingBytes >= this.#limits.pendingBytes) return 'pending'
+    if (undrainedBytes + this.pendingBytes >= this.#limits.spoolBytes) return 'spool_full'
+    return this.isDiskLow ? 'disk_full' : undefined
+  }
+
+  async look(): Promise<void> {
+    try {
+      const { freeBytes, totalBytes } = await this.#disk.space(this.#dir)
+      this.#freeBytes = freeBytes
+      this.#floorBytes = Math.max(
+        this.#limits.freeBytesMin,
+        totalBytes * this.#limits.freeShareMin,
+      )
+    } catch (error) {
+      this.#log('warn', 'The free space of the spool disk is not known', { reason: reasonOf(error) })
+    }
+  }
+}

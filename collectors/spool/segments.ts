@@ -1,0 +1,139 @@
+// The segment being written and the one ready behind it. Rolls from one to the next; gives one up after an error.
+// Law: one segment at a time takes chunks, in the order of their numbers.
+
+import type { Position } from './chunk.ts'
+import type { Disk } from './disk.ts'
+import type { SpoolLimits } from './limits.ts'
+import { Segment, segmentHeadBytes, segmentName } from './segment.ts'
+import type { Shelf } from './shelf.ts'
+
+export type SegmentsDeps = {
+  disk: Disk
+  dir: string
+  node: string
+  limits: SpoolLimits
+  shelf: Shelf
+  onBytes: (bytes: number) => void
+  /** Hears of failures in the background; the commit that needs the space meets them again. */
+  onTrouble: (error: unknown) => void
+  /** The end of everything written by earlier processes. */
+  previous: Position
+  nextNumber: number
+}
+
+export class Segments {
+  readonly #deps: SegmentsDeps
+  #previous: Position
+  #nextNumber: number
+  #active: Segment | undefined
+  #next: Promise<Segment> | undefined
+  #ahead: Promise<void> | undefined
+
+  constructor(deps: SegmentsDeps) {
+    this.#deps = deps
+    this.#previous = deps.previous
+    this.#nextNumber = deps.nextNumber
+  }
+
+  /** Bytes of the files that are open for writing, zeros included. */
+  get preparedBytes(): number {
+    return this.#active?.prepared ?? 0
+  }
+
+  /** The segment that takes a chunk of this size. A chunk larger than a segment gets one to itself. */
+  async forChunk(bytes: number): Promise<Segment> {
+    const active = this.#active
+    if (active && (active.isEmpty || active.end + bytes <= this.#deps.limits.segmentBytes))
+      return active
+    this.#active = undefined
+    if (active) await this.#seal(active)
+    const taken = this.#next ?? this.#create()
+    this.#next = undefined
+    const segment = await taken
+    this.#active = segment
+    return segment
+  }
+
+  async append(segment: Segment, pieces: readonly Buffer[]): Promise<void> {
+    const wasEmpty = segment.isEmpty
+    await segment.append(pieces, this.#previous)
+    if (wasEmpty) {
+      const { number, mark, end } = segment
+      this.#deps.shelf.addSegment({ number, mark, end, sealed: false })
+    }
+    this.#lookAhead(segment)
+  }
+
+  /** After a failed append: the good part stays, the rest is blanked, and the next chunk starts a new segment. */
+  async abandon(): Promise<void> {
+    const active = this.#active
+    if (!active) return
+    this.#active = undefined
+    this.#leave(active)
+    await active.abandon()
+    if (active.isEmpty) await this.#remove(active)
+  }
+
+  async close(): Promise<void> {
+    await this.#ahead
+    const active = this.#active
+    this.#active = undefined
+    if (active) await this.#seal(active)
+    if (active?.isEmpty) await this.#remove(active)
+    const next = await this.#next?.catch(this.#deps.onTrouble)
+    this.#next = undefined
+    if (next) await next.close()
+    if (next) await this.#remove(next)
+  }
+
+  async #seal(segment: Segment): Promise<void> {
+    this.#leave(segment)
+    await segment.trim().catch(this.#deps.onTrouble)
+    await segment.close()
+  }
+
+  #leave(segment: Segment): void {
+    if (segment.isEmpty) return
+    this.#deps.shelf.seal(segment.number, segment.end)
+    this.#previous = { segment: segment.number, offset: segment.end }
+  }
+
+  #create(): Promise<Segment> {
+    const { disk, dir, node, limits, onBytes } = this.#deps
+    const number = this.#nextNumber++
+    return Segment.create({ disk, dir, number, node, sliceBytes: limits.sliceBytes, onBytes })
+  }
+
+  async #remove(segment: Segment): Promise<void> {
+    const { disk, dir, onTrouble } = this.#deps
+    await disk.remove(`${dir}/${segmentName(segment.number)}`).catch(onTrouble)
+  }
+
+  #lookAhead(active: Segment): void {
+    const { segmentBytes, aheadBytes } = this.#deps.limits
+    const wanted = Math.min(active.end + aheadBytes, segmentBytes)
+    const nextIsDue = active.end > segmentHeadBytes + segmentBytes / 2 && !this.#next
+    if (this.#ahead || (active.prepared >= wanted && !nextIsDue)) return
+    this.#ahead = this.#prepare(active, wanted, nextIsDue)
+      .catch(this.#deps.onTrouble)
+      .finally(() => {
+        this.#ahead = undefined
+      })
+  }
+
+  async #prepare(active: Segment, wanted: number, nextIsDue: boolean): Promise<void> {
+    await active.prepareTo(wanted)
+    if (!nextIsDue || this.#active !== active || this.#next) return
+    const next = this.#create()
+    this.#next = next
+    let segment: Segment
+    try {
+      segment = await next
+    } catch (error) {
+      // The commit that needs a segment makes its own and meets the error itself.
+      if (this.#next === next) this.#next = undefined
+      throw error
+    }
+    await segment.prepareTo(this.#deps.limits.segmentBytes)
+  }
+}

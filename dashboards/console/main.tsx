@@ -1,0 +1,16 @@
+// The console's entry: one root, one query cache, one shell.
+
+import './console.css'
+import { QueryClientProvider } from '@tanstack/react-query'
+import { StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import { queryClient } from './client.ts'
+import { Console } from './Console.tsx'
+
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <QueryClientProvider client={queryClient}>
+      <Console />
+    </QueryClientProvider>
+  </StrictMode>,
+)

@@ -1,0 +1,151 @@
+// The prompt registries and their versions: which one is promoted, how much each was used, what still has to prove itself.
+
+import { useQuery } from '@tanstack/react-query'
+import { useMemo, useState } from 'react'
+import { promptsQuery } from '../client.ts'
+import { useTitle } from '../Console.tsx'
+import { absent, count, counted } from '../format.ts'
+import { push } from '../history.ts'
+import { Badge, Copy, Empty, Failure, Id, Link, Loading, Snippet, Status, Text, Time } from '../ui/atoms.tsx'
+import { List } from '../ui/List.tsx'
+import { link } from '../url.ts'
+import type { PromptVersion, Registry } from '../wire.ts'
+
+const rowHeight = 36
+const headHeight = 32
+
+type Line = { registry: Registry; version: PromptVersion | undefined }
+
+export function Prompts() {
+  useTitle('Prompts')
+  const found = useQuery(promptsQuery)
+  const lines = useMemo(() => toLines(found.data ?? []), [found.data])
+  return (
+    <section className="page">
+      <header className="page-head">
+        <h1>Prompts</h1>
+        <p className="page-count">{found.data && counted(found.data.length, 'registry', 'registries')}</p>
+      </header>
+      {found.isPending && <Loading what="prompts" />}
+      {found.isError && !found.data && (
+        <Failure error={found.error} what="prompts" retry={() => void found.refetch()} />
+      )}
+      {found.data && lines.length === 0 && <NoPrompts />}
+      {lines.length > 0 && <PromptList lines={lines} />}
+    </section>
+  )
+}
+
+function PromptList({ lines }: { lines: Line[] }) {
+  const [active, setActive] = useState(-1)
+  return (
+    <List
+      className="prompts"
+      label="Prompt versions"
+      role="treegrid"
+      count={lines.length}
+      rowHeight={rowHeight}
+      headHeight={headHeight}
+      head={<Head />}
+      rowKey={(at) => keyOf(lines[at]!)}
+      active={active}
+      onActive={setActive}
+      onOpen={(at) => {
+        const version = lines[at]?.version?.versionId
+        if (version !== undefined) push(link.traces({ range: 'all', by: { prompt_version_id: version } }))
+      }}
+      rowProps={(at) => ({ 'aria-level': lines[at]!.version ? 2 : 1, 'data-kind': lines[at]!.version ? 'version' : 'registry' }) as const}
+      row={(at) => <Row line={lines[at]!} />}
+      place="prompts"
+    />
+  )
+}
+
+const columns = ['Prompt', 'Status', 'Runs', 'First seen', 'Last seen', 'Content hash']
+
+function Head() {
+  return (
+    <div className="list-head" role="row">
+      {columns.map((title) => (
+        <div key={title} className="cell" role="columnheader" tabIndex={-1} data-number={title === 'Runs' || undefined}>
+          {title}
+        </div>
+      ))}
+    </div>
+  )
+}
+
+function Row({ line: { registry, version } }: { line: Line }) {
+  if (!version) {
+    return (
+      <>
+        <div className="cell registry" role="gridcell" tabIndex={-1}>
+          <b>
+            <Text>{registry.displayName || registry.registryId}</Text>
+          </b>
+          <Badge title="observe: promotions label; serve: the promoted version answers">{registry.mode}</Badge>
+          <span className="quiet">{registry.source === 'auto_backfill' ? 'discovered' : registry.source}</span>
+        </div>
+        <div className="cell" role="gridcell" tabIndex={-1} />
+        <div className="cell" role="gridcell" tabIndex={-1} data-number>
+          {count(registry.totalRuns)}
+        </div>
+      </>
+    )
+  }
+  const promoted = registry.promotedVersionId === version.versionId
+  return (
+    <>
+      <div className="cell version" role="gridcell" tabIndex={-1}>
+        <Link className="row-link mono" tabIndex={-1} href={link.traces({ range: 'all', by: { prompt_version_id: version.versionId } })}>
+          <Text>{version.versionId}</Text>
+        </Link>
+        <Copy text={version.versionId} what="version" />
+        {promoted && <Badge title="the version in force">in force</Badge>}
+        {version.conflict && <Badge title="came with a name that already had another content">conflict</Badge>}
+      </div>
+      <div className="cell" role="gridcell" tabIndex={-1}>
+        <Status status={version.status} />
+      </div>
+      <div className="cell" role="gridcell" tabIndex={-1} data-number>
+        {count(version.totalRuns)}
+      </div>
+      <div className="cell" role="gridcell" tabIndex={-1}>
+        {version.firstSeenAt ? <Time iso={version.firstSeenAt} /> : absent}
+      </div>
+      <div className="cell" role="gridcell" tabIndex={-1}>
+        {version.lastSeenAt ? <Time iso={version.lastSeenAt} /> : absent}
+      </div>
+      <div className="cell" role="gridcell" tabIndex={-1}>
+        {version.contentHash ? <Id id={version.contentHash} what="content hash" short /> : absent}
+      </div>
+    </>
+  )
+}
+
+function NoPrompts() {
+  return (
+    <Empty icon="prompts" title="No prompts yet">
+      <p>Name the prompt of a call and its versions are discovered from traffic, each by its content.</p>
+      <Snippet
+        label="A call with a named prompt"
+        code={`curl ${location.origin}/v1/chat/completions \\
+  -H "Authorization: Bearer $RUNLEDGER_KEY" \\
+  -H "X-BatchIn-Prompt: support" \\
+  -H "Content-Type: application/json" \\
+  -d '{"model":"sandbox","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello"}]}'`}
+      />
+    </Empty>
+  )
+}
+
+function toLines(registries: Registry[]): Line[] {
+  return registries.flatMap((registry) => [
+    { registry, version: undefined },
+    ...registry.versions.map((version) => ({ registry, version })),
+  ])
+}
+
+function keyOf({ registry, version }: Line): string {
+  return version ? version.versionId : `registry ${registry.registryId}`
+}

@@ -1,0 +1,107 @@
+// One line of the waterfall: where the span hangs, what it is, when it ran, and the numbers one came for.
+
+import { memo } from 'react'
+import { count, counted, duration } from '../format.ts'
+import { Badge, Text } from '../ui/atoms.tsx'
+import { Icon } from '../ui/icons.tsx'
+import { place, type Window } from './scale.ts'
+import type { Row, SpanRow } from './tree.ts'
+
+// Deeper levels share the last indent: the name must stay readable; aria-level and the number beside it tell the depth.
+const indentMax = 16
+const typeLabels: Record<string, string> = {
+  llm: 'LLM', chat: 'LLM', generation: 'LLM', text_completion: 'LLM', completion: 'LLM', responses: 'LLM',
+  embedding: 'EMB', embeddings: 'EMB', tool: 'TOOL', execute_tool: 'TOOL', agent: 'AGENT', invoke_agent: 'AGENT',
+  chain: 'CHAIN', workflow: 'CHAIN', retriever: 'RETR', retrieval: 'RETR', reranker: 'RANK', guardrail: 'GUARD',
+  evaluator: 'EVAL', db: 'DB', http: 'HTTP',
+}
+
+type Props = { row: Row; shown: Window; folded: boolean; onToggle: (key: number) => void }
+
+export const WaterfallRow = memo(function WaterfallRow({ row, shown, folded, onToggle }: Props) {
+  return (
+    <>
+      <div className="cell span-name" role="gridcell" tabIndex={-1} style={{ paddingLeft: 8 + 14 * Math.min(row.depth, indentMax) }}>
+        {row.descendants > 0 ? (
+          <button
+            type="button"
+            className="fold"
+            tabIndex={-1}
+            aria-label={`${folded ? 'Unfold' : 'Fold'} ${counted(row.descendants, 'span')}`}
+            onClick={() => onToggle(row.key)}
+          >
+            <Icon name={folded ? 'right' : 'down'} />
+          </button>
+        ) : (
+          <span className="fold" />
+        )}
+        {row.kind === 'span' ? <SpanName row={row} folded={folded} /> : <MissingName id={row.parentSpanId} />}
+      </div>
+      <div className="cell track" role="gridcell" tabIndex={-1}>
+        {row.kind === 'span' && <Bar row={row} shown={shown} />}
+      </div>
+    </>
+  )
+})
+
+function SpanName({ row, folded }: { row: SpanRow; folded: boolean }) {
+  const { span } = row
+  const type = typeLabels[span.type.toLowerCase()]
+  return (
+    <>
+      {type && (
+        <span className="type" title={span.type}>
+          {type}
+        </span>
+      )}
+      <span className="span-title" title={span.name}>
+        <Text>{span.name || '(no name)'}</Text>
+      </span>
+      {row.depth > indentMax && <Badge title="depth in the tree">level {row.depth + 1}</Badge>}
+      {folded && <Badge title="spans folded below">{`+${count(row.descendants)}`}</Badge>}
+      {row.cut && <Badge title="Its parents form a circle, which was cut here">cycle</Badge>}
+      {row.adrift && <Badge title="Its clock is days away from the others; it has no place on this axis">clock adrift</Badge>}
+      <span className="span-service" title={span.service}>
+        <Text>{span.service}</Text>
+      </span>
+    </>
+  )
+}
+
+function MissingName({ id }: { id: string }) {
+  return (
+    <span className="span-title span-missing" title={`Spans name ${id} as their parent, and it has not arrived`}>
+      missing parent <code>{<Text>{id}</Text>}</code>
+    </span>
+  )
+}
+
+function Bar({ row, shown }: { row: SpanRow; shown: Window }) {
+  const { span } = row
+  if (row.adrift) return <span className="bar-text" style={{ left: 0 }}>{duration(span.durationMs)}</span>
+  const at = place(row.startMs, span.durationMs, shown)
+  const end = at.left + at.width
+  // The numbers stand after the bar, before it where the right edge is near, on it where it fills the track.
+  const text = end < 66 ? { left: `${end}%` } : at.left > 34 ? { right: `${100 - at.left}%` } : { right: `${100 - end}%` }
+  const inside = end >= 66 && at.left <= 34
+  return (
+    <>
+      {at.side === 'inside' && (
+        <span className="bar" data-skewed={row.skewed || undefined} style={{ left: `${at.left}%`, width: `${at.width}%` }} />
+      )}
+      <span className="bar-text" data-inside={inside || undefined} style={text} title={row.skewed ? 'Outside the time of its parent: clocks differ, or it ran on' : undefined}>
+        {at.side === 'before' && '← '}
+        <b>{duration(span.durationMs)}</b>
+        {(span.inputTokens !== null || span.outputTokens !== null) && (
+          <span>{`${count(span.inputTokens)} → ${count(span.outputTokens)} tok`}</span>
+        )}
+        {span.model && (
+          <span>
+            <Text>{span.model}</Text>
+          </span>
+        )}
+        {at.side === 'after' && ' →'}
+      </span>
+    </>
+  )
+}

@@ -1,0 +1,24 @@
+// Builds the console and the verify page into dist/console: two HTML files, hashed assets, nothing inline, nothing from outside.
+
+import { fileURLToPath } from 'node:url'
+import react from '@vitejs/plugin-react'
+import { defineConfig } from 'vite'
+
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+export default defineConfig({
+  root: at('.'),
+  base: '/console/',
+  logLevel: 'warn',
+  plugins: [react()],
+  build: {
+    outDir: at('../../dist/console'),
+    emptyOutDir: true,
+    target: ['chrome123', 'firefox120', 'safari17.5'],
+    modulePreload: { polyfill: false },
+    // A data: font or script would need a wider policy than the plane sends.
+    assetsInlineLimit: 0,
+    sourcemap: true,
+    rolldownOptions: { input: { index: at('./index.html'), verify: at('./verify.html') } },
+  },
+})

@@ -1,0 +1,31 @@
+// Prompts as collectors see them: a name and perhaps a version on a span, and the version that it links to.
+
+import { isVersion } from './ids.ts'
+
+export type PromptLinks = {
+  /**
+   * The version id (`support@v2`) for a registry's slug and a version name; without a version, the registry's latest.
+   * Synchronous: the one who implements it keeps the latest versions at hand and registers new ones in the background.
+   */
+  link(workspace: string, slug: string, version: string | undefined): string
+}
+
+const lengthMax = 64
+
+/** A registry's slug from any name: lower case, other characters to `-`, cut at 64. Undefined for an empty name. */
+export function toSlug(name: string): string | undefined {
+  const text = name.trim().toLowerCase()
+  if (text === '') return undefined
+  return text.replaceAll(/[^a-z0-9._-]/gu, '-').slice(0, lengthMax)
+}
+
+/**
+ * A version's name from what an emitter sent: a bare integer N becomes `vN` (as our own numbering has it), a valid name
+ * stays, other characters become `-`, cut at 64. Undefined for an empty one.
+ */
+export function toVersion(given: string): string | undefined {
+  const text = given.trim()
+  if (text === '') return undefined
+  if (/^\d{1,19}$/.test(text)) return `v${BigInt(text)}`
+  return isVersion(text) ? text : text.replaceAll(/[^A-Za-z0-9._-]/gu, '-').slice(0, lengthMax)
+}

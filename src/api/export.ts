@@ -1,0 +1,76 @@
+// GET /v1/otlp/export: spans back out, as they came in, page after page in ingest order.
+
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import { assemble, type ExportForm } from '../../collectors/otlp/export.ts'
+import { parseTraceId } from '../../schemas/ids.ts'
+import { requireScope } from '../access.ts'
+import type { StoredSpans } from '../stored-spans.ts'
+import { invalid, readFilters, readLimit } from '../trace-query.ts'
+
+const pageBounds = { fallback: 1_000, max: 10_000 }
+
+const contentTypes: Record<ExportForm, string> = {
+  json: 'application/json',
+  protobuf: 'application/x-protobuf',
+  jsonl: 'application/jsonl',
+}
+
+export function exportRoutes(
+  router: Router,
+  deps: { storedSpans: StoredSpans; flush: () => Promise<void>; loadedBefore: () => bigint },
+): void {
+  router.get('/v1/otlp/export', async (ctx) => {
+    const caller = requireScope(ctx, 'read')
+    const query = new URLSearchParams(ctx.querystring)
+    const form = readForm(ctx, query)
+    const range = {
+      after: readCursor(query.get('cursor')),
+      limit: readLimit(query, pageBounds),
+      traceId: readTraceId(query.get('trace_id')),
+    }
+    const filters = readFilters(query)
+    // What was accepted before this request is part of its answer; the watermark is read before the rows are.
+    await deps.flush()
+    const spans = await deps.storedSpans.inOrder(caller.workspace, filters, {
+      ...range,
+      before: deps.loadedBefore(),
+    })
+    query.set('cursor', toCursor(spans.at(-1)?.seq ?? range.after))
+    ctx.set('Link', `</v1/otlp/export?${query}>; rel="next"`)
+    ctx.set('X-Next-Cursor', query.get('cursor') ?? '')
+    ctx.set('Content-Type', contentTypes[form])
+    ctx.body = assemble(spans, form)
+  })
+}
+
+function readForm(ctx: Context, query: URLSearchParams): ExportForm {
+  const asked = query.get('format')
+  if (asked === 'json' || asked === 'protobuf' || asked === 'jsonl') return asked
+  if (asked) throw invalid('format', 'must be json, protobuf or jsonl')
+  const accepted = ctx.accepts([
+    ...Object.values(contentTypes),
+    'application/protobuf',
+    'application/x-ndjson',
+  ])
+  if (accepted === contentTypes.protobuf || accepted === 'application/protobuf') return 'protobuf'
+  return accepted === contentTypes.jsonl || accepted === 'application/x-ndjson' ? 'jsonl' : 'json'
+}
+
+function readTraceId(text: string | null): string | undefined {
+  if (!text) return undefined
+  const id = parseTraceId(text)
+  if (!id) throw invalid('trace_id', 'must be 32 hex digits, not all zero')
+  return id
+}
+
+function toCursor(seq: bigint): string {
+  return Buffer.from(`e1.${seq}`).toString('base64url')
+}
+
+function readCursor(text: string | null): bigint {
+  if (!text) return 0n
+  const match = /^e1\.(\d{1,20})$/.exec(Buffer.from(text, 'base64url').toString('latin1'))
+  if (!match) throw invalid('cursor', 'is not one that was given out here')
+  return BigInt(match[1]!)
+}

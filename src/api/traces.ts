@@ -1,0 +1,100 @@
+// GET /v1/traces and below it: the list, one trace, one span.
+
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import { readSpan } from '../../collectors/otlp/span-view.ts'
+import { Fault } from '../../schemas/faults.ts'
+import { parseSpanId, parseTraceId, type SpanId, type TraceId } from '../../schemas/ids.ts'
+import { requireScope } from '../access.ts'
+import { toSpanDetail } from '../span-detail.ts'
+import type { StoredSpans } from '../stored-spans.ts'
+import { invalid, readFilters, readLimit } from '../trace-query.ts'
+import type { TraceCursor, Traces } from '../traces.ts'
+
+const pageBounds = { fallback: 20, max: 100 }
+// With payloads a trace is a document to download, not a picture; larger ones go out through the export, page by page.
+const payloadSpansMax = 2_000
+
+export function traceRoutes(
+  router: Router,
+  deps: { traces: Traces; storedSpans: StoredSpans; flush: () => Promise<void> },
+): void {
+  /** Looks, and when nothing is there waits for what has been accepted and is not loaded yet, and looks again. */
+  async function findFresh<T>(look: () => Promise<T | undefined>): Promise<T> {
+    const found = (await look()) ?? (await deps.flush().then(look))
+    if (found === undefined)
+      throw new Fault('not_found', { message: 'There is no such trace or span here.' })
+    return found
+  }
+
+  router.get('/v1/traces', async (ctx) => {
+    const caller = requireScope(ctx, 'read')
+    const query = new URLSearchParams(ctx.querystring)
+    const page = { limit: readLimit(query, pageBounds), after: readCursor(query.get('cursor')) }
+    const found = await deps.traces.list(caller.workspace, readFilters(query), page)
+    ctx.body = { items: found.items, next_cursor: found.next ? toCursor(found.next) : null }
+  })
+
+  router.get('/v1/traces/:traceId', async (ctx) => {
+    const caller = requireScope(ctx, 'read')
+    const traceId = readTraceId(ctx)
+    const trace = await findFresh(() => deps.traces.find(caller.workspace, traceId))
+    if (ctx.query.include === undefined) {
+      ctx.body = trace
+      return
+    }
+    if (ctx.query.include !== 'payload') throw invalid('include', 'may only be `payload`')
+    if (trace.span_count > payloadSpansMax) {
+      throw new Fault('invalid_request', {
+        message: `This trace has ${trace.span_count} spans; with payloads at most ${payloadSpansMax} are answered. Use /v1/otlp/export?trace_id=…`,
+        param: 'include',
+      })
+    }
+    const stored = await deps.storedSpans.ofWholeTrace(caller.workspace, traceId, payloadSpansMax)
+    const details = new Map(
+      stored.map((span) => [span.spanId, toSpanDetail(span, readSpan(span.span))]),
+    )
+    ctx.body = {
+      ...trace,
+      spans: trace.spans.map((span) => ({ ...span, ...details.get(span.span_id) })),
+    }
+  })
+
+  router.get('/v1/traces/:traceId/spans/:spanId', async (ctx) => {
+    const caller = requireScope(ctx, 'read')
+    const traceId = readTraceId(ctx)
+    const spanId = readSpanId(ctx)
+    const found = await findFresh(() => deps.storedSpans.find(caller.workspace, traceId, spanId))
+    ctx.body = {
+      trace_id: traceId,
+      ...found.skeleton,
+      record_id: found.recordId,
+      ...toSpanDetail(found.stored, readSpan(found.stored.span)),
+    }
+  })
+}
+
+function readTraceId(ctx: Context): TraceId {
+  const id = parseTraceId(String(ctx.params.traceId))
+  if (!id) throw invalid('trace_id', 'must be 32 hex digits, not all zero')
+  return id
+}
+
+function readSpanId(ctx: Context): SpanId {
+  const id = parseSpanId(String(ctx.params.spanId))
+  if (!id) throw invalid('span_id', 'must be 16 hex digits, not all zero')
+  return id
+}
+
+function toCursor(cursor: TraceCursor): string {
+  return Buffer.from(`${cursor.startNs}.${cursor.traceId}`).toString('base64url')
+}
+
+function readCursor(text: string | null): TraceCursor | undefined {
+  if (!text) return undefined
+  const match = /^(\d{1,19})\.([0-9a-f]{32})$/.exec(
+    Buffer.from(text, 'base64url').toString('latin1'),
+  )
+  if (!match) throw invalid('cursor', 'is not one that was given out here')
+  return { startNs: match[1]!, traceId: match[2]! }
+}

@@ -1,0 +1,134 @@
+// What every request passes: an id, a check of its form, its caller. Faults become answers here, and for OTLP in its route.
+
+import type { Context, Middleware, Next } from 'koa'
+import { writeOtlpFault } from '../collectors/otlp/route.ts'
+import type { Counters } from '../schemas/counters.ts'
+import { Fault, toFault } from '../schemas/faults.ts'
+import { newId, randomHex, toPrefixed } from '../schemas/ids.ts'
+import type { Keys } from './keys.ts'
+import { csrfHeader, readCookie } from './sessions.ts'
+
+const requestIdPattern = /^[\x21-\x7e]{1,128}$/
+const otlpPaths = new Set(['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'])
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+export function isOtlpPost(ctx: Context): boolean {
+  return ctx.method === 'POST' && otlpPaths.has(ctx.path)
+}
+
+/** Outermost: the request id on every answer, and whatever is thrown below as the right envelope. */
+export function answer(deps: { counters: Counters; log: (line: string) => void }): Middleware {
+  return async (ctx, next) => {
+    const given = ctx.get('x-request-id')
+    ctx.state.requestId = requestIdPattern.test(given) ? given : toPrefixed('req', newId())
+    ctx.set('X-Request-Id', ctx.state.requestId)
+    ctx.set('X-Content-Type-Options', 'nosniff')
+    try {
+      await next()
+    } catch (error) {
+      const fault = toFault(error)
+      if (fault.code === 'internal') deps.log(`${ctx.state.requestId} ${describe(fault.cause)}`)
+      deps.counters.count('http_faults_total', { code: fault.code })
+      writeFault(ctx, fault)
+    }
+  }
+}
+
+/** Requests that no honest client sends, and that proxies disagree about: refused before anything looks at them. */
+export function refuseOddRequests(ctx: Context, next: Next): Promise<void> {
+  const { rawHeaders, url } = ctx.req
+  if (url?.[0] !== '/')
+    throw new Fault('invalid_request', {
+      message: 'The request target must be a path.',
+    })
+  if (ctx.method === 'TRACE') throw new Fault('method_not_allowed')
+  let hosts = 0
+  let authorization: string | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
+    if (name.length === 13 && name.toLowerCase() === 'authorization') {
+      if (authorization !== undefined && authorization !== rawHeaders[i + 1]) {
+        throw new Fault('invalid_request', {
+          message: 'Two different Authorization headers.',
+        })
+      }
+      authorization = rawHeaders[i + 1]
+    }
+  }
+  if (hosts > 1) throw new Fault('invalid_request', { message: 'Two Host headers.' })
+  if (ctx.querystring.includes('api_key=') || ctx.querystring.includes('access_token=')) {
+    throw new Fault('unauthorized', {
+      message:
+        'Keys in the query string are not accepted: they end up in logs. Use the Authorization header.',
+    })
+  }
+  return next()
+}
+
+/** The caller, when the request names one: by key, else by session. A wrong key is refused here, a missing one where it matters. */
+export function authenticate(keys: Keys): Middleware {
+  return async (ctx, next) => {
+    const header = ctx.get('authorization')
+    if (header !== '') {
+      const token = /^bearer ([\x21-\x7e]+)$/i.exec(header)?.[1]
+      const caller = token && (await lookUp(() => keys.find(token)))
+      if (!caller) throw new Fault('unauthorized')
+      ctx.state.caller = caller
+      return next()
+    }
+    const cookie = readCookie(ctx.get('cookie'))
+    const caller = cookie && (await lookUp(() => keys.findSession(cookie)))
+    if (caller) {
+      if (!safeMethods.has(ctx.method) && ctx.get(csrfHeader) === '') {
+        throw new Fault('forbidden', {
+          message: `A session may write only with the header ${csrfHeader}.`,
+        })
+      }
+      ctx.state.caller = caller
+    }
+    return next()
+  }
+}
+
+/** Everything thrown or not found, in the form its reader expects. */
+export function writeFault(ctx: Context, fault: Fault): void {
+  if (ctx.res.headersSent) {
+    ctx.res.destroy()
+    return
+  }
+  if (isOtlpPost(ctx)) {
+    writeOtlpFault(ctx, fault)
+    return
+  }
+  ctx.status = fault.status
+  for (const [name, value] of Object.entries(fault.detail.headers ?? {})) ctx.set(name, value)
+  if (fault.retryAfterS !== undefined) ctx.set('Retry-After', String(fault.retryAfterS))
+  if (fault.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
+  if (
+    ctx.path.startsWith('/v1/') &&
+    ctx.method === 'POST' &&
+    ctx.response.get('traceparent') === ''
+  ) {
+    ctx.set('traceparent', refusedTraceparent(ctx.get('traceparent')))
+  }
+  ctx.body = fault.toBody()
+}
+
+// A refused call is signed by nobody and stored nowhere; its caller can still find it in their own trace.
+function refusedTraceparent(given: string): string {
+  const traceId = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(given)?.[1]
+  return `00-${traceId ?? randomHex(16)}-${randomHex(8)}-01`
+}
+
+async function lookUp<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load()
+  } catch (error) {
+    throw new Fault('service_unavailable', {}, { cause: error })
+  }
+}
+
+function describe(cause: unknown): string {
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+}

@@ -1,0 +1,159 @@
+// Spans as they came: the stored message bytes with their envelopes, for the span page and for export.
+
+import { Fault } from '../schemas/faults.ts'
+import {
+  and,
+  between,
+  inWorkspace,
+  matching,
+  ofTrace,
+  type TraceFilters,
+  type Where,
+} from './trace-query.ts'
+import {
+  type SkeletonRow,
+  type SpanSkeleton,
+  skeletonSql,
+  toIdOrNull,
+  toSkeleton,
+} from './trace-rows.ts'
+import type { Rows } from './traces.ts'
+
+export type StoredSpan = {
+  traceId: string
+  spanId: string
+  /** Place in ingest order; never repeats, so a cursor on it resumes exactly. */
+  seq: bigint
+  /** ResourceSpans and ScopeSpans messages without their children, and the Span message, as protobuf bytes. */
+  resource: Buffer
+  scope: Buffer
+  span: Buffer
+}
+
+export type ExportRange = {
+  /** Exclusive: the last place already seen. */
+  after: bigint
+  /** Exclusive: everything below it has been loaded. */
+  before: bigint
+  limit: number
+  traceId: string | undefined
+}
+
+export type StoredSpans = ReturnType<typeof openStoredSpans>
+
+// A page ends early rather than holding more base64 than this in memory; its cursor stands after the last span kept.
+const pageTextMax = 48 * 1024 * 1024
+const timeOpenMs = 8_000_000_000_000
+
+export function openStoredSpans(rows: Rows) {
+  /** Spans of a clause over the payload table in ingest order, each identity once within the answer. */
+  async function load(where: Where, limit: number): Promise<StoredSpan[]> {
+    const found = await rows.query<StoredRow>({
+      sql: `SELECT lower(hex(trace_id)) AS trace, lower(hex(span_id)) AS span, toString(ingest_seq) AS seq,
+          hex(resource_hash) AS resource, hex(scope_hash) AS scope, base64Encode(raw) AS raw
+        FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32}`,
+      params: { ...where.params, limit },
+    })
+    const kept = withinBytes(found)
+    const envelopes = await loadEnvelopes(String(where.params.workspace), kept)
+    return kept.map((row) => ({
+      traceId: row.trace,
+      spanId: row.span,
+      seq: BigInt(row.seq),
+      resource: getEnvelope(envelopes, row.resource),
+      scope: getEnvelope(envelopes, row.scope),
+      span: Buffer.from(row.raw, 'base64'),
+    }))
+  }
+
+  async function loadEnvelopes(
+    workspace: string,
+    found: StoredRow[],
+  ): Promise<Map<string, Buffer>> {
+    const hashes = [...new Set(found.flatMap((row) => [row.resource, row.scope]))]
+    if (hashes.length === 0) return new Map()
+    const where = and(
+      inWorkspace(workspace),
+      'hash IN (SELECT unhex(arrayJoin({hashes:Array(String)})))',
+      { hashes },
+    )
+    const loaded = await rows.query<{ name: string; bytes: string }>({
+      sql: `SELECT hex(hash) AS name, base64Encode(raw) AS bytes FROM envelopes WHERE ${where.sql} LIMIT 1 BY hash`,
+      params: where.params,
+    })
+    return new Map(loaded.map((row) => [row.name, Buffer.from(row.bytes, 'base64')]))
+  }
+
+  /** One span: its skeleton, the record that vouches for it, its stored bytes. */
+  async function find(
+    workspace: string,
+    traceId: string,
+    spanId: string,
+  ): Promise<{ skeleton: SpanSkeleton; recordId: string | null; stored: StoredSpan } | undefined> {
+    const where = and(ofTrace(workspace, traceId), 'span_id = unhex({span:String})', {
+      span: spanId,
+    })
+    const [[row], [stored]] = await Promise.all([
+      rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params }),
+      load(where, 1),
+    ])
+    return (
+      row &&
+      stored && { skeleton: toSkeleton(row), recordId: toIdOrNull('vaas', row.record), stored }
+    )
+  }
+
+  /** Every span of a trace, bounded by `limit`. */
+  function ofWholeTrace(workspace: string, traceId: string, limit: number): Promise<StoredSpan[]> {
+    return load(ofTrace(workspace, traceId), limit)
+  }
+
+  /** Spans in ingest order, strictly inside the range, that match the filters. */
+  function inOrder(
+    workspace: string,
+    filters: TraceFilters,
+    range: ExportRange,
+  ): Promise<StoredSpan[]> {
+    let where = and(
+      inWorkspace(workspace),
+      'ingest_seq > {after:UInt64} AND ingest_seq < {before:UInt64}',
+      { after: range.after, before: range.before },
+    )
+    if (range.traceId)
+      where = and(where, 'trace_id = unhex({trace:String})', { trace: range.traceId })
+    const narrowed = matching(workspace, filters)
+    const isTimed = filters.fromMs !== undefined || filters.toMs !== undefined
+    if (isTimed || narrowed.sql !== inWorkspace(workspace).sql) {
+      const spans = isTimed
+        ? between(narrowed, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
+        : narrowed
+      where = and(
+        where,
+        `(trace_id, span_id) IN (SELECT trace_id, span_id FROM spans WHERE ${spans.sql})`,
+        spans.params,
+      )
+    }
+    return load(where, range.limit)
+  }
+
+  return { find, ofWholeTrace, inOrder }
+}
+
+type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'raw', string>
+
+function getEnvelope(envelopes: Map<string, Buffer>, hash: string): Buffer {
+  const bytes = envelopes.get(hash)
+  // Both are loaded from the same spool record; between the two inserts a reader may see one without the other.
+  if (!bytes)
+    throw new Fault('service_unavailable', {}, { cause: new Error(`no envelope ${hash}`) })
+  return bytes
+}
+
+function withinBytes(found: StoredRow[]): StoredRow[] {
+  let size = 0
+  for (const [i, row] of found.entries()) {
+    size += row.raw.length
+    if (size > pageTextMax) return found.slice(0, Math.max(1, i))
+  }
+  return found
+}
