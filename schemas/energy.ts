@@ -145,7 +145,8 @@ function toSize(modelId: string, tier: Tier | undefined): Size {
   const name = modelId.toLowerCase()
   const known = knownSizes.find(([pattern]) => pattern.test(name))
   if (known) return { ...known[1], basis: known[2] }
-  const [, totalText, activeText] = /(?<![\dx.])(\d{1,4}(?:\.\d+)?)b(?:-a(\d{1,3}(?:\.\d+)?)b)?(?![a-z])/.exec(name) ?? []
+  const [, totalText, activeText] =
+    /(?<![\dx.])(\d{1,4}(?:\.\d+)?)b(?:-a(\d{1,3}(?:\.\d+)?)b)?(?![a-z])/.exec(name) ?? []
   const total = Number(totalText)
   if (total > 0) {
     const active = Number(activeText ?? totalText)
@@ -162,7 +163,10 @@ function toTier(name: string): Tier | undefined {
 type Call = { promptTokens: number; outputTokens: number; latencyS: number | undefined }
 
 /** Energy of the machines before the building's share, and the share of what making them cost. */
-function toLoad(size: { total: number; active: number }, call: Call): { itWh: number; embodiedG: number } {
+function toLoad(
+  size: { total: number; active: number },
+  call: Call,
+): { itWh: number; embodiedG: number } {
   const gpus = 2 ** Math.ceil(Math.log2(Math.ceil((1.2 * size.total * 2) / gpuMemoryGb)))
   const whPerToken = 1.16653e-6 * Math.exp(-1.12059e-2 * batchSize) * size.active + 4.05293e-5
   const modelledS =

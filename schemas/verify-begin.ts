@@ -9,7 +9,7 @@ import { NotCanonical, toJcsBytes } from './jcs.ts'
 import { checkCertificate, checkWindow } from './verify-key.ts'
 
 // What both phases say; the rest of the call, such as who answers, is not known when the first is signed.
-const same = ['type', 'record_id', 'run_id', 'trace_id', 'input_hash'] as const
+const same = ['type', 'record_id', 'run_id', 'trace_id'] as const
 
 /** The opening record is the one that the final one names, about the same call, and signed. */
 export async function checkBegin(evidence: Evidence, publicKey: Bytes): Promise<Finding> {
@@ -24,6 +24,10 @@ export async function checkBegin(evidence: Evidence, publicKey: Bytes): Promise<
     return no('The opening record is not the one that payload.begin_sha256 names.')
   const other = same.find((name) => begin.payload[name] !== payload[name])
   if (other) return no(`The opening record has another ${other}.`)
+  // A body that streams in is not known whole when the call begins; once promised, it may not change.
+  const promised = begin.payload.input_hash
+  if (promised !== null && promised !== payload.input_hash)
+    return no('The opening record committed to another input.')
   if (begin.payload.phase !== 'begin' || begin.payload.status !== 'open')
     return no('The opening record is not of the phase begin, status open.')
   const signer = await findBeginKey(evidence, begin, publicKey)

@@ -2,7 +2,7 @@
 
 import { readSettings } from '../schemas/settings.ts'
 import { seedCommand } from './cli/seed.ts'
-import { verifyCommand } from './cli/verify.ts'
+import { verifyFile } from './cli/verify.ts'
 import { startPlane } from './plane.ts'
 import { welcome } from './welcome.ts'
 
@@ -18,7 +18,9 @@ try {
   await run(command)
 } catch (error) {
   // A start that cannot succeed is answered with a sentence; the stack is for those who ask for it.
-  console.error(process.env.RUNLEDGER_DEBUG ? error : error instanceof Error ? error.message : error)
+  console.error(
+    process.env.RUNLEDGER_DEBUG ? error : error instanceof Error ? error.message : error,
+  )
   process.exitCode = 1
 }
 
@@ -29,8 +31,7 @@ async function run(name: string): Promise<void> {
     case 'seed':
       return seedCommand(args, process.env)
     case 'verify':
-      process.exitCode = await verifyCommand(args)
-      return
+      return verifyFile(args)
     default:
       console.error(usage)
       process.exitCode = 2

@@ -23,3 +23,11 @@ function findUpwards(folder: string): string {
     throw new Error('The package.json of runledger was not found above the running program.')
   return findUpwards(parent)
 }
+
+/** Our own version, as package.json has it. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+    version: string
+  } // our own file
+  return version
+}

@@ -10,13 +10,18 @@ const tagBytes = 16
 const fileName = 'master.key'
 
 /** The master key: as given (64 hex digits or base64url), else from `master.key` in the data directory, made when missing. */
-export async function loadMasterKey(from: { given: string | undefined; dataDir: string }): Promise<Buffer> {
+export async function loadMasterKey(from: {
+  given: string | undefined
+  dataDir: string
+}): Promise<Buffer> {
   if (from.given !== undefined) return parseMasterKey(from.given, 'RUNLEDGER_MASTER_KEY')
   const path = join(from.dataDir, fileName)
   await createOnce(path)
   const { mode } = await stat(path)
   if ((mode & 0o077) !== 0)
-    throw new Error(`${path} can be read by others than its owner. Make it private: chmod 600 ${path}`)
+    throw new Error(
+      `${path} can be read by others than its owner. Make it private: chmod 600 ${path}`,
+    )
   return parseMasterKey((await readFile(path, 'utf8')).trim(), path)
 }
 
@@ -72,8 +77,11 @@ async function createOnce(path: string): Promise<void> {
 }
 
 function parseMasterKey(text: string, source: string): Buffer {
-  const key = /^[0-9a-fA-F]{64}$/.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64url')
-  if (key.length !== 32) throw new Error(`${source} does not hold 32 bytes as 64 hex digits or base64url.`)
+  const key = /^[0-9a-fA-F]{64}$/.test(text)
+    ? Buffer.from(text, 'hex')
+    : Buffer.from(text, 'base64url')
+  if (key.length !== 32)
+    throw new Error(`${source} does not hold 32 bytes as 64 hex digits or base64url.`)
   return key
 }
 

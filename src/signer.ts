@@ -1,7 +1,14 @@
 // Signing, synchronously: facts in, canonical bytes and their signature out. Only node:crypto signs; noble verifies.
 
 import { createHmac, hash, type KeyObject, sign } from 'node:crypto'
-import { commitmentPrefix, commitmentTag, type Form, type Role, saltInfo, toCommittedText } from '../schemas/commit.ts'
+import {
+  commitmentPrefix,
+  commitmentTag,
+  type Form,
+  type Role,
+  saltInfo,
+  toCommittedText,
+} from '../schemas/commit.ts'
 import type { Tier } from '../schemas/energy.ts'
 import type { JsonObject } from '../schemas/evidence.ts'
 import { type Id, toPrefixed } from '../schemas/ids.ts'
@@ -26,8 +33,14 @@ export function createSigner(of: {
 }): Signer {
   const { key, workspace } = of
 
-  function seal(facts: RecordFacts, phase: RecordPhase, payload: JsonObject, input: Commitment): SignedRecord {
-    if (facts.workspace !== workspace) throw new Error('A record was signed for another workspace than its own.')
+  function seal(
+    facts: RecordFacts,
+    phase: RecordPhase,
+    payload: JsonObject,
+    input: Commitment,
+  ): SignedRecord {
+    if (facts.workspace !== workspace)
+      throw new Error('A record was signed for another workspace than its own.')
     const canonical = Buffer.from(toJcs(payload), 'utf8')
     return {
       recordId: facts.recordId,
@@ -75,19 +88,27 @@ export function createSigner(of: {
 }
 
 /** Both salts of a record: HKDF-SHA256 (RFC 5869) of one block each, sharing the extract step. A third of hkdfSync's time. */
-export function deriveSalts(subjectKey: Uint8Array, recordId: Id | string): Record<Role, () => Buffer> {
+export function deriveSalts(
+  subjectKey: Uint8Array,
+  recordId: Id | string,
+): Record<Role, () => Buffer> {
   const id = typeof recordId === 'string' ? recordId : toPrefixed('vaas', recordId)
   let pseudorandom: Buffer | undefined
   const expand = (role: Role) => () => {
     pseudorandom ??= createHmac('sha256', id).update(subjectKey).digest()
-    return createHmac('sha256', pseudorandom).update(`${saltInfo(role)}\x01`).digest()
+    return createHmac('sha256', pseudorandom)
+      .update(`${saltInfo(role)}\x01`)
+      .digest()
   }
   return { input: expand('input'), output: expand('output') }
 }
 
 const tags = {
   jcs: { input: commitmentTag('input', 'jcs'), output: commitmentTag('output', 'jcs') },
-  'es-json': { input: commitmentTag('input', 'es-json'), output: commitmentTag('output', 'es-json') },
+  'es-json': {
+    input: commitmentTag('input', 'es-json'),
+    output: commitmentTag('output', 'es-json'),
+  },
 } satisfies Record<Form, Record<Role, Uint8Array>>
 
 /** The commitment of schemas/commit.ts, by node:crypto. Nothing to commit to, or no JSON at all, gives a null hash. */

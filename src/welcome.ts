@@ -12,8 +12,11 @@ export type Welcome = {
 }
 
 export function welcome(plane: Welcome, settings: Settings): string {
-  const key = plane.madeKey ?? (settings.bootstrapKey ? '$RUNLEDGER_BOOTSTRAP_KEY' : '<your API key>')
-  const upstream = settings.openaiBaseUrl ?? 'none: the sandbox provider answers, offline and deterministic (not a model)'
+  const key =
+    plane.madeKey ?? (settings.bootstrapKey ? '$RUNLEDGER_BOOTSTRAP_KEY' : '<your API key>')
+  const upstream =
+    settings.openaiBaseUrl ??
+    'none: the sandbox provider answers, offline and deterministic (not a model)'
   return [
     '',
     `  Runledger ${plane.version}, ready in ${(plane.startedInMs / 1000).toFixed(1)} s`,
@@ -22,9 +25,7 @@ export function welcome(plane: Welcome, settings: Settings): string {
     `  Console    ${plane.url}/console/traces`,
     `  ClickHouse ${settings.clickhouseUrl ? 'yours' : 'embedded'}      Postgres  ${settings.databaseUrl ? 'yours' : 'embedded'}      data in ${settings.dataDir}`,
     `  Upstream   ${upstream}`,
-    ...(plane.madeKey
-      ? ['', '  Your API key, shown this once:', `  ${plane.madeKey}`]
-      : []),
+    ...(plane.madeKey ? ['', '  Your API key, shown this once:', `  ${plane.madeKey}`] : []),
     '',
     '  Try it:',
     `  curl -si ${plane.url}/v1/chat/completions -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\`,

@@ -1,33 +1,42 @@
-// The chDB child runs from its built form. Tests that start it build it first, from the sources as they are now.
+// Node 20 runs no TypeScript: what tests start as a process of its own is built first, from the sources as they are now.
 
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { build } from 'vite'
 import { packageRoot } from '../src/root.ts'
 
 /** Builds dist/server/chdb-child.js unless it is newer than every file it is made of. Safe beside other workers. */
 export async function buildChild(): Promise<void> {
   const sources = join(packageRoot(), 'src', 'engines')
-  const out = join(packageRoot(), 'dist', 'server')
-  const built = join(out, 'chdb-child.js')
+  const built = join(packageRoot(), 'dist', 'server', 'chdb-child.js')
   const newest = Math.max(
     ...readdirSync(sources).map((name) => statSync(join(sources, name)).mtimeMs),
   )
   if (existsSync(built) && statSync(built).mtimeMs > newest) return
-  const own = join(packageRoot(), 'dist', `child-${process.pid}`)
+  await buildEntry(join(sources, 'chdb-child.ts'), join(packageRoot(), 'dist', 'server'))
+}
+
+/** Bundles one program into `outDir`, packages left outside; the path of the result. */
+export async function buildEntry(
+  entry: string,
+  outDir = join(packageRoot(), 'dist', 'test'),
+): Promise<string> {
+  const name = basename(entry).replace(/\.ts$/, '.js')
+  const own = join(packageRoot(), 'dist', `building-${process.pid}`)
   await build({
     configFile: false,
     logLevel: 'warn',
     build: {
-      ssr: join(sources, 'chdb-child.ts'),
+      ssr: entry,
       target: 'node20',
       outDir: own,
       minify: false,
-      rolldownOptions: { output: { format: 'esm', entryFileNames: 'chdb-child.js' } },
+      rolldownOptions: { output: { format: 'esm', entryFileNames: name } },
     },
   })
   // Another worker may be starting the old file at this moment: a rename never shows it half a program.
-  mkdirSync(out, { recursive: true })
-  renameSync(join(own, 'chdb-child.js'), built)
+  mkdirSync(outDir, { recursive: true })
+  renameSync(join(own, name), join(outDir, name))
   rmSync(own, { recursive: true, force: true })
+  return join(outDir, name)
 }

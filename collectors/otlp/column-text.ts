@@ -84,7 +84,7 @@ function readJsonString(json: Buffer, start: number): string | undefined {
     const text: unknown = JSON.parse(
       `"${json.toString('utf8', start, cutAtRune(json, start, json.length, at - start))}"`,
     )
-    return typeof text === 'string' ? text.toWellFormed() : undefined
+    return typeof text === 'string' ? text : undefined
   } catch {
     // Not JSON after all: a text that merely looks like it is shown as it is.
     return undefined

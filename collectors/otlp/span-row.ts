@@ -44,7 +44,7 @@ export function pushSpanRow(
   to.start_time.pushWords(scan.startLow, scan.startHigh)
   pushDuration(block, scan)
   pushLabel(to.name, bytes, scan.nameAt, scan.nameEnd)
-  to.service.pushBytes(context.service, 0, context.service.length)
+  pushLabel(to.service, context.service, 0, context.service.length)
   to.type.pushText(typeOf(scan))
   to.kind.push(scan.kind > 255 ? 0 : scan.kind)
   const status = scan.statusCode === 2 ? errorBytes : okBytes
@@ -53,7 +53,7 @@ export function pushSpanRow(
   to.source.pushBytes(otlpBytes, 0, otlpBytes.length)
   to.origin.pushEmpty()
   if (hasField(scan, 'environment')) pushField(to.environment, scan, 'environment')
-  else to.environment.pushBytes(context.environment, 0, context.environment.length)
+  else pushLabel(to.environment, context.environment, 0, context.environment.length)
   pushField(to.provider, scan, 'provider')
   pushField(to.model, scan, hasField(scan, 'modelServed') ? 'modelServed' : 'modelRequested')
   to.route_id.pushEmpty()

@@ -151,4 +151,21 @@ export class WireWriter {
     this.varint(size)
     this.length = end
   }
+
+  /** Like `begin`, for what may be very long: room for any length, so that nothing is moved. Not canonical; never kept. */
+  beginWide(field: number): number {
+    this.tag(field, 2)
+    this.reserve(5)
+    this.length += 5
+    return this.length
+  }
+
+  endWide(start: number): void {
+    let rest = this.length - start
+    for (let at = start - 5; at < start - 1; at++) {
+      this.bytes[at] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.bytes[start - 1] = rest
+  }
 }

@@ -62,7 +62,11 @@ export const publicLookup: LookupFunction = (hostname, options, callback) => {
   resolve(hostname, { ...options, all: true }, (error, addresses) => {
     const bad = error ? undefined : addresses.find(({ address }) => !isPublicAddress(address))
     if (error || bad || addresses.length === 0) {
-      callback(error ?? new AddressRefused(`${hostname} is at an address that is not public.`), '', 0)
+      callback(
+        error ?? new AddressRefused(`${hostname} is at an address that is not public.`),
+        '',
+        0,
+      )
       return
     }
     if (options.all) callback(null, addresses)

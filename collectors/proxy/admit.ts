@@ -168,7 +168,8 @@ function readHeaderLabel(headers: IncomingHttpHeaders): Label | undefined {
     const message = 'X-BatchIn-Prompt must be 1 to 64 of a-z, 0-9, dot, dash and underscore.'
     throw new Fault('invalid_request', { message, param: 'X-BatchIn-Prompt' })
   }
-  if (version === undefined || version === 'default') return slug ? { slug, version: undefined } : undefined
+  if (version === undefined || version === 'default')
+    return slug ? { slug, version: undefined } : undefined
   const named = parsePromptVersionId(version)
   if (named) return named
   if (slug !== undefined && isVersion(version)) return { slug, version: toVersion(version) }
@@ -179,7 +180,8 @@ function readHeaderLabel(headers: IncomingHttpHeaders): Label | undefined {
 function readEnvironment(headers: IncomingHttpHeaders): string | undefined {
   const given = toText(headers['x-batchin-environment'])
   if (given === undefined || /^[A-Za-z0-9._-]{1,64}$/.test(given)) return given
-  const message = 'X-BatchIn-Environment must be 1 to 64 letters, digits, dots, dashes and underscores.'
+  const message =
+    'X-BatchIn-Environment must be 1 to 64 letters, digits, dots, dashes and underscores.'
   throw new Fault('invalid_request', { message, param: 'X-BatchIn-Environment' })
 }
 
@@ -205,7 +207,8 @@ function attributesOf(arrived: Arrived, request: Record<string, unknown>): Run['
     else if (typeof value === 'string') attributes[key] = value.slice(0, labelCharsMax)
   }
   const attempt = Number(arrived.headers['x-stainless-retry-count'])
-  if (Number.isSafeInteger(attempt) && attempt > 0) attributes['http.request.resend_count'] = attempt
+  if (Number.isSafeInteger(attempt) && attempt > 0)
+    attributes['http.request.resend_count'] = attempt
   return attributes
 }
 

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
+import { toInputObject } from '../../schemas/commit.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { Id, SpanId } from '../../schemas/ids.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
@@ -13,11 +14,11 @@ import type {
   SignerOf,
 } from '../../schemas/record.ts'
 import type { Run, RunStatus, Usage } from '../../schemas/run.ts'
+import type { EnvelopeBook } from '../otlp/envelopes.ts'
 import { pushRun } from '../run/span.ts'
-import type { RememberedEnvelopes } from '../spool/envelopes.ts'
 import type { Intake } from '../spool/intake.ts'
 import { pushRecord } from '../spool/rows.ts'
-import { type Completion, isEmptyAnswer } from './completion.ts'
+import type { Completion } from './completion.ts'
 import type { TraceContext } from './trace-context.ts'
 import type { Upstream } from './upstream.ts'
 import { estimateUsage } from './usage.ts'
@@ -30,7 +31,7 @@ export type Route = { id: string; label: string; public: boolean }
 export type ProxyDeps = {
   upstream: Upstream
   intake: Intake
-  envelopes: RememberedEnvelopes
+  envelopes: EnvelopeBook
   signerOf: SignerOf
   prompts: PromptLinks
   counters: Counters
@@ -129,11 +130,12 @@ export async function storeFinal(
     opening,
   )
   const run = toRun(call, outcome, { usage, durationMs })
-  const written = await deps.intake.write((batch) => {
+  const notes = deps.envelopes.open(run.workspace)
+  await deps.intake.write((batch) => {
     pushRecord(batch, signed)
-    return pushRun(batch, run, deps.envelopes)
+    pushRun(batch, run, notes)
   })
-  deps.envelopes.add(run.workspace, written)
+  notes.keep()
   deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
   return signed
 }
@@ -143,7 +145,7 @@ function usageOf(call: Call, outcome: Outcome): Usage | undefined {
   const { completion } = outcome
   const { usage, choices } = completion
   if (!outcome.answered) return usage
-  const isHollow = usage?.outputTokens === 0 && !isEmptyAnswer(completion)
+  const isHollow = usage?.outputTokens === 0 && completion.hasContent
   if (usage && !isHollow) return usage
   const reason = isHollow ? 'zero' : outcome.status === 'ok' ? 'missing' : 'unfinished'
   call.deps.counters.count('proxy_usage_estimated_total', { reason })
@@ -168,14 +170,8 @@ function sharedFacts(call: Call): SharedFacts {
     environment: call.environment,
     promptVersionId: call.prompt?.versionId ?? 'default',
     startedAt: new Date(call.startedAtMs),
-    input: inputOf(call.request),
+    input: toInputObject(call.request),
   }
-}
-
-/** The request as it was received, without what only says how the answer should travel. */
-function inputOf(request: Record<string, unknown>): Record<string, unknown> {
-  const { stream: _stream, stream_options: _options, ...input } = request
-  return input
 }
 
 function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
@@ -211,7 +207,7 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     origin: '',
     input: keepsText ? call.request.messages : undefined,
     output: keepsText && outcome.answered ? completion.choices : undefined,
-    finishReasons: completion.choices.flatMap((choice) => choice.finish_reason ?? []),
+    finishReasons: completion.finishReasons,
     usage: counted.usage,
     costNanoUsd: undefined,
     upstream: upstreamOf(outcome),

@@ -1,5 +1,6 @@
 // What is kept of an answer, the same from a JSON body and from a stream: the choices of audit.md 2.3, usage, ids.
 
+import { toOutputObject } from '../../schemas/commit.ts'
 import type { Usage } from '../../schemas/run.ts'
 import { isObject, readUsage } from './usage.ts'
 
@@ -9,19 +10,12 @@ export type ToolCall = {
   function: { name: string; arguments: string }
 }
 
-export type Choice = {
-  index: number
-  message: {
-    role: string
-    content: unknown
-    refusal?: string
-    tool_calls?: unknown[]
-  }
-  finish_reason: string | null
-}
-
 export type Completion = {
-  choices: Choice[]
+  /** As committed to: `{index, message, finish_reason}` each, in their order. */
+  choices: unknown[]
+  finishReasons: string[]
+  /** True when something was made: a text, a refusal, a tool call. */
+  hasContent: boolean
   usage: Usage | undefined
   modelServed: string | undefined
   responseId: string | null
@@ -35,6 +29,8 @@ export type Completion = {
 export function emptyCompletion(): Completion {
   return {
     choices: [],
+    finishReasons: [],
+    hasContent: false,
     usage: undefined,
     modelServed: undefined,
     responseId: null,
@@ -51,9 +47,14 @@ export function readCompletion(body: Buffer): Completion | undefined {
   const completion = emptyCompletion()
   takeIds(completion, answer)
   completion.usage = readUsage(answer.usage)
-  for (const item of answer.choices) {
-    const choice = readChoice(item, completion.choices.length)
-    if (choice) completion.choices.push(choice)
+  const output = toOutputObject(answer)
+  completion.choices = isObject(output) && Array.isArray(output.choices) ? output.choices : []
+  for (const choice of answer.choices) {
+    if (!isObject(choice)) continue
+    if (typeof choice.finish_reason === 'string')
+      completion.finishReasons.push(choice.finish_reason)
+    const message = isObject(choice.message) ? choice.message : {}
+    completion.hasContent ||= Boolean(message.content || message.refusal || message.tool_calls)
   }
   if (isObject(answer.error)) completion.error = readError(answer.error)
   return completion
@@ -62,7 +63,8 @@ export function readCompletion(body: Buffer): Completion | undefined {
 /** The `error` of an upstream's error body, as far as it has OpenAI's form. */
 export function readErrorBody(body: Buffer): { code: string; message: string } | undefined {
   const error = parseObject(body)?.error
-  if (typeof error === 'string') return { code: 'upstream_error', message: error.slice(0, messageCharsMax) }
+  if (typeof error === 'string')
+    return { code: 'upstream_error', message: error.slice(0, messageCharsMax) }
   return isObject(error) ? readError(error) : undefined
 }
 
@@ -83,31 +85,8 @@ export function takeIds(completion: Completion, from: Record<string, unknown>): 
   }
 }
 
-export function isEmptyAnswer(completion: Completion): boolean {
-  return completion.choices.every(
-    ({ message }) => !message.content && !message.refusal && !message.tool_calls?.length,
-  )
-}
-
 const messageCharsMax = 2048
 const idCharsMax = 256
-
-function readChoice(item: unknown, position: number): Choice | undefined {
-  if (!isObject(item) || !isObject(item.message)) return undefined
-  const { message } = item
-  return {
-    index: typeof item.index === 'number' ? item.index : position,
-    message: {
-      role: toText(message.role) ?? 'assistant',
-      content: message.content ?? null,
-      ...(typeof message.refusal === 'string' ? { refusal: message.refusal } : {}),
-      ...(Array.isArray(message.tool_calls) && message.tool_calls.length > 0
-        ? { tool_calls: message.tool_calls }
-        : {}),
-    },
-    finish_reason: typeof item.finish_reason === 'string' ? item.finish_reason : null,
-  }
-}
 
 function parseObject(body: Buffer): Record<string, unknown> | undefined {
   try {

@@ -56,9 +56,13 @@ export class HeldAnswer implements UpstreamHandler {
     } else if (status === 401 || status === 403) {
       this.refuse(upstreamFault('The upstream did not accept our credentials.', false))
     } else if (status >= 300 && status < 400) {
-      this.refuse(upstreamFault('The upstream answered with a redirect, which is not followed.', false))
+      this.refuse(
+        upstreamFault('The upstream answered with a redirect, which is not followed.', false),
+      )
     } else if (isEncoded(this.#headers)) {
-      this.refuse(upstreamFault('The upstream answered in an encoding that was not asked for.', false))
+      this.refuse(
+        upstreamFault('The upstream answered in an encoding that was not asked for.', false),
+      )
     } else {
       const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
       void this.#send(this.#toOutcome(body), () => this.#toAnswer(body))

@@ -248,7 +248,11 @@ function toOutboundError(error: unknown, headSeen: boolean): OutboundError {
     return new OutboundError('connect', 'The connection could not be made in time.', cause)
   }
   const code = error instanceof Error && 'code' in error ? error.code : ''
-  if (!headSeen && typeof code === 'string' && /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ERR_TLS|CERT_)/.test(code)) {
+  if (
+    !headSeen &&
+    typeof code === 'string' &&
+    /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ERR_TLS|CERT_)/.test(code)
+  ) {
     return new OutboundError('connect', 'The connection could not be made.', cause)
   }
   return new OutboundError('broken', 'The connection broke.', cause)

@@ -55,7 +55,8 @@ export function receiptHeaders(
     exposed,
   ]
   if (route.public) headers.push('X-BatchIn-Provider', call.deps.upstream.provider)
-  if (signed) headers.push('X-VaaS-Signature', toSignatureText(signed), 'X-VaaS-Phase', signed.phase)
+  if (signed)
+    headers.push('X-VaaS-Signature', toSignatureText(signed), 'X-VaaS-Phase', signed.phase)
   if (upstreamRequestId !== null) headers.push('X-Upstream-Request-Id', upstreamRequestId)
   return headers
 }

@@ -4,7 +4,7 @@
 import type { Context } from 'koa'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { readBody } from '../body.ts'
+import { ByteBudget, type Lease, readBody } from '../body.ts'
 import { admit } from './admit.ts'
 import type { Call, ProxyDeps } from './call.ts'
 import { HeldAnswer } from './held-answer.ts'
@@ -14,36 +14,51 @@ import { toTraceparent } from './trace-context.ts'
 // Enough for a request with several images inside; larger ones belong in files.
 const bodyBytesMax = 25 * 1024 * 1024
 const bodyDeadlineMs = 60_000
+// Of all requests under way: their bodies are held until they are answered.
+const heldBytesMax = 256 * 1024 * 1024
 
 /** A Koa middleware; `ctx.state.caller` and `ctx.state.requestId` are set before it. Resolves when the answer has left. */
 export function chatCompletions(deps: ProxyDeps): (ctx: Context) => Promise<void> {
+  const budget = new ByteBudget(heldBytesMax)
   return async (ctx) => {
-    const startedAtMs = deps.nowMs()
-    const startedTick = performance.now()
-    const caller = mayCall(ctx)
-    refuseOtherTypes(ctx)
-    const body = await readBody(ctx.req, {
-      limitBytes: bodyBytesMax,
-      deadlineMs: bodyDeadlineMs,
-      encodings: ['gzip'],
-    })
-    const signer = await signerOf(deps, caller)
-    const { headers } = ctx.req
-    const { res } = ctx
-    const requestId = String(ctx.state.requestId)
-    const call = admit(deps, signer, { caller, requestId, headers, res, body, startedAtMs, startedTick })
-    ctx.respond = false
-    await answer(call, ctx)
+    const lease = budget.lease()
+    try {
+      const call = await receive(deps, ctx, lease)
+      ctx.respond = false
+      await answer(call, ctx)
+    } finally {
+      lease.release()
+    }
   }
+}
+
+async function receive(deps: ProxyDeps, ctx: Context, lease: Lease): Promise<Call> {
+  const startedAtMs = deps.nowMs()
+  const startedTick = performance.now()
+  refuseOtherTypes(ctx)
+  // What cannot be recorded is not begun: the upstream would bill for it.
+  if (deps.ready && !deps.ready()) throw new Fault('service_unavailable')
+  const body = await readBody(ctx.req, {
+    limitBytes: bodyBytesMax,
+    deadlineMs: bodyDeadlineMs,
+    encodings: ['gzip'],
+    lease,
+  })
+  const caller = ctx.state.caller as Caller // the door has checked its scope
+  return admit(deps, await signerOf(deps, caller), {
+    caller,
+    requestId: String(ctx.state.requestId),
+    headers: ctx.req.headers,
+    res: ctx.res,
+    body,
+    startedAtMs,
+    startedTick,
+  })
 }
 
 function answer(call: Call, ctx: Context): Promise<void> {
   const { deps, res, trace } = call
   return new Promise((resolve) => {
-    if (deps.ready && !deps.ready()) {
-      new HeldAnswer(call, resolve).refuseUnrecorded(new Fault('service_unavailable'))
-      return
-    }
     const given = call.stream ? new StreamedAnswer(call, resolve) : new HeldAnswer(call, resolve)
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
@@ -63,15 +78,6 @@ function answer(call: Call, ctx: Context): Promise<void> {
       ),
     )
   })
-}
-
-function mayCall(ctx: Context): Caller {
-  const caller = ctx.state.caller as Caller | undefined // set by the middleware that reads keys
-  if (!caller) throw new Fault('unauthorized')
-  if (!caller.scopes.includes('proxy')) {
-    throw new Fault('forbidden', { message: 'This needs a key with the scope proxy.' })
-  }
-  return caller
 }
 
 function refuseOtherTypes(ctx: Context): void {

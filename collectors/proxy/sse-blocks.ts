@@ -162,7 +162,10 @@ export function readData(block: Buffer): string | undefined {
     if (isBlankFrom(block, end)) return block.toString('utf8', block[5] === 0x20 ? 6 : 5, end)
   }
   let data: string | undefined
-  for (const line of block.toString().replace(/^\uFEFF/, '').split(/\r\n|\r|\n/)) {
+  for (const line of block
+    .toString()
+    .replace(/^\uFEFF/, '')
+    .split(/\r\n|\r|\n/)) {
     const value = valueOfData(line)
     if (value !== undefined) data = data === undefined ? value : `${data}\n${value}`
   }
@@ -182,7 +185,8 @@ function readDone(block: Buffer): DoneBlock | undefined {
 /** A chunk with `"choices": []` and a usage: the one that `include_usage` adds. Bytes first, because every event is asked. */
 function isUsageBlock(block: Buffer): boolean {
   const at = block.lastIndexOf('"choices"')
-  if (at < 0 || !/^"choices"\s*:\s*\[\s*\]/.test(block.toString('latin1', at, at + 32))) return false
+  if (at < 0 || !/^"choices"\s*:\s*\[\s*\]/.test(block.toString('latin1', at, at + 32)))
+    return false
   const data = readData(block)
   if (data === undefined) return false
   try {

@@ -2,7 +2,6 @@
 // bounded; what does not fit is left out and said so.
 
 import {
-  type Choice,
   type Completion,
   emptyCompletion,
   readError,
@@ -55,8 +54,13 @@ export class SseTap {
 
   /** What has come so far, in the form of an answer that was not streamed. */
   completion(): Completion {
-    const choices = [...this.#parts].sort(([a], [b]) => a - b).map(toChoice)
-    return { ...this.#completion, choices }
+    const parts = [...this.#parts].sort(([a], [b]) => a - b)
+    return {
+      ...this.#completion,
+      choices: parts.map(toChoice),
+      finishReasons: parts.flatMap(([, part]) => part.finishReason ?? []),
+      hasContent: this.started,
+    }
   }
 
   #takeChoice(choice: unknown): void {
@@ -72,7 +76,9 @@ export class SseTap {
     if (typeof content === 'string') part.content = this.#add(part.content ?? '', content)
     if (typeof refusal === 'string') part.refusal = this.#add(part.refusal ?? '', refusal)
     if (Array.isArray(calls)) for (const call of calls) this.#takeToolCall(part, call)
-    this.started ||= Boolean(content || refusal || reasoning || (Array.isArray(calls) && calls.length))
+    this.started ||= Boolean(
+      content || refusal || reasoning || (Array.isArray(calls) && calls.length),
+    )
   }
 
   #takeToolCall(part: Part, delta: unknown): void {
@@ -87,7 +93,8 @@ export class SseTap {
       call = { id: '', type: 'function', function: { name: '', arguments: '' } }
       part.toolCalls.set(index, call)
     }
-    if (typeof delta.id === 'string' && call.id === '') call.id = delta.id.slice(0, toolNameCharsMax)
+    if (typeof delta.id === 'string' && call.id === '')
+      call.id = delta.id.slice(0, toolNameCharsMax)
     if (typeof delta.type === 'string') call.type = delta.type.slice(0, toolNameCharsMax)
     if (!isObject(delta.function)) return
     const { name, arguments: more } = delta.function
@@ -123,7 +130,7 @@ export class SseTap {
   }
 }
 
-function toChoice([index, part]: [number, Part]): Choice {
+function toChoice([index, part]: [number, Part]) {
   const calls = [...part.toolCalls].sort(([a], [b]) => a - b).map(([, call]) => call)
   return {
     index,

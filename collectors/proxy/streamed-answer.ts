@@ -5,7 +5,12 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { Fault, toFault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
 import { pushRecord } from '../spool/rows.ts'
-import { isEncoded, isEventStream, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
+import {
+  isEncoded,
+  isEventStream,
+  pushAnswerHeaders,
+  upstreamRequestIdOf,
+} from './answer-headers.ts'
 import { type Call, type Outcome, signOpening, storeFinal } from './call.ts'
 import { faultOf, HeldAnswer } from './held-answer.ts'
 import type { OutboundError } from './outbound.ts'
@@ -48,10 +53,12 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#done = done
     this.#blocks = new SseBlocks(!call.usageWanted)
     this.#opening = signOpening(call)
-    this.#opened = call.deps.intake.write((batch) => pushRecord(batch, this.#opening)).then(
-      () => this.#opening,
-      (error) => this.#refuseUnopened(error),
-    )
+    this.#opened = call.deps.intake
+      .write((batch) => pushRecord(batch, this.#opening))
+      .then(
+        () => this.#opening,
+        (error) => this.#refuseUnopened(error),
+      )
   }
 
   attach(upstream: UpstreamCall): void {

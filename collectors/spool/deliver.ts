@@ -142,7 +142,8 @@ async function insertOrRefuse(
       deps.counters.count('spool_inserts_total', { table: slice.table, outcome: 'stored' })
       return undefined
     } catch (error) {
-      const outcome = isTransient(error) ? 'retried' : 'refused'
+      // An attempt that we cut off ourselves says nothing about its bytes.
+      const outcome = attempt.signal.aborted || isTransient(error) ? 'retried' : 'refused'
       deps.counters.count('spool_inserts_total', { table: slice.table, outcome })
       if (outcome === 'retried') throw error
       return error ?? new Error('refused')

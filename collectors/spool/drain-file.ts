@@ -25,12 +25,15 @@ export type DrainState = {
   plan: DrainPlan | undefined
 }
 
-/** Undefined: there is none yet. Throws with the reason when it is damaged. */
+/** The file was read, and is not what was written. */
+export class DamagedDrainFile extends Error {}
+
+/** Undefined: there is none yet. Throws `DamagedDrainFile`, or what the disk says when it cannot be read now. */
 export async function loadDrainState(disk: Disk, dir: string): Promise<DrainState | undefined> {
   const bytes = await loadFile(disk, `${dir}/${name}`)
   if (!bytes) return undefined
   const [text = '', sum] = bytes.toString('utf8').split('\n')
-  if (sum !== checksum(text)) throw new Error(`${name} does not match its checksum`)
+  if (sum !== checksum(text)) throw new DamagedDrainFile(`${name} does not match its checksum`)
   const state = JSON.parse(text) as Omit<DrainState, 'seq'> & { seq: string } // its checksum holds: we wrote it
   return { cursor: state.cursor, seq: BigInt(state.seq), plan: state.plan ?? undefined }
 }

@@ -3,14 +3,7 @@
 
 import { Fault } from '../../schemas/faults.ts'
 import { type TableName, tables, wireVersion } from '../../schemas/tables.ts'
-import {
-  bodyCrcOf,
-  type Chunk,
-  headerBytes,
-  type Part,
-  packBody,
-  writeHeader,
-} from './chunk.ts'
+import { bodyCrcOf, type Chunk, headerBytes, type Part, packBody, writeHeader } from './chunk.ts'
 import type { Batch, Intake } from './intake.ts'
 import type { SpoolLimits } from './limits.ts'
 import { type Mark, NativeBlock } from './native.ts'

@@ -6,6 +6,15 @@ import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 
 export type Refusal = 'closed' | 'pending' | 'spool_full' | 'disk_full' | 'disk_failing'
 
+export type RoomDeps = {
+  disk: Disk
+  dir: string
+  limits: SpoolLimits
+  log: SpoolLog
+  /** Called after each look of the timer; must not reject. */
+  onLook: () => Promise<void>
+}
+
 export class Room {
   /** Bytes of writes that are not synced yet; the group commit keeps it. */
   pendingBytes = 0
@@ -13,25 +22,29 @@ export class Room {
   readonly #dir: string
   readonly #limits: SpoolLimits
   readonly #log: SpoolLog
+  readonly #onLook: () => Promise<void>
   #freeBytes = Number.POSITIVE_INFINITY
   #floorBytes = 0
   #timer: NodeJS.Timeout | undefined
   #looking: Promise<void> | undefined
 
-  constructor(at: { disk: Disk; dir: string; limits: SpoolLimits; log: SpoolLog }) {
-    this.#disk = at.disk
-    this.#dir = at.dir
-    this.#limits = at.limits
-    this.#log = at.log
+  constructor(deps: RoomDeps) {
+    this.#disk = deps.disk
+    this.#dir = deps.dir
+    this.#limits = deps.limits
+    this.#log = deps.log
+    this.#onLook = deps.onLook
   }
 
   /** Looks at the disk now and then each second, until `stop`. */
   async start(): Promise<void> {
     await this.look()
     this.#timer = setInterval(() => {
-      this.#looking ??= this.look().finally(() => {
-        this.#looking = undefined
-      })
+      this.#looking ??= this.look()
+        .then(this.#onLook)
+        .finally(() => {
+          this.#looking = undefined
+        })
     }, this.#limits.spaceEveryMs)
     this.#timer.unref()
   }
@@ -60,12 +73,11 @@ export class Room {
     try {
       const { freeBytes, totalBytes } = await this.#disk.space(this.#dir)
       this.#freeBytes = freeBytes
-      this.#floorBytes = Math.max(
-        this.#limits.freeBytesMin,
-        totalBytes * this.#limits.freeShareMin,
-      )
+      this.#floorBytes = Math.max(this.#limits.freeBytesMin, totalBytes * this.#limits.freeShareMin)
     } catch (error) {
-      this.#log('warn', 'The free space of the spool disk is not known', { reason: reasonOf(error) })
+      this.#log('warn', 'The free space of the spool disk is not known', {
+        reason: reasonOf(error),
+      })
     }
   }
 }

@@ -176,7 +176,7 @@ export class Segment {
 }
 
 function headCrc(bytes: Buffer, number: number): number {
-  return crc32(bytes.subarray(16), crc32(bytes.subarray(0, 12), number))
+  return crc32(bytes.subarray(16, segmentHeadBytes), crc32(bytes.subarray(0, 12), number))
 }
 
 // The failure that matters was already thrown; a second one while cleaning up says nothing new.

@@ -44,7 +44,7 @@ export class Source {
   async gather(from: Position, to?: Position): Promise<Gathered> {
     const { shelf } = this.#deps
     const batch = new Gathering(from, to, this.#deps.limits)
-    while (!batch.isFull) {
+    while (!batch.isFull && !(to && !isBefore(batch.at, to))) {
       const held = shelf.held(batch.at)
       if (held) {
         batch.offer(held)

@@ -23,7 +23,9 @@ export function Console() {
   }, [stranger, url])
   if (page.name === 'login') return <Login search={url.search} />
   if (session.isError && !session.data) {
-    return <Failure error={session.error} what="your session" retry={() => void session.refetch()} />
+    return (
+      <Failure error={session.error} what="your session" retry={() => void session.refetch()} />
+    )
   }
   if (!session.data) return <Loading what="your session" />
   return (

@@ -5,6 +5,7 @@ import { logout } from './client.ts'
 import { push } from './history.ts'
 import { Link } from './ui/atoms.tsx'
 import { Icon, type IconName, Mark } from './ui/icons.tsx'
+import { Keys } from './ui/Keys.tsx'
 import { ThemeToggle } from './ui/ThemeToggle.tsx'
 import { link, type Page } from './url.ts'
 import type { Session } from './wire.ts'
@@ -14,7 +15,15 @@ const places: { name: string; icon: IconName; href: string; pages: Page['name'][
   { name: 'Prompts', icon: 'prompts', href: link.prompts(), pages: ['prompts'] },
 ]
 
-export function Shell({ page, session, children }: { page: Page; session: Session; children: ReactNode }) {
+export function Shell({
+  page,
+  session,
+  children,
+}: {
+  page: Page
+  session: Session
+  children: ReactNode
+}) {
   return (
     <div className="shell">
       <a className="skip" href="#main">
@@ -60,6 +69,7 @@ export function Shell({ page, session, children }: { page: Page; session: Sessio
           </dl>
           <div className="side-tools">
             <ThemeToggle />
+            <Keys />
             <button
               type="button"
               className="tool"

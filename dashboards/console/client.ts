@@ -1,9 +1,20 @@
 // Every call the console makes: one door to the API, and one query per kind of server data.
 
-import { infiniteQueryOptions, keepPreviousData, QueryClient, queryOptions } from '@tanstack/react-query'
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  QueryClient,
+  queryOptions,
+} from '@tanstack/react-query'
 import { link, query, type TraceFilters, toApi } from './url.ts'
 import {
-  readPrompts, readSession, readSpan, readTrace, readTraces, type Session, type TraceItem,
+  readPrompts,
+  readSession,
+  readSpan,
+  readTrace,
+  readTraces,
+  type Session,
+  type TraceItem,
 } from './wire.ts'
 
 const pageSize = 100
@@ -58,7 +69,12 @@ export function tracesQuery(filters: TraceFilters) {
       // Older pages keep the window of the first: a cursor belongs to the filters it was made with.
       const asked = toApi(filters, Date.now())
       const from = pageParam?.from ?? asked.from ?? ''
-      const search = query({ ...asked, from, limit: String(pageSize), cursor: pageParam?.cursor ?? '' })
+      const search = query({
+        ...asked,
+        from,
+        limit: String(pageSize),
+        cursor: pageParam?.cursor ?? '',
+      })
       return { ...readTraces(await get(`/v1/traces${search}`, signal)), from }
     },
     getNextPageParam: (last): PageParam | undefined =>
@@ -70,13 +86,15 @@ export function tracesQuery(filters: TraceFilters) {
 /** Whether the workspace holds any trace at all: decides which of the two empty states is the honest one. */
 export const anyTraceQuery = queryOptions({
   queryKey: ['any-trace'],
-  queryFn: async ({ signal }) => readTraces(await get('/v1/traces?limit=1', signal)).items.length > 0,
+  queryFn: async ({ signal }) =>
+    readTraces(await get('/v1/traces?limit=1', signal)).items.length > 0,
 })
 
 export function traceQuery(traceId: string) {
   return queryOptions({
     queryKey: ['trace', traceId],
-    queryFn: async ({ signal }) => readTrace(await get(`/v1/traces/${encodeURIComponent(traceId)}`, signal)),
+    queryFn: async ({ signal }) =>
+      readTrace(await get(`/v1/traces/${encodeURIComponent(traceId)}`, signal)),
     staleTime: 30_000,
   })
 }
@@ -106,9 +124,17 @@ export function evidenceQuery(recordId: string) {
 }
 
 export async function fetchEvidence(recordId: string, signal?: AbortSignal): Promise<string> {
-  const answer = await call(link.evidence(recordId), { headers: { accept: 'application/json' } }, signal)
+  const answer = await call(
+    link.evidence(recordId),
+    { headers: { accept: 'application/json' } },
+    signal,
+  )
   if (answer.status === 202) {
-    throw new ApiError(202, 'The record is still open: its call has not finished. Try again in a moment.', null)
+    throw new ApiError(
+      202,
+      'The record is still open: its call has not finished. Try again in a moment.',
+      null,
+    )
   }
   return answer.text()
 }
@@ -145,7 +171,9 @@ async function call(path: string, init: RequestInit, signal?: AbortSignal): Prom
     answer = await fetch(path, { ...init, credentials: 'same-origin', signal: either })
   } catch (cause) {
     if (signal?.aborted) throw cause
-    const why = deadline.aborted ? `No answer within ${deadlineMs / 1000} s.` : 'The plane cannot be reached.'
+    const why = deadline.aborted
+      ? `No answer within ${deadlineMs / 1000} s.`
+      : 'The plane cannot be reached.'
     throw new ApiError(0, why, null)
   }
   if (!answer.ok) throw await toError(answer, path)
@@ -158,8 +186,11 @@ async function toError(answer: Response, path: string): Promise<ApiError> {
   if (answer.status === 401 && path !== '/console/session') {
     void queryClient.invalidateQueries({ queryKey: sessionQuery.queryKey })
   }
-  return new ApiError(answer.status, messageOf(body) ?? `The plane answered ${answer.status}.`,
-    answer.headers.get('x-request-id'))
+  return new ApiError(
+    answer.status,
+    messageOf(body) ?? `The plane answered ${answer.status}.`,
+    answer.headers.get('x-request-id'),
+  )
 }
 
 function messageOf(body: unknown): string | undefined {

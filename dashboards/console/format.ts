@@ -2,7 +2,10 @@
 
 const integers = new Intl.NumberFormat('en-US')
 const clock = new Intl.DateTimeFormat('en-GB', {
-  hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3,
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
 })
 const day = new Intl.DateTimeFormat('en-US', { month: 'short', day: '2-digit' })
 
@@ -16,10 +19,17 @@ export function duration(ms: number | null): string {
   if (ms < 1000) return `${trim(ms)} ms`
   if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`
   const seconds = Math.round(ms / 1000)
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  if (seconds < 3600) return two([Math.floor(seconds / 60), 'min'], [seconds % 60, 's'])
   const minutes = Math.round(seconds / 60)
-  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
-  return `${integers.format(Math.floor(minutes / 1440))} d ${Math.floor((minutes % 1440) / 60)} h`
+  if (minutes < 48 * 60) return two([Math.floor(minutes / 60), 'h'], [minutes % 60, 'min'])
+  return two([Math.floor(minutes / 1440), 'd'], [Math.floor((minutes % 1440) / 60), 'h'])
+}
+
+/** A round instant on an axis: as a duration, without the decimals that say nothing there. */
+export function instant(ms: number): string {
+  return ms >= 1000 && ms < 60_000
+    ? `${Number((ms / 1000).toFixed(2))} s`
+    : duration(Number(ms.toPrecision(9)))
 }
 
 export function count(value: number | null): string {
@@ -55,6 +65,10 @@ export function time(iso: string, now: Date = new Date()): { day: string; clock:
 
 export function shortId(id: string): string {
   return id.length <= 12 ? id : id.slice(0, 8)
+}
+
+function two([large, unit]: [number, string], [small, rest]: [number, string]): string {
+  return `${integers.format(large)} ${unit}${small > 0 ? ` ${small} ${rest}` : ''}`
 }
 
 function trim(value: number): string {

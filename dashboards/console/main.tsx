@@ -4,8 +4,8 @@ import './console.css'
 import { QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
-import { queryClient } from './client.ts'
 import { Console } from './Console.tsx'
+import { queryClient } from './client.ts'
 
 createRoot(document.getElementById('root')!).render(
   <StrictMode>

@@ -8,10 +8,28 @@ const hidden =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu
 
 const names: Record<number, string> = {
-  0x1b: 'ESC', 0x00: 'NUL', 0x07: 'BEL', 0x08: 'BS', 0x0d: 'CR', 0x7f: 'DEL', 0xad: 'SHY',
-  0x200b: 'ZWSP', 0x200c: 'ZWNJ', 0x200d: 'ZWJ', 0x200e: 'LRM', 0x200f: 'RLM',
-  0x202a: 'LRE', 0x202b: 'RLE', 0x202c: 'PDF', 0x202d: 'LRO', 0x202e: 'RLO',
-  0x2066: 'LRI', 0x2067: 'RLI', 0x2068: 'FSI', 0x2069: 'PDI', 0xfeff: 'BOM',
+  27: 'ESC',
+  0: 'NUL',
+  7: 'BEL',
+  8: 'BS',
+  13: 'CR',
+  127: 'DEL',
+  173: 'SHY',
+  8203: 'ZWSP',
+  8204: 'ZWNJ',
+  8205: 'ZWJ',
+  8206: 'LRM',
+  8207: 'RLM',
+  8234: 'LRE',
+  8235: 'RLE',
+  8236: 'PDF',
+  8237: 'LRO',
+  8238: 'RLO',
+  8294: 'LRI',
+  8295: 'RLI',
+  8296: 'FSI',
+  8297: 'PDI',
+  65279: 'BOM',
 }
 
 /** Cuts a text into plain pieces and named characters. A joiner between two letters of another script is left alone. */
@@ -23,7 +41,8 @@ export function pieces(text: string): Piece[] {
     const code = match[0].codePointAt(0)!
     const end = at + match[0].length
     if (code === 0x0d && text[end] === '\n') continue
-    if ((code === 0x200c || code === 0x200d) && isForeign(text[at - 1]) && isForeign(text[end])) continue
+    if ((code === 0x200c || code === 0x200d) && isForeign(text[at - 1]) && isForeign(text[end]))
+      continue
     if (at > from) found.push({ text: text.slice(from, at), mark: undefined })
     found.push({ text: match[0], mark: nameOf(code) })
     from = end

@@ -20,8 +20,20 @@ const rangeMs: Partial<Record<Range, number>> = {
 
 /** The filters of `GET /v1/traces` that may stand in a console URL, under the names the API gives them. `attr.<key>` joins them. */
 export const filterNames = [
-  'q', 'service', 'name', 'model', 'provider', 'route_id', 'environment', 'prompt_version_id',
-  'status', 'source', 'session_id', 'user_id', 'min_latency_ms', 'max_latency_ms',
+  'q',
+  'service',
+  'name',
+  'model',
+  'provider',
+  'route_id',
+  'environment',
+  'prompt_version_id',
+  'status',
+  'source',
+  'session_id',
+  'user_id',
+  'min_latency_ms',
+  'max_latency_ms',
 ] as const
 
 export type TraceFilters = { range: Range; from: string; to: string; by: Record<string, string> }
@@ -48,7 +60,8 @@ export function pageOf(pathname: string): Page {
 }
 
 export const link = {
-  traces: (filters?: Partial<TraceFilters>) => `/console/traces${query(fromFilters(filters ?? {}))}`,
+  traces: (filters?: Partial<TraceFilters>) =>
+    `/console/traces${query(fromFilters(filters ?? {}))}`,
   trace: (traceId: string, view?: Partial<TraceView>) =>
     `/console/traces/${encodeURIComponent(traceId)}${query(fromView(view ?? {}))}`,
   prompts: () => '/console/prompts',

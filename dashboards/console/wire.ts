@@ -2,6 +2,9 @@
 
 type Json = Record<string, unknown>
 
+// SpanKind of OTLP, by number.
+const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer']
+
 export type TraceItem = {
   traceId: string
   name: string
@@ -110,7 +113,10 @@ export function readSession(body: unknown): Session {
 
 export function readTraces(body: unknown): { items: TraceItem[]; next: string | null } {
   const from = object(body)
-  return { items: list(from.items).map((item) => readItem(object(item))), next: textOr(from.next_cursor) }
+  return {
+    items: list(from.items).map((item) => readItem(object(item))),
+    next: textOr(from.next_cursor),
+  }
 }
 
 export function readTrace(body: unknown): Trace {
@@ -125,11 +131,13 @@ export function readSpan(body: unknown): Span {
     attributes: readAttributes(from.attributes),
     resourceAttributes: readAttributes(from.resource_attributes),
     scope: from.scope ?? null,
-    events: list(from.events).map(object).map((event) => ({
-      name: text(event.name),
-      timeUnixNano: text(event.time_unix_nano),
-      attributes: readAttributes(event.attributes),
-    })),
+    events: list(from.events)
+      .map(object)
+      .map((event) => ({
+        name: text(event.name),
+        timeUnixNano: text(event.time_unix_nano),
+        attributes: readAttributes(event.attributes),
+      })),
     links: list(from.links),
     statusMessage: text(from.status_message),
     input: readMessages(from.input),
@@ -142,24 +150,28 @@ export function readSpan(body: unknown): Span {
 }
 
 export function readPrompts(body: unknown): Registry[] {
-  return list(object(body).items).map(object).map((from) => ({
-    registryId: text(from.registry_id),
-    displayName: text(from.display_name),
-    source: text(from.source),
-    mode: text(from.mode),
-    promotedVersionId: textOr(from.promoted_version_id),
-    latestVersionId: textOr(from.latest_version_id),
-    totalRuns: number(from.total_runs),
-    versions: list(from.versions).map(object).map((version) => ({
-      versionId: text(version.version_id),
-      status: text(version.status),
-      totalRuns: number(version.total_runs),
-      firstSeenAt: textOr(version.first_seen_at),
-      lastSeenAt: textOr(version.last_seen_at),
-      contentHash: textOr(version.content_hash),
-      conflict: version.conflict === true,
-    })),
-  }))
+  return list(object(body).items)
+    .map(object)
+    .map((from) => ({
+      registryId: text(from.registry_id),
+      displayName: text(from.display_name),
+      source: text(from.source),
+      mode: text(from.mode),
+      promotedVersionId: textOr(from.promoted_version_id),
+      latestVersionId: textOr(from.latest_version_id),
+      totalRuns: number(from.total_runs),
+      versions: list(from.versions)
+        .map(object)
+        .map((version) => ({
+          versionId: text(version.version_id),
+          status: text(version.status),
+          totalRuns: number(version.total_runs),
+          firstSeenAt: textOr(version.first_seen_at),
+          lastSeenAt: textOr(version.last_seen_at),
+          contentHash: textOr(version.content_hash),
+          conflict: version.conflict === true,
+        })),
+    }))
 }
 
 function readItem(from: Json): TraceItem {
@@ -194,7 +206,7 @@ function readSkeleton(from: Json): Skeleton {
     spanId: text(from.span_id),
     parentSpanId: textOr(from.parent_span_id),
     name: text(from.name),
-    kind: text(from.kind),
+    kind: typeof from.kind === 'number' ? (kinds[from.kind] ?? String(from.kind)) : text(from.kind),
     type: text(from.type),
     service: text(from.service),
     status: text(from.status),
@@ -211,7 +223,9 @@ function readSkeleton(from: Json): Skeleton {
 }
 
 function readAttributes(value: unknown): Attribute[] {
-  return list(value).map(object).map((from) => ({ key: text(from.key), value: from.value ?? null }))
+  return list(value)
+    .map(object)
+    .map((from) => ({ key: text(from.key), value: from.value ?? null }))
 }
 
 function readMessages(value: unknown): Message[] | null {
@@ -220,7 +234,11 @@ function readMessages(value: unknown): Message[] | null {
 
 function readMessage(from: Json): Message {
   const content = from.content ?? null
-  const parts = Array.isArray(content) ? content.map(readPart) : content === null ? [] : [readPart(content)]
+  const parts = Array.isArray(content)
+    ? content.map(readPart)
+    : content === null
+      ? []
+      : [readPart(content)]
   return {
     role: text(from.role) || 'unknown',
     name: textOr(from.name),

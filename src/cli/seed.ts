@@ -1,5 +1,6 @@
 // `npm run seed`: sends a believable day through the public doors of a running plane, as any client would.
 
+import { parseArgs } from 'node:util'
 import { makeDay } from './seed-day.ts'
 import { randomOf } from './seed-random.ts'
 import type { SeedSpan } from './seed-spans.ts'
@@ -9,6 +10,21 @@ const tracesPerRequest = 50
 const runsPerRequest = 100
 const liveCalls = 24
 const requestDeadlineMs = 30_000
+
+/** The command: `--url`, `--key`, `--seed`; the key else from RUNLEDGER_KEY or RUNLEDGER_BOOTSTRAP_KEY. */
+export async function seedCommand(
+  args: string[],
+  env: Record<string, string | undefined>,
+): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: { url: { type: 'string' }, key: { type: 'string' }, seed: { type: 'string' } },
+  })
+  const key = values.key ?? env.RUNLEDGER_KEY ?? env.RUNLEDGER_BOOTSTRAP_KEY
+  if (!key) throw new Error('Which key? Give --key batchin_api_… or set RUNLEDGER_KEY.')
+  const url = (values.url ?? `http://127.0.0.1:${env.PORT ?? '4100'}`).replace(/\/$/, '')
+  await seed({ url, key, seed: Number(values.seed ?? 1), endMs: Date.now(), log: console.log })
+}
 
 export type SeedTarget = {
   url: string

@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Session } from 'chdb'
 import { answerError, answerRows } from './chdb-answer.ts'
 import { ChdbFault } from './chdb-faults.ts'
-import type { Lanes } from './chdb-lanes.ts'
+import { afterFailure, type Lanes, run } from './chdb-lanes.ts'
 import { type ChdbRequest, insertFrom, isAllowed, readRequest } from './chdb-request.ts'
 import { toLiteral } from './sql-text.ts'
 
@@ -113,9 +113,9 @@ async function insert(call: Call, request: ChdbRequest, signal: AbortSignal): Pr
         { settings: new Map(), database: request.database, signal },
         async (session, tag) => {
           await setParams(session, request.params)
-          await session.queryAsync(tag + insertFrom(statement, call.spillFile, request.settings), {
-            format: 'Null',
-          })
+          await run(session, tag + insertFrom(statement, call.spillFile, request.settings)).catch(
+            (error) => afterFailure(session, error),
+          )
         },
       )
   } finally {
@@ -159,17 +159,21 @@ async function spill(body: Readable, file: string, signal: AbortSignal): Promise
 // The binding's own way to bind runs all bound queries of the process one after the other.
 async function setParams(session: Session, params: ChdbRequest['params']): Promise<void> {
   if (params.length === 0) return
-  await session.queryAsync(
-    `SET ${params.map(([name, text]) => `${name}=${toLiteral(text)}`).join(', ')}`,
-  )
+  await run(session, `SET ${params.map(([name, text]) => `${name}=${toLiteral(text)}`).join(', ')}`)
 }
 
 async function* streamed(session: Session, sql: string, format: string): AsyncIterable<Uint8Array> {
-  for await (const chunk of session.queryStream(sql, { format })) yield chunk.raw()
+  try {
+    for await (const chunk of session.queryStream(sql, { format })) yield chunk.raw()
+  } catch (error) {
+    await afterFailure(session, error)
+  }
 }
 
 async function* whole(session: Session, sql: string, format: string): AsyncIterable<Uint8Array> {
-  const result = await session.queryAsync(sql, { format })
+  const result = await session
+    .queryAsync(sql, { format })
+    .catch((error) => afterFailure(session, error))
   yield result.bytes()
 }
 

@@ -23,7 +23,6 @@ const limits = {
 const pinned = new Map([
   ['async_insert', '0'],
   ['insert_deduplicate', '1'],
-  ['deduplicate_insert_select', 'force_enable'],
   ['deduplicate_blocks_in_dependent_materialized_views', '1'],
   ['materialized_views_ignore_errors', '0'],
   ['max_memory_usage', String(1 << 30)],
@@ -173,6 +172,15 @@ export function openLanes(path: string, connectionArgs: readonly string[]): Lane
       await drainPending()
     },
   }
+}
+
+/**
+ * Passes an error on, after the engine has let go of the query: what failed or was killed keeps its place in
+ * system.processes, and its memory, until the connection runs something else.
+ */
+export async function afterFailure(session: Session, error: unknown): Promise<never> {
+  await run(session, 'SELECT 1').catch(() => {})
+  throw error
 }
 
 /** Runs a statement whose result nobody reads. */

@@ -160,8 +160,14 @@ export function insertFrom(
   file: string,
   settings: ReadonlyMap<string, string>,
 ): string {
-  const list = [...settings].map(([name, value]) => `${name}=${toLiteral(value)}`).join(', ')
-  const clause = list === '' ? '' : insert.hasSettings ? `, ${list}` : ` SETTINGS ${list}`
+  // The file becomes a SELECT, and a SELECT is deduplicated by its token only when asked; without a token it would be refused.
+  const select = settings.has('insert_deduplication_token')
+    ? 'force_enable'
+    : 'enable_when_possible'
+  const list = [...settings, ['deduplicate_insert_select', select] as const]
+    .map(([name, value]) => `${name}=${toLiteral(value)}`)
+    .join(', ')
+  const clause = insert.hasSettings ? `, ${list}` : ` SETTINGS ${list}`
   return `${insert.head}${clause} SELECT * FROM file(${toLiteral(file)}, ${toLiteral(insert.format)})`
 }
 

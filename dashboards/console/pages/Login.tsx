@@ -1,8 +1,8 @@
 // The way in: an API key becomes a session cookie that scripts cannot read. The key itself is kept nowhere in the browser.
 
 import { useState } from 'react'
-import { ApiError, login, queryClient, sessionQuery } from '../client.ts'
 import { useTitle } from '../Console.tsx'
+import { ApiError, login, queryClient, sessionQuery } from '../client.ts'
 import { push } from '../history.ts'
 import { Icon, Mark } from '../ui/icons.tsx'
 import { ThemeToggle } from '../ui/ThemeToggle.tsx'
@@ -11,7 +11,10 @@ import { link, parseNext } from '../url.ts'
 export function Login({ search }: { search: string }) {
   useTitle('Sign in')
   const [key, setKey] = useState('')
-  const [state, setState] = useState<{ busy: boolean; mistake: string }>({ busy: false, mistake: '' })
+  const [state, setState] = useState<{ busy: boolean; mistake: string }>({
+    busy: false,
+    mistake: '',
+  })
   const submit = async () => {
     setState({ busy: true, mistake: '' })
     try {
@@ -58,7 +61,11 @@ export function Login({ search }: { search: string }) {
             {state.mistake}
           </p>
         )}
-        <button type="submit" className="button button-main" disabled={state.busy || key.trim() === ''}>
+        <button
+          type="submit"
+          className="button button-main"
+          disabled={state.busy || key.trim() === ''}
+        >
           {state.busy ? 'Signing in …' : 'Sign in'}
         </button>
         <p id="login-hint" className="quiet">

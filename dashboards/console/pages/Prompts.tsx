@@ -2,11 +2,23 @@
 
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { promptsQuery } from '../client.ts'
 import { useTitle } from '../Console.tsx'
+import { promptsQuery } from '../client.ts'
 import { absent, count, counted } from '../format.ts'
 import { push } from '../history.ts'
-import { Badge, Copy, Empty, Failure, Id, Link, Loading, Snippet, Status, Text, Time } from '../ui/atoms.tsx'
+import {
+  Badge,
+  Copy,
+  Empty,
+  Failure,
+  Id,
+  Link,
+  Loading,
+  Snippet,
+  Status,
+  Text,
+  Time,
+} from '../ui/atoms.tsx'
 import { List } from '../ui/List.tsx'
 import { link } from '../url.ts'
 import type { PromptVersion, Registry } from '../wire.ts'
@@ -24,7 +36,9 @@ export function Prompts() {
     <section className="page">
       <header className="page-head">
         <h1>Prompts</h1>
-        <p className="page-count">{found.data && counted(found.data.length, 'registry', 'registries')}</p>
+        <p className="page-count">
+          {found.data && counted(found.data.length, 'registry', 'registries')}
+        </p>
       </header>
       {found.isPending && <Loading what="prompts" />}
       {found.isError && !found.data && (
@@ -52,9 +66,15 @@ function PromptList({ lines }: { lines: Line[] }) {
       onActive={setActive}
       onOpen={(at) => {
         const version = lines[at]?.version?.versionId
-        if (version !== undefined) push(link.traces({ range: 'all', by: { prompt_version_id: version } }))
+        if (version !== undefined)
+          push(link.traces({ range: 'all', by: { prompt_version_id: version } }))
       }}
-      rowProps={(at) => ({ 'aria-level': lines[at]!.version ? 2 : 1, 'data-kind': lines[at]!.version ? 'version' : 'registry' }) as const}
+      rowProps={(at) =>
+        ({
+          'aria-level': lines[at]!.version ? 2 : 1,
+          'data-kind': lines[at]!.version ? 'version' : 'registry',
+        }) as const
+      }
       row={(at) => <Row line={lines[at]!} />}
       place="prompts"
     />
@@ -67,7 +87,13 @@ function Head() {
   return (
     <div className="list-head" role="row">
       {columns.map((title) => (
-        <div key={title} className="cell" role="columnheader" tabIndex={-1} data-number={title === 'Runs' || undefined}>
+        <div
+          key={title}
+          className="cell"
+          role="columnheader"
+          tabIndex={-1}
+          data-number={title === 'Runs' || undefined}
+        >
           {title}
         </div>
       ))}
@@ -83,13 +109,18 @@ function Row({ line: { registry, version } }: { line: Line }) {
           <b>
             <Text>{registry.displayName || registry.registryId}</Text>
           </b>
-          <Badge title="observe: promotions label; serve: the promoted version answers">{registry.mode}</Badge>
-          <span className="quiet">{registry.source === 'auto_backfill' ? 'discovered' : registry.source}</span>
+          <Badge title="observe: promotions label; serve: the promoted version answers">
+            {registry.mode}
+          </Badge>
+          <span className="quiet">
+            {registry.source === 'auto_backfill' ? 'discovered' : registry.source}
+          </span>
         </div>
         <div className="cell" role="gridcell" tabIndex={-1} />
         <div className="cell" role="gridcell" tabIndex={-1} data-number>
           {count(registry.totalRuns)}
         </div>
+        <div className="cell" role="gridcell" tabIndex={-1} />
       </>
     )
   }
@@ -97,12 +128,18 @@ function Row({ line: { registry, version } }: { line: Line }) {
   return (
     <>
       <div className="cell version" role="gridcell" tabIndex={-1}>
-        <Link className="row-link mono" tabIndex={-1} href={link.traces({ range: 'all', by: { prompt_version_id: version.versionId } })}>
+        <Link
+          className="row-link mono"
+          tabIndex={-1}
+          href={link.traces({ range: 'all', by: { prompt_version_id: version.versionId } })}
+        >
           <Text>{version.versionId}</Text>
         </Link>
-        <Copy text={version.versionId} what="version" />
         {promoted && <Badge title="the version in force">in force</Badge>}
-        {version.conflict && <Badge title="came with a name that already had another content">conflict</Badge>}
+        {version.conflict && (
+          <Badge title="came with a name that already had another content">conflict</Badge>
+        )}
+        <Copy text={version.versionId} what="version" />
       </div>
       <div className="cell" role="gridcell" tabIndex={-1}>
         <Status status={version.status} />
@@ -126,14 +163,16 @@ function Row({ line: { registry, version } }: { line: Line }) {
 function NoPrompts() {
   return (
     <Empty icon="prompts" title="No prompts yet">
-      <p>Name the prompt of a call and its versions are discovered from traffic, each by its content.</p>
+      <p>
+        Name the prompt of a call and its versions are discovered from traffic, each by its content.
+      </p>
       <Snippet
         label="A call with a named prompt"
         code={`curl ${location.origin}/v1/chat/completions \\
   -H "Authorization: Bearer $RUNLEDGER_KEY" \\
   -H "X-BatchIn-Prompt: support" \\
   -H "Content-Type: application/json" \\
-  -d '{"model":"sandbox","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello"}]}'`}
+  -d '{"model":"gpt-4o-mini","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello"}]}'`}
       />
     </Empty>
   )

@@ -2,8 +2,8 @@
 
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useMemo } from 'react'
-import { ApiError, traceQuery } from '../client.ts'
 import { useTitle } from '../Console.tsx'
+import { ApiError, traceQuery } from '../client.ts'
 import { absent, cost, count, counted, duration } from '../format.ts'
 import { push, replace } from '../history.ts'
 import { SpanPanel } from '../trace/SpanPanel.tsx'
@@ -19,7 +19,8 @@ export function Trace({ traceId, search }: { traceId: string; search: string }) 
   useTitle(found.data ? found.data.name || traceId : 'Trace')
   if (found.isPending) return <Loading what="the trace" />
   if (found.isError && !found.data) {
-    const gone = found.error instanceof ApiError && (found.error.status === 404 || found.error.status === 400)
+    const gone =
+      found.error instanceof ApiError && (found.error.status === 404 || found.error.status === 400)
     if (gone) return <Gone traceId={traceId} />
     return <Failure error={found.error} what="the trace" retry={() => void found.refetch()} />
   }
@@ -74,7 +75,12 @@ function TraceHeader({ trace }: { trace: TraceData }) {
   return (
     <header className="trace-head">
       <div className="trace-title">
-        <Link className="back" href={link.traces()} aria-label="Back to the list of traces" title="All traces">
+        <Link
+          className="back"
+          href={link.traces()}
+          aria-label="Back to the list of traces"
+          title="All traces"
+        >
           <Icon name="left" />
         </Link>
         <h1>
@@ -143,8 +149,8 @@ function Gone({ traceId }: { traceId: string }) {
   return (
     <Empty icon="search" title="There is no such trace">
       <p>
-        <Id id={traceId} what="trace id" /> is unknown in this workspace: never received, past its retention, or
-        deleted.
+        <Id id={traceId} what="trace id" /> is unknown in this workspace: never received, past its
+        retention, or deleted.
       </p>
       <div className="state-actions">
         <Link className="button" href={link.traces()}>

@@ -2,17 +2,18 @@
 
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useCallback, useMemo, useState } from 'react'
-import { anyTraceQuery, liveEveryMs, tracesQuery } from '../client.ts'
 import { useTitle } from '../Console.tsx'
+import { anyTraceQuery, liveEveryMs, tracesQuery } from '../client.ts'
 import { counted } from '../format.ts'
 import { push, replace } from '../history.ts'
 import { usePreference } from '../preferences.ts'
+import { FilterBar } from '../traces/FilterBar.tsx'
+import { FirstSteps } from '../traces/FirstSteps.tsx'
+import { RangePicker } from '../traces/RangePicker.tsx'
+import { TraceHead, TraceRow } from '../traces/TraceRow.tsx'
 import { Empty, Failure, Loading } from '../ui/atoms.tsx'
 import { List } from '../ui/List.tsx'
 import { link, parseFilters, type TraceFilters } from '../url.ts'
-import { FilterBar } from '../traces/FilterBar.tsx'
-import { FirstSteps } from '../traces/FirstSteps.tsx'
-import { TraceHead, TraceRow } from '../traces/TraceRow.tsx'
 import type { TraceItem } from '../wire.ts'
 
 const rowHeight = 36
@@ -30,7 +31,10 @@ export function Traces({ search }: { search: string }) {
     refetchInterval: (query) =>
       live && (query.state.data?.pages.length ?? 0) <= livePagesMax ? liveEveryMs : false,
   })
-  const items = useMemo(() => unique(found.data?.pages.flatMap((page) => page.items) ?? []), [found.data])
+  const items = useMemo(
+    () => unique(found.data?.pages.flatMap((page) => page.items) ?? []),
+    [found.data],
+  )
   const onFilters = useCallback((next: TraceFilters) => replace(link.traces(next)), [])
   const older = found.hasNextPage
   return (
@@ -40,9 +44,14 @@ export function Traces({ search }: { search: string }) {
         <p className="page-count" role="status">
           {found.data && `${counted(items.length, 'trace')}${older ? ' loaded, more below' : ''}`}
         </p>
+        <RangePicker filters={filters} onChange={onFilters} />
         <LiveToggle paused={(found.data?.pages.length ?? 0) > livePagesMax} />
       </header>
-      <FilterBar filters={filters} onChange={onFilters} busy={found.isFetching && !found.isFetchingNextPage} />
+      <FilterBar
+        filters={filters}
+        onChange={onFilters}
+        busy={found.isFetching && !found.isFetchingNextPage}
+      />
       {found.isPending && <Loading what="traces" />}
       {found.isError && !found.data && (
         <Failure error={found.error} what="traces" retry={() => void found.refetch()} />
@@ -111,7 +120,10 @@ function TraceList({ items, place, loading, onEnd }: ListProps) {
 
 function LiveToggle({ paused }: { paused: boolean }) {
   const [live, setLive] = usePreference('live')
-  const title = live && paused ? 'Paused while older traces are loaded' : `Asks again every ${liveEveryMs / 1000} s`
+  const title =
+    live && paused
+      ? 'Paused while older traces are loaded'
+      : `Asks again every ${liveEveryMs / 1000} s`
   return (
     <button
       type="button"
@@ -138,10 +150,18 @@ function Nothing({ filters, onFilters }: NothingProps) {
   const filtered = Object.keys(filters.by).length > 0
   return (
     <Empty icon="search" title="No trace matches">
-      <p>{filtered ? 'Loosen a filter, or look further back.' : 'Nothing came in this window of time.'}</p>
+      <p>
+        {filtered
+          ? 'Loosen a filter, or look further back.'
+          : 'Nothing came in this window of time.'}
+      </p>
       <div className="state-actions">
         {filtered && (
-          <button type="button" className="button" onClick={() => onFilters({ ...filters, by: {} })}>
+          <button
+            type="button"
+            className="button"
+            onClick={() => onFilters({ ...filters, by: {} })}
+          >
             Clear filters
           </button>
         )}

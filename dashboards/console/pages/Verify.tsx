@@ -42,8 +42,9 @@ export function Verify() {
       <main className="verify-main">
         <h1>Verify evidence</h1>
         <p className="lead">
-          Every call through Runledger leaves a signed record. Give this page an evidence pack: it checks the signature, the
-          key and what the record commits to, here in your browser. A pack that you drop or paste is not sent anywhere.
+          Every call through Runledger leaves a signed record. Give this page an evidence pack: it
+          checks the signature, the key and what the record commits to, here in your browser. A pack
+          that you drop or paste is not sent anywhere.
         </p>
         <Honest />
         <div className="verify-split">
@@ -77,8 +78,9 @@ function Honest() {
   return (
     <aside className="honest">
       <p>
-        <b>This page is served by the party being audited.</b> It can show you how the checks work; it cannot prove that it
-        runs them honestly. To rely on nobody, check the saved pack offline, with a copy of the tool you got elsewhere:
+        <b>This page is served by the party being audited.</b> It can show you how the checks work;
+        it cannot prove that it runs them honestly. To rely on nobody, check the saved pack offline,
+        with a copy of the tool you got elsewhere:
       </p>
       <p className="command">
         <code>{command}</code>
@@ -100,7 +102,8 @@ function Input({ record, onGiven, roots, onRoots }: InputProps) {
   const [id, setId] = useState(record)
   const takeFile = async (file: File | undefined) => {
     if (!file) return
-    if (file.size > packBytesMax) return onGiven(undefined, `${file.name} is larger than 1 MiB: not an evidence pack.`)
+    if (file.size > packBytesMax)
+      return onGiven(undefined, `${file.name} is larger than 1 MiB: not an evidence pack.`)
     onGiven({ text: await file.text(), from: file.name })
   }
   return (
@@ -119,7 +122,12 @@ function Input({ record, onGiven, roots, onRoots }: InputProps) {
           void takeFile(event.dataTransfer.files[0])
         }}
       >
-        <input type="file" accept=".json,application/json" className="sr" onChange={(event) => void takeFile(event.target.files?.[0])} />
+        <input
+          type="file"
+          accept=".json,application/json"
+          className="sr"
+          onChange={(event) => void takeFile(event.target.files?.[0])}
+        />
         <Icon name="file" />
         <span>
           <b>Drop an evidence pack</b> or choose a file
@@ -146,7 +154,13 @@ function Input({ record, onGiven, roots, onRoots }: InputProps) {
       >
         <label htmlFor="record">Or fetch it by record id</label>
         <div className="joined">
-          <input id="record" value={id} placeholder="vaas_…" spellCheck={false} onChange={(event) => setId(event.target.value)} />
+          <input
+            id="record"
+            value={id}
+            placeholder="vaas_…"
+            spellCheck={false}
+            onChange={(event) => setId(event.target.value)}
+          />
           <button type="submit" className="button">
             Fetch
           </button>
@@ -154,8 +168,17 @@ function Input({ record, onGiven, roots, onRoots }: InputProps) {
       </form>
       <label className="stacked">
         <span>Root keys you trust (optional)</span>
-        <textarea rows={2} spellCheck={false} value={roots} placeholder="z6Mk…" onChange={(event) => onRoots(event.target.value)} />
-        <small>Got from somewhere other than this page. Without one, the chain of keys ends in a root nobody vouched for.</small>
+        <textarea
+          rows={2}
+          spellCheck={false}
+          value={roots}
+          placeholder="z6Mk…"
+          onChange={(event) => onRoots(event.target.value)}
+        />
+        <small>
+          Got from somewhere other than this page. Without one, the chain of keys ends in a root
+          nobody vouched for.
+        </small>
       </label>
     </div>
   )
@@ -169,7 +192,8 @@ function Waiting() {
       </span>
       <h2>No pack yet</h2>
       <p>
-        A record id comes back with every call, in the <code>X-VaaS-Record-Id</code> header. Its pack:
+        A record id comes back with every call, in the <code>X-VaaS-Record-Id</code> header. Its
+        pack:
       </p>
       <p className="command">
         <code>{`curl ${location.origin}/v1/vaas/RECORD_ID/evidence > FILE`}</code>

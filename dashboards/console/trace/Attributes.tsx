@@ -1,6 +1,6 @@
 // Attributes as they came, whatever their dialect: found by key or value, copied with a click.
 
-import { useMemo, useState } from 'react'
+import { Fragment, useMemo, useState } from 'react'
 import { counted } from '../format.ts'
 import { pretty } from '../text.ts'
 import { Copy, Text } from '../ui/atoms.tsx'
@@ -15,14 +15,22 @@ export function Attributes({ attributes }: { attributes: Attribute[] }) {
   const found = useMemo(() => {
     const text = wanted.trim().toLowerCase()
     if (text === '') return attributes
-    return attributes.filter(({ key, value }) => `${key}\n${pretty(value)}`.toLowerCase().includes(text))
+    return attributes.filter(({ key, value }) =>
+      `${key}\n${pretty(value)}`.toLowerCase().includes(text),
+    )
   }, [attributes, wanted])
   return (
     <>
       <div className="block-tools">
         <label className="filter filter-q">
           <span className="sr">Filter attributes</span>
-          <input type="text" placeholder="Filter by key or value" value={wanted} spellCheck={false} onChange={(event) => setWanted(event.target.value)} />
+          <input
+            type="text"
+            placeholder="Filter by key or value"
+            value={wanted}
+            spellCheck={false}
+            onChange={(event) => setWanted(event.target.value)}
+          />
         </label>
         <span className="quiet" role="status">
           {found.length < attributes.length ? `${found.length} of ` : ''}
@@ -48,7 +56,7 @@ export function Pairs({ pairs }: { pairs: Attribute[] }) {
             // biome-ignore lint/suspicious/noArrayIndexKey: keys may repeat on the wire, places do not
             <div key={`${at} ${key}`} className="pair">
               <dt>
-                <Text>{key}</Text>
+                <Key text={key} />
               </dt>
               <dd>
                 <LongText text={text} mono />
@@ -61,6 +69,17 @@ export function Pairs({ pairs }: { pairs: Attribute[] }) {
       {steps.more}
     </>
   )
+}
+
+/** Long keys break where their words do. */
+function Key({ text }: { text: string }) {
+  return text.split(/(?<=[._/])/).map((word, at) => (
+    // biome-ignore lint/suspicious/noArrayIndexKey: the words of one key never move
+    <Fragment key={at}>
+      <Text>{word}</Text>
+      <wbr />
+    </Fragment>
+  ))
 }
 
 function toJson(attributes: Attribute[]): string {

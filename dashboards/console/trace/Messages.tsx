@@ -15,7 +15,10 @@ export function Messages({ span }: { span: Span }) {
   if (span.input === null && span.output === null) {
     return (
       <Empty icon="prompts" title="No messages on this span">
-        <p>It is not a model call, or its capture was off (`X-BatchIn-Capture: usage`). Its attributes may tell more.</p>
+        <p>
+          It is not a model call, or its capture was off (`X-BatchIn-Capture: usage`). Its
+          attributes may tell more.
+        </p>
       </Empty>
     )
   }
@@ -25,7 +28,10 @@ export function Messages({ span }: { span: Span }) {
       <Side title="Output" messages={output} />
       {span.tools !== null && (
         <details className="fold-block">
-          <summary>Tools offered{Array.isArray(span.tools) ? `, ${counted(span.tools.length, 'tool')}` : ''}</summary>
+          <summary>
+            Tools offered
+            {Array.isArray(span.tools) ? `, ${counted(span.tools.length, 'tool')}` : ''}
+          </summary>
           <LongText text={pretty(span.tools)} mono />
         </details>
       )}
@@ -78,7 +84,9 @@ function Bubble({ message }: { message: Message }) {
         // biome-ignore lint/suspicious/noArrayIndexKey: the calls of one message never move
         <CallView key={at} call={call} />
       ))}
-      {message.parts.length === 0 && message.toolCalls.length === 0 && <p className="quiet">(empty)</p>}
+      {message.parts.length === 0 && message.toolCalls.length === 0 && (
+        <p className="quiet">(empty)</p>
+      )}
     </article>
   )
 }

@@ -10,7 +10,12 @@ const heightPx = 40
 // A shorter drag is a click that slipped.
 const dragMinPx = 4
 
-type Props = { tree: Tree; shown: Window; zoomed: boolean; onZoom: (zoom: TraceView['zoom']) => void }
+type Props = {
+  tree: Tree
+  shown: Window
+  zoomed: boolean
+  onZoom: (zoom: TraceView['zoom']) => void
+}
 
 export function Overview({ tree, shown, zoomed, onZoom }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null)
@@ -32,7 +37,10 @@ export function Overview({ tree, shown, zoomed, onZoom }: Props) {
   const right = 100 - place(shown.toMs, 0, all).left
   return (
     <div className="overview">
-      <div className="overview-side quiet" title="Drag to zoom, double-click or 0 to see all, z to zoom to the active span">
+      <div
+        className="overview-side quiet"
+        title="Drag to zoom, double-click or 0 to see all, z to zoom to the active span"
+      >
         {duration(tree.endMs)} in all
       </div>
       <div
@@ -45,13 +53,20 @@ export function Overview({ tree, shown, zoomed, onZoom }: Props) {
         onPointerUp={finish}
         onDoubleClick={() => onZoom(undefined)}
       >
-        <canvas ref={canvas} role="img" aria-label={`Overview of ${counted(tree.rows.length, 'row')}`} />
+        <canvas
+          ref={canvas}
+          role="img"
+          aria-label={`Overview of ${counted(tree.rows.length, 'row')}`}
+        />
         {zoomed && <span className="overview-off" style={{ left: 0, width: `${left}%` }} />}
         {zoomed && <span className="overview-off" style={{ right: 0, width: `${right}%` }} />}
         {drag && (
           <span
             className="overview-drag"
-            style={{ left: `${100 * Math.min(drag.from, drag.to)}%`, width: `${100 * Math.abs(drag.to - drag.from)}%` }}
+            style={{
+              left: `${100 * Math.min(drag.from, drag.to)}%`,
+              width: `${100 * Math.abs(drag.to - drag.from)}%`,
+            }}
           />
         )}
       </div>

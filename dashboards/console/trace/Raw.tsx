@@ -33,16 +33,28 @@ export function Raw({ span, originUnixNano }: { span: Span; originUnixNano: bigi
           <Text>{span.traceState || absent}</Text>
         </dd>
         <dt>Flags</dt>
-        <dd>{span.flags === null ? absent : <code>0x{span.flags.toString(16).padStart(2, '0')}</code>}</dd>
+        <dd>
+          {span.flags === null ? absent : <code>0x{span.flags.toString(16).padStart(2, '0')}</code>}
+        </dd>
       </dl>
       <Events events={span.events} originUnixNano={originUnixNano} />
-      <Block title="Links" text={span.links.length > 0 ? pretty(span.links) : ''} none="This span links to no other." />
+      <Block
+        title="Links"
+        text={span.links.length > 0 ? pretty(span.links) : ''}
+        none="This span links to no other."
+      />
       <section className="block">
         <h3>Resource</h3>
         <Pairs pairs={span.resourceAttributes} />
-        {span.resourceAttributes.length === 0 && <p className="quiet">Nothing was said about its origin.</p>}
+        {span.resourceAttributes.length === 0 && (
+          <p className="quiet">Nothing was said about its origin.</p>
+        )}
       </section>
-      <Block title="Scope" text={span.scope === null ? '' : pretty(span.scope)} none="No instrumentation scope was named." />
+      <Block
+        title="Scope"
+        text={span.scope === null ? '' : pretty(span.scope)}
+        none="No instrumentation scope was named."
+      />
     </>
   )
 }
@@ -57,7 +69,8 @@ function Events({ events, originUnixNano }: { events: SpanEvent[]; originUnixNan
         // biome-ignore lint/suspicious/noArrayIndexKey: the events of one span never move
         <details key={at} className="fold-block">
           <summary>
-            <Text>{event.name || '(no name)'}</Text> <span className="quiet">{offset(event.timeUnixNano, originUnixNano)}</span>
+            <Text>{event.name || '(no name)'}</Text>{' '}
+            <span className="quiet">{offset(event.timeUnixNano, originUnixNano)}</span>
           </summary>
           <Pairs pairs={event.attributes} />
         </details>

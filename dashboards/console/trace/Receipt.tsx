@@ -13,7 +13,10 @@ export function Receipt({ span }: { span: Span }) {
   if (recordId === null) {
     return (
       <Empty icon="verify" title="No receipt for this span">
-        <p>Calls that pass the proxy, and runs posted to <code>/v1/runs</code>, are signed. Spans that other tools report are not.</p>
+        <p>
+          Calls that pass the proxy, and runs posted to <code>/v1/runs</code>, are signed. Spans
+          that other tools report are not.
+        </p>
       </Empty>
     )
   }
@@ -60,7 +63,11 @@ function Here({ recordId }: { recordId: string }) {
   return (
     <section className="block">
       <div className="state-actions">
-        <button type="button" className="button button-main" onClick={() => (asked ? void pack.refetch() : setAsked(true))}>
+        <button
+          type="button"
+          className="button button-main"
+          onClick={() => (asked ? void pack.refetch() : setAsked(true))}
+        >
           Verify here
         </button>
         <a className="button" href={link.verify(recordId)}>

@@ -40,13 +40,26 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
   const skeleton = found.data ?? trace.spans.find((span) => span.spanId === spanId)
   return (
     <aside className="panel" aria-label="Span" style={{ width }}>
-      <Divider label="Width of the span panel" at={width} min={360} max={960} onMove={setWidth} side="right" />
+      <Divider
+        label="Width of the span panel"
+        at={width}
+        min={360}
+        max={960}
+        onMove={setWidth}
+        side="right"
+      />
       <header className="panel-head">
         <div className="panel-title">
           <h2>
             <Text>{skeleton?.name || '(no name)'}</Text>
           </h2>
-          <button type="button" className="tool" onClick={onClose} aria-label="Close the span panel" title="Close (Esc)">
+          <button
+            type="button"
+            className="tool"
+            onClick={onClose}
+            aria-label="Close the span panel"
+            title="Close (Esc)"
+          >
             <Icon name="close" />
           </button>
         </div>
@@ -60,12 +73,20 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
           </div>
         )}
         {found.data?.statusMessage && (
-          <p className="panel-error" data-tone={found.data.status === 'error' ? 'error' : undefined}>
+          <p
+            className="panel-error"
+            data-tone={found.data.status === 'error' ? 'error' : undefined}
+          >
             <Text>{found.data.statusMessage}</Text>
           </p>
         )}
       </header>
-      <div className="tabs" role="tablist" aria-label="Views of the span" onKeyDown={(event) => turn(event, tab, onTab)}>
+      <div
+        className="tabs"
+        role="tablist"
+        aria-label="Views of the span"
+        onKeyDown={(event) => turn(event, tab, onTab)}
+      >
         {panelTabs.map((name) => (
           <button
             key={name}
@@ -82,7 +103,14 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
         ))}
       </div>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling panel has to be reachable by keyboard */}
-      <div className="panel-body" role="tabpanel" id={`${id}-body`} aria-labelledby={`${id}-${tab}`} tabIndex={0} key={`${spanId} ${tab}`}>
+      <div
+        className="panel-body"
+        role="tabpanel"
+        id={`${id}-body`}
+        aria-labelledby={`${id}-${tab}`}
+        tabIndex={0}
+        key={`${spanId} ${tab}`}
+      >
         {found.isPending && <Loading what="the span" />}
         {found.isError && !found.data && (
           <Failure error={found.error} what="the span" retry={() => void found.refetch()} />
@@ -93,7 +121,15 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
   )
 }
 
-function Body({ tab, span, originUnixNano }: { tab: PanelTab; span: Span; originUnixNano: bigint }) {
+function Body({
+  tab,
+  span,
+  originUnixNano,
+}: {
+  tab: PanelTab
+  span: Span
+  originUnixNano: bigint
+}) {
   switch (tab) {
     case 'messages':
       return <Messages span={span} />
@@ -111,7 +147,11 @@ function Body({ tab, span, originUnixNano }: { tab: PanelTab; span: Span; origin
 }
 
 /** Left and right turn the tabs and take the focus along, as the tab pattern of WAI-ARIA has it. */
-function turn(event: KeyboardEvent<HTMLElement>, tab: PanelTab, onTab: (tab: PanelTab) => void): void {
+function turn(
+  event: KeyboardEvent<HTMLElement>,
+  tab: PanelTab,
+  onTab: (tab: PanelTab) => void,
+): void {
   const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0
   if (step === 0) return
   event.preventDefault()

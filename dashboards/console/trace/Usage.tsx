@@ -6,8 +6,16 @@ import type { Span } from '../wire.ts'
 
 // The first key present answers; the later ones are the spellings of other dialects.
 const detailKeys = {
-  cached: ['gen_ai.usage.cache_read.input_tokens', 'gen_ai.usage.cached_tokens', 'llm.token_count.prompt_details.cache_read'],
-  reasoning: ['gen_ai.usage.reasoning.output_tokens', 'gen_ai.usage.reasoning_tokens', 'llm.token_count.completion_details.reasoning'],
+  cached: [
+    'gen_ai.usage.cache_read.input_tokens',
+    'gen_ai.usage.cached_tokens',
+    'llm.token_count.prompt_details.cache_read',
+  ],
+  reasoning: [
+    'gen_ai.usage.reasoning.output_tokens',
+    'gen_ai.usage.reasoning_tokens',
+    'llm.token_count.completion_details.reasoning',
+  ],
   ttftSeconds: ['gen_ai.response.time_to_first_chunk', 'gen_ai.server.time_to_first_token'],
 } as const
 
@@ -16,7 +24,10 @@ export function Usage({ span }: { span: Span }) {
   if (input === null && output === null && span.costUsd === null) {
     return (
       <Empty icon="none" title="No usage on this span">
-        <p>Only model calls report tokens and cost. The totals of the trace are at the top of the page.</p>
+        <p>
+          Only model calls report tokens and cost. The totals of the trace are at the top of the
+          page.
+        </p>
       </Empty>
     )
   }
@@ -24,7 +35,8 @@ export function Usage({ span }: { span: Span }) {
   const reasoning = detail(span, 'reasoning')
   const ttft = detail(span, 'ttftSeconds')
   const total = (input ?? 0) + (output ?? 0)
-  const perSecond = output !== null && span.durationMs > 0 ? output / (span.durationMs / 1000) : null
+  const perSecond =
+    output !== null && span.durationMs > 0 ? output / (span.durationMs / 1000) : null
   return (
     <>
       <section className="block">
@@ -33,9 +45,13 @@ export function Usage({ span }: { span: Span }) {
         <table className="numbers">
           <tbody>
             <Line name="Input" value={count(input)} unit="tokens" />
-            {cached !== null && <Line name="of these cached" value={count(cached)} unit="tokens" sub />}
+            {cached !== null && (
+              <Line name="of these cached" value={count(cached)} unit="tokens" sub />
+            )}
             <Line name="Output" value={count(output)} unit="tokens" />
-            {reasoning !== null && <Line name="of these reasoning" value={count(reasoning)} unit="tokens" sub />}
+            {reasoning !== null && (
+              <Line name="of these reasoning" value={count(reasoning)} unit="tokens" sub />
+            )}
             <Line name="Total" value={count(total)} unit="tokens" />
           </tbody>
         </table>
@@ -45,10 +61,20 @@ export function Usage({ span }: { span: Span }) {
         <table className="numbers">
           <tbody>
             <Line name="Cost" value={cost(span.costUsd)} unit="USD" />
-            <Line name="Per 1,000 tokens" value={total > 0 && span.costUsd !== null ? cost((span.costUsd / total) * 1000) : '–'} unit="USD" />
+            <Line
+              name="Per 1,000 tokens"
+              value={total > 0 && span.costUsd !== null ? cost((span.costUsd / total) * 1000) : '–'}
+              unit="USD"
+            />
             <Line name="Duration" value={duration(span.durationMs)} unit="" />
-            {ttft !== null && <Line name="Time to first token" value={duration(ttft * 1000)} unit="" />}
-            <Line name="Output over the whole call" value={perSecond === null ? '–' : perSecond.toFixed(1)} unit="tokens/s" />
+            {ttft !== null && (
+              <Line name="Time to first token" value={duration(ttft * 1000)} unit="" />
+            )}
+            <Line
+              name="Output over the whole call"
+              value={perSecond === null ? '–' : perSecond.toFixed(1)}
+              unit="tokens/s"
+            />
           </tbody>
         </table>
       </section>
@@ -70,7 +96,17 @@ export function Usage({ span }: { span: Span }) {
   )
 }
 
-function Line({ name, value, unit, sub }: { name: string; value: string; unit: string; sub?: boolean }) {
+function Line({
+  name,
+  value,
+  unit,
+  sub,
+}: {
+  name: string
+  value: string
+  unit: string
+  sub?: boolean
+}) {
   return (
     <tr data-sub={sub || undefined}>
       <th scope="row">{name}</th>
@@ -84,7 +120,11 @@ function Share({ input, output }: { input: number; output: number }) {
   const total = input + output
   if (total === 0) return null
   return (
-    <div className="share" role="img" aria-label={`${Math.round((100 * input) / total)} % input, the rest output`}>
+    <div
+      className="share"
+      role="img"
+      aria-label={`${Math.round((100 * input) / total)} % input, the rest output`}
+    >
       <span style={{ width: `${(100 * input) / total}%` }} />
     </div>
   )
@@ -92,7 +132,9 @@ function Share({ input, output }: { input: number; output: number }) {
 
 function detail(span: Span, what: keyof typeof detailKeys): number | null {
   for (const key of detailKeys[what]) {
-    const value = Number(span.attributes.find((attribute) => attribute.key === key)?.value ?? Number.NaN)
+    const value = Number(
+      span.attributes.find((attribute) => attribute.key === key)?.value ?? Number.NaN,
+    )
     if (Number.isFinite(value)) return value
   }
   return null

@@ -1,12 +1,13 @@
 // The waterfall: rows of the tree that are unfolded and on screen, one time axis above them, an overview above that.
 
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { counted, duration } from '../format.ts'
+import { counted, duration, instant } from '../format.ts'
 import { usePreference } from '../preferences.ts'
 import { useSlash } from '../traces/FilterBar.tsx'
 import { Divider } from '../ui/Divider.tsx'
-import { List } from '../ui/List.tsx'
 import { Icon } from '../ui/icons.tsx'
+import { List } from '../ui/List.tsx'
+import { useWidth } from '../ui/useWidth.ts'
 import type { TraceView } from '../url.ts'
 import { Overview } from './Overview.tsx'
 import { place, ticks, type Window } from './scale.ts'
@@ -15,7 +16,10 @@ import { WaterfallRow } from './WaterfallRow.tsx'
 
 const rowHeight = 28
 const headHeight = 28
-const ticksMost = 8
+// A label of the axis needs about this much room.
+const tickPx = 96
+// The names never take more than this share of the width.
+const nameShareMax = 0.45
 
 type Props = {
   tree: Tree
@@ -29,13 +33,16 @@ type Props = {
 
 export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClose }: Props) {
   const { rows } = tree
-  const [nameWidth, setNameWidth] = usePreference('nameWidth')
+  const [nameWish, setNameWidth] = usePreference('nameWidth')
+  const box = useRef<HTMLDivElement>(null)
+  const width = useWidth(box)
+  const nameWidth = width > 0 ? Math.min(nameWish, Math.round(width * nameShareMax)) : nameWish
   const shown = useMemo(() => toWindow(tree, view.zoom), [tree, view.zoom])
   const nav = useRows(tree, view)
   const { visible, active } = nav
   const hits = useMemo(() => findHits(rows, view.q), [rows, view.q])
   const failed = useMemo(() => indexesOf(rows, isFailed), [rows])
-  const jump = (among: readonly number[]) => {
+  const jump = (among: Iterable<number>) => {
     const at = nav.jump(among)
     if (at !== undefined && view.span !== undefined) open(at)
   }
@@ -72,8 +79,21 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
     }
   }
   return (
-    <div className="waterfall" style={{ '--name-width': `${nameWidth}px` } as React.CSSProperties /* a custom property */}>
-      <Toolbar q={view.q} onSearch={onSearch} hits={hits} failed={failed} onJump={jump} nav={nav} zoom={view.zoom} onZoom={onZoom} />
+    <div
+      className="waterfall"
+      ref={box}
+      style={{ '--name-width': `${nameWidth}px` } as React.CSSProperties /* a custom property */}
+    >
+      <Toolbar
+        q={view.q}
+        onSearch={onSearch}
+        hits={hits}
+        failed={failed}
+        onJump={jump}
+        nav={nav}
+        zoom={view.zoom}
+        onZoom={onZoom}
+      />
       <Overview tree={tree} shown={shown} onZoom={onZoom} zoomed={view.zoom !== undefined} />
       <List
         className="spans"
@@ -82,7 +102,7 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
         count={visible.length}
         rowHeight={rowHeight}
         headHeight={headHeight}
-        head={<Axis shown={shown} />}
+        head={<Axis shown={shown} most={Math.max(2, Math.floor((width - nameWidth) / tickPx))} />}
         rowKey={(line) => rows[visible[line]!]!.key}
         active={active}
         onActive={(line) => {
@@ -92,14 +112,34 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
         }}
         onOpen={(line) => open(visible[line]!)}
         onKey={onKey}
-        rowProps={(line) => rowProps(rows[visible[line]!]!, nav.folded, hits === undefined || hits.has(visible[line]!))}
+        rowProps={(line) =>
+          rowProps(
+            rows[visible[line]!]!,
+            nav.folded,
+            hits === undefined || hits.has(visible[line]!),
+          )
+        }
         row={(line) => {
           const row = rows[visible[line]!]!
-          return <WaterfallRow row={row} shown={shown} folded={nav.folded.has(row.key)} onToggle={nav.toggle} />
+          return (
+            <WaterfallRow
+              row={row}
+              shown={shown}
+              folded={nav.folded.has(row.key)}
+              onToggle={nav.toggle}
+            />
+          )
         }}
         place={`trace ${traceId}`}
       />
-      <Divider label="Width of the name column" at={nameWidth} min={180} max={760} onMove={setNameWidth} side="left" />
+      <Divider
+        label="Width of the name column"
+        at={nameWidth}
+        min={180}
+        max={760}
+        onMove={setNameWidth}
+        side="left"
+      />
     </div>
   )
 }
@@ -115,7 +155,9 @@ function useRows({ rows }: Tree, view: TraceView) {
   // Back and Forward move between spans too: the row follows the URL.
   useEffect(() => {
     if (view.span === undefined) return
-    setActive((at) => (isSpan(rows[at], view.span) ? at : rows.findIndex((row) => isSpan(row, view.span))))
+    setActive((at) =>
+      isSpan(rows[at], view.span) ? at : rows.findIndex((row) => isSpan(row, view.span)),
+    )
   }, [rows, view.span])
   const toggle = useCallback((key: number) => {
     setFolded((old) => {
@@ -131,8 +173,13 @@ function useRows({ rows }: Tree, view: TraceView) {
     setActive(at)
   }
   return {
-    visible, active, folded, setActive, toggle,
-    foldAll: () => setFolded(new Set(rows.filter((row) => row.descendants > 0).map((row) => row.key))),
+    visible,
+    active,
+    folded,
+    setActive,
+    toggle,
+    foldAll: () =>
+      setFolded(new Set(rows.filter((row) => row.descendants > 0).map((row) => row.key))),
     unfoldAll: () => setFolded(new Set()),
     unfold: (at: number) => {
       if (!folded.has(rows[at]!.key)) return false
@@ -146,7 +193,7 @@ function useRows({ rows }: Tree, view: TraceView) {
       return true
     },
     /** The next of these rows after the active one, round and round; it is unfolded and made active. */
-    jump: (among: readonly number[] | ReadonlySet<number>) => {
+    jump: (among: Iterable<number>) => {
       const list = [...among]
       const at = list.find((index) => index > activeAt) ?? list[0]
       if (at !== undefined) reveal(at)
@@ -159,7 +206,7 @@ type ToolbarProps = Pick<Props, 'onSearch' | 'onZoom'> & {
   q: string
   hits: ReadonlySet<number> | undefined
   failed: readonly number[]
-  onJump: (among: readonly number[]) => void
+  onJump: (among: Iterable<number>) => void
   nav: Nav
   zoom: TraceView['zoom']
 }
@@ -180,7 +227,7 @@ function Toolbar({ q, onSearch, hits, failed, onJump, nav, zoom, onZoom }: Toolb
           spellCheck={false}
           onChange={(event) => onSearch(event.target.value)}
           onKeyDown={(event) => {
-            if (event.key === 'Enter') onJump([...(hits ?? [])])
+            if (event.key === 'Enter') onJump(hits ?? [])
             if (event.key === 'Escape') event.currentTarget.blur()
           }}
         />
@@ -188,13 +235,23 @@ function Toolbar({ q, onSearch, hits, failed, onJump, nav, zoom, onZoom }: Toolb
         <kbd aria-hidden="true">/</kbd>
       </label>
       {failed.length > 0 && (
-        <button type="button" className="plain plain-error" onClick={() => onJump(failed)} title="Next error (e)">
+        <button
+          type="button"
+          className="plain plain-error"
+          onClick={() => onJump(failed)}
+          title="Next error (e)"
+        >
           {counted(failed.length, 'error')} <Icon name="down" />
         </button>
       )}
       <span className="grow" />
       {zoom && (
-        <button type="button" className="chip" onClick={() => onZoom(undefined)} title="Show the whole trace (0)">
+        <button
+          type="button"
+          className="chip"
+          onClick={() => onZoom(undefined)}
+          title="Show the whole trace (0)"
+        >
           {duration(zoom.fromMs)} – {duration(zoom.toMs)} <Icon name="close" />
         </button>
       )}
@@ -208,17 +265,27 @@ function Toolbar({ q, onSearch, hits, failed, onJump, nav, zoom, onZoom }: Toolb
   )
 }
 
-function Axis({ shown }: { shown: Window }) {
-  const marks = ticks(shown, ticksMost)
+function Axis({ shown, most }: { shown: Window; most: number }) {
+  const marks = ticks(shown, most)
   return (
     <div className="list-head" role="row">
       <div className="cell" role="columnheader" tabIndex={-1}>
         Span
       </div>
-      <div className="cell axis" role="columnheader" tabIndex={-1} aria-label={`Time, ${duration(shown.fromMs)} to ${duration(shown.toMs)}`}>
+      <div
+        className="cell axis"
+        role="columnheader"
+        tabIndex={-1}
+        aria-label={`Time, ${duration(shown.fromMs)} to ${duration(shown.toMs)}`}
+      >
         {marks.map((ms) => (
-          <span key={ms} className="tick" style={{ left: `${place(ms, 0, shown).left}%` }} data-edge={place(ms, 0, shown).left > 94 || undefined}>
-            {duration(ms)}
+          <span
+            key={ms}
+            className="tick"
+            style={{ left: `${place(ms, 0, shown).left}%` }}
+            data-edge={place(ms, 0, shown).left > 94 || undefined}
+          >
+            {instant(ms)}
           </span>
         ))}
       </div>
@@ -244,7 +311,10 @@ function toWindow(tree: Tree, zoom: TraceView['zoom']): Window {
 function zoomTo(row: Row, onZoom: Props['onZoom']): boolean {
   if (row.kind !== 'span' || row.adrift) return false
   const margin = Math.max(row.span.durationMs * 0.05, 0.001)
-  onZoom({ fromMs: Math.max(0, row.startMs - margin), toMs: row.startMs + row.span.durationMs + margin })
+  onZoom({
+    fromMs: Math.max(0, row.startMs - margin),
+    toMs: row.startMs + row.span.durationMs + margin,
+  })
   return true
 }
 

@@ -10,10 +10,27 @@ import type { Row, SpanRow } from './tree.ts'
 // Deeper levels share the last indent: the name must stay readable; aria-level and the number beside it tell the depth.
 const indentMax = 16
 const typeLabels: Record<string, string> = {
-  llm: 'LLM', chat: 'LLM', generation: 'LLM', text_completion: 'LLM', completion: 'LLM', responses: 'LLM',
-  embedding: 'EMB', embeddings: 'EMB', tool: 'TOOL', execute_tool: 'TOOL', agent: 'AGENT', invoke_agent: 'AGENT',
-  chain: 'CHAIN', workflow: 'CHAIN', retriever: 'RETR', retrieval: 'RETR', reranker: 'RANK', guardrail: 'GUARD',
-  evaluator: 'EVAL', db: 'DB', http: 'HTTP',
+  llm: 'LLM',
+  chat: 'LLM',
+  generation: 'LLM',
+  text_completion: 'LLM',
+  completion: 'LLM',
+  responses: 'LLM',
+  embedding: 'EMB',
+  embeddings: 'EMB',
+  tool: 'TOOL',
+  execute_tool: 'TOOL',
+  agent: 'AGENT',
+  invoke_agent: 'AGENT',
+  chain: 'CHAIN',
+  workflow: 'CHAIN',
+  retriever: 'RETR',
+  retrieval: 'RETR',
+  reranker: 'RANK',
+  guardrail: 'GUARD',
+  evaluator: 'EVAL',
+  db: 'DB',
+  http: 'HTTP',
 }
 
 type Props = { row: Row; shown: Window; folded: boolean; onToggle: (key: number) => void }
@@ -21,7 +38,12 @@ type Props = { row: Row; shown: Window; folded: boolean; onToggle: (key: number)
 export const WaterfallRow = memo(function WaterfallRow({ row, shown, folded, onToggle }: Props) {
   return (
     <>
-      <div className="cell span-name" role="gridcell" tabIndex={-1} style={{ paddingLeft: 8 + 14 * Math.min(row.depth, indentMax) }}>
+      <div
+        className="cell span-name"
+        role="gridcell"
+        tabIndex={-1}
+        style={{ paddingLeft: 8 + 14 * Math.min(row.depth, indentMax) }}
+      >
         {row.descendants > 0 ? (
           <button
             type="button"
@@ -35,7 +57,11 @@ export const WaterfallRow = memo(function WaterfallRow({ row, shown, folded, onT
         ) : (
           <span className="fold" />
         )}
-        {row.kind === 'span' ? <SpanName row={row} folded={folded} /> : <MissingName id={row.parentSpanId} />}
+        {row.kind === 'span' ? (
+          <SpanName row={row} folded={folded} />
+        ) : (
+          <MissingName id={row.parentSpanId} />
+        )}
       </div>
       <div className="cell track" role="gridcell" tabIndex={-1}>
         {row.kind === 'span' && <Bar row={row} shown={shown} />}
@@ -60,7 +86,11 @@ function SpanName({ row, folded }: { row: SpanRow; folded: boolean }) {
       {row.depth > indentMax && <Badge title="depth in the tree">level {row.depth + 1}</Badge>}
       {folded && <Badge title="spans folded below">{`+${count(row.descendants)}`}</Badge>}
       {row.cut && <Badge title="Its parents form a circle, which was cut here">cycle</Badge>}
-      {row.adrift && <Badge title="Its clock is days away from the others; it has no place on this axis">clock adrift</Badge>}
+      {row.adrift && (
+        <Badge title="Its clock is days away from the others; it has no place on this axis">
+          clock adrift
+        </Badge>
+      )}
       <span className="span-service" title={span.service}>
         <Text>{span.service}</Text>
       </span>
@@ -70,7 +100,10 @@ function SpanName({ row, folded }: { row: SpanRow; folded: boolean }) {
 
 function MissingName({ id }: { id: string }) {
   return (
-    <span className="span-title span-missing" title={`Spans name ${id} as their parent, and it has not arrived`}>
+    <span
+      className="span-title span-missing"
+      title={`Spans name ${id} as their parent, and it has not arrived`}
+    >
       missing parent <code>{<Text>{id}</Text>}</code>
     </span>
   )
@@ -78,18 +111,29 @@ function MissingName({ id }: { id: string }) {
 
 function Bar({ row, shown }: { row: SpanRow; shown: Window }) {
   const { span } = row
-  if (row.adrift) return <span className="bar-text" style={{ left: 0 }}>{duration(span.durationMs)}</span>
+  if (row.adrift)
+    return (
+      <span className="bar-text" style={{ left: 0 }}>
+        {duration(span.durationMs)}
+      </span>
+    )
   const at = place(row.startMs, span.durationMs, shown)
-  const end = at.left + at.width
-  // The numbers stand after the bar, before it where the right edge is near, on it where it fills the track.
-  const text = end < 66 ? { left: `${end}%` } : at.left > 34 ? { right: `${100 - at.left}%` } : { right: `${100 - end}%` }
-  const inside = end >= 66 && at.left <= 34
+  const text = textPlace(at.left, at.width)
   return (
     <>
       {at.side === 'inside' && (
-        <span className="bar" data-skewed={row.skewed || undefined} style={{ left: `${at.left}%`, width: `${at.width}%` }} />
+        <span
+          className="bar"
+          data-skewed={row.skewed || undefined}
+          style={{ left: `${at.left}%`, width: `${at.width}%` }}
+        />
       )}
-      <span className="bar-text" data-inside={inside || undefined} style={text} title={row.skewed ? 'Outside the time of its parent: clocks differ, or it ran on' : undefined}>
+      <span
+        className="bar-text"
+        data-inside={text.inside || undefined}
+        style={text.style}
+        title={row.skewed ? 'Starts before its parent: their clocks differ' : undefined}
+      >
         {at.side === 'before' && '← '}
         <b>{duration(span.durationMs)}</b>
         {(span.inputTokens !== null || span.outputTokens !== null) && (
@@ -104,4 +148,12 @@ function Bar({ row, shown }: { row: SpanRow; shown: Window }) {
       </span>
     </>
   )
+}
+
+/** The numbers stand after the bar; before it where the right edge is near; on it where it fills the track. */
+function textPlace(left: number, width: number): { inside: boolean; style: React.CSSProperties } {
+  const end = left + width
+  if (end < 66) return { inside: false, style: { left: `${end}%`, maxWidth: `${100 - end}%` } }
+  if (left > 34) return { inside: false, style: { right: `${100 - left}%`, maxWidth: `${left}%` } }
+  return { inside: true, style: { right: `${100 - end}%`, maxWidth: `${width}%` } }
 }

@@ -15,7 +15,7 @@ export type SpanRow = {
   startMs: number
   /** The chain of parents ran in a circle and was cut here. */
   cut: boolean
-  /** Starts before its parent, or ends after it: clocks differ, or work went on behind its back. */
+  /** Starts before its parent: their clocks differ. (Ending after it is what asynchronous work does.) */
   skewed: boolean
   /** Its clock is so far from the others' that it has no place on the axis. */
   adrift: boolean
@@ -45,7 +45,9 @@ const rootKey = -1
 
 export function toTree(spans: readonly Skeleton[]): Tree {
   const starts = spans.map((span) => toNano(span.startUnixNano))
-  const order = spans.map((_, index) => index).sort((a, b) => compare(starts[a]!, starts[b]!) || a - b)
+  const order = spans
+    .map((_, index) => index)
+    .sort((a, b) => compare(starts[a]!, starts[b]!) || a - b)
   const claims = claimedParents(spans)
   const cut = cutCycles(claims.parents, order)
   const axis = toAxis(spans, { starts, order })
@@ -143,7 +145,11 @@ function toAxis(spans: readonly Skeleton[], { starts, order }: Timed): Axis {
 type Children = { roots: number[]; of: Map<number, number[]> }
 
 /** `order` is already by start time, so every list built from it in turn is sorted too. */
-function groupByParent(order: readonly number[], { parents }: Claims, cut: ReadonlySet<number>): Children {
+function groupByParent(
+  order: readonly number[],
+  { parents }: Claims,
+  cut: ReadonlySet<number>,
+): Children {
   const roots: number[] = []
   const of = new Map<number, number[]>()
   for (const index of order) {
@@ -177,7 +183,8 @@ function walk(spans: readonly Skeleton[], grown: Grown): Row[] {
     const row = rows[at]!
     if (row.kind === 'span') Object.assign(row, placed(row, depth, { parent, rows }))
     const below = of.get(node) ?? []
-    for (let i = below.length - 1; i >= 0; i--) stack.push({ node: below[i]!, depth: depth + 1, parent: at })
+    for (let i = below.length - 1; i >= 0; i--)
+      stack.push({ node: below[i]!, depth: depth + 1, parent: at })
   }
   for (let at = rows.length - 1; at >= 0; at--) {
     const { parent, descendants } = rows[at]!
@@ -191,22 +198,36 @@ function spanRow(span: Skeleton, index: number, grown: Grown): SpanRow {
   const startMs = adrift ? 0 : toMs(grown.starts[index]! - grown.origin)
   const cut = grown.cut.has(index)
   return {
-    kind: 'span', key: index, span, depth: 0, descendants: 0, parent: -1, startMs, cut, skewed: false, adrift,
+    kind: 'span',
+    key: index,
+    span,
+    depth: 0,
+    descendants: 0,
+    parent: -1,
+    startMs,
+    cut,
+    skewed: false,
+    adrift,
   }
 }
 
 function missingRow(spanCount: number, node: number, { missing }: Grown): MissingRow {
   const which = -2 - node
   const parentSpanId = missing[which]!
-  return { kind: 'missing', key: spanCount + which, parentSpanId, depth: 0, descendants: 0, parent: -1 }
+  return {
+    kind: 'missing',
+    key: spanCount + which,
+    parentSpanId,
+    depth: 0,
+    descendants: 0,
+    parent: -1,
+  }
 }
 
 function placed(row: SpanRow, depth: number, { parent, rows }: { parent: number; rows: Row[] }) {
   const above = rows[parent]
-  const endMs = row.startMs + row.span.durationMs
   const skewed =
-    above?.kind === 'span' && !row.adrift && !above.adrift &&
-    (row.startMs < above.startMs || endMs > above.startMs + above.span.durationMs + 0.001)
+    above?.kind === 'span' && !row.adrift && !above.adrift && row.startMs < above.startMs
   return { depth, parent, skewed }
 }
 

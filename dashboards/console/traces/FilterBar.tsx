@@ -3,17 +3,15 @@
 import { useEffect, useRef, useState } from 'react'
 import { Text } from '../ui/atoms.tsx'
 import { Icon } from '../ui/icons.tsx'
-import { type Range, ranges, type TraceFilters } from '../url.ts'
+import type { TraceFilters } from '../url.ts'
+import { RangeEdges } from './RangePicker.tsx'
 
 const settleMs = 250
 const statuses = ['ok', 'error', 'client_closed', 'truncated', 'interrupted', 'cache_hit']
-const rangeTitles: Record<Range, string> = {
-  '15m': '15 min', '1h': '1 h', '24h': '24 h', '7d': '7 d', all: 'All', custom: 'Custom',
-}
 const fields: { key: string; title: string; hint: string; numeric?: boolean }[] = [
   { key: 'service', title: 'Service', hint: 'any service' },
   { key: 'model', title: 'Model', hint: 'any model' },
-  { key: 'prompt_version_id', title: 'Prompt version', hint: 'any, e.g. support@v2' },
+  { key: 'prompt_version_id', title: 'Prompt version', hint: 'any version' },
   { key: 'min_latency_ms', title: 'Slower than', hint: 'ms', numeric: true },
 ]
 const inBar = new Set(['q', 'status', ...fields.map((field) => field.key)])
@@ -35,11 +33,20 @@ export function FilterBar({ filters, onChange, busy }: Props) {
       <label className="filter filter-q">
         <Icon name="search" />
         <span className="sr">Search names, inputs and outputs</span>
-        <Field value={filters.by.q ?? ''} onSettle={(value) => set('q', value)} hint="Search traces" box={search} />
+        <Field
+          value={filters.by.q ?? ''}
+          onSettle={(value) => set('q', value)}
+          hint="Search traces"
+          box={search}
+        />
         <kbd aria-hidden="true">/</kbd>
       </label>
       {fields.map((field) => (
-        <label key={field.key} className={`filter filter-${field.key}`} data-set={filters.by[field.key] !== undefined || undefined}>
+        <label
+          key={field.key}
+          className={`filter filter-${field.key}`}
+          data-set={filters.by[field.key] !== undefined || undefined}
+        >
           <span className="filter-title">{field.title}</span>
           <Field
             value={filters.by[field.key] ?? ''}
@@ -52,7 +59,10 @@ export function FilterBar({ filters, onChange, busy }: Props) {
       ))}
       <label className="filter" data-set={filters.by.status !== undefined || undefined}>
         <span className="filter-title">Status</span>
-        <select value={filters.by.status ?? ''} onChange={(event) => set('status', event.target.value)}>
+        <select
+          value={filters.by.status ?? ''}
+          onChange={(event) => set('status', event.target.value)}
+        >
           <option value="">any</option>
           {statuses.map((status) => (
             <option key={status} value={status}>
@@ -61,9 +71,15 @@ export function FilterBar({ filters, onChange, busy }: Props) {
           ))}
         </select>
       </label>
-      <RangePicker filters={filters} onChange={onChange} />
+      {filters.range === 'custom' && <RangeEdges filters={filters} onChange={onChange} />}
       {others.map(([key, value]) => (
-        <button key={key} type="button" className="chip" onClick={() => set(key, '')} aria-label={`Remove filter ${key}`}>
+        <button
+          key={key}
+          type="button"
+          className="chip"
+          onClick={() => set(key, '')}
+          aria-label={`Remove filter ${key}`}
+        >
           <span className="quiet">{key}</span> <Text>{value}</Text> <Icon name="close" />
         </button>
       ))}
@@ -73,43 +89,6 @@ export function FilterBar({ filters, onChange, busy }: Props) {
         </button>
       )}
     </div>
-  )
-}
-
-function RangePicker({ filters, onChange }: Omit<Props, 'busy'>) {
-  const pick = (range: Range) => {
-    const now = new Date()
-    const hourAgo = new Date(now.getTime() - 3_600_000)
-    const custom = range === 'custom' && filters.range !== 'custom'
-    const from = custom ? hourAgo.toISOString() : ''
-    const to = custom ? now.toISOString() : ''
-    onChange({ ...filters, range, from, to })
-  }
-  const edge = (key: 'from' | 'to', local: string) =>
-    onChange({ ...filters, range: 'custom', [key]: local === '' ? '' : new Date(local).toISOString() })
-  return (
-    <>
-      <fieldset className="segments">
-        <legend className="sr">Time range</legend>
-        {ranges.map((range) => (
-          <button key={range} type="button" aria-pressed={filters.range === range} onClick={() => pick(range)}>
-            {rangeTitles[range]}
-          </button>
-        ))}
-      </fieldset>
-      {filters.range === 'custom' && (
-        <div className="edges">
-          <label className="filter">
-            <span className="filter-title">From</span>
-            <input type="datetime-local" step="1" value={toLocal(filters.from)} onChange={(event) => edge('from', event.target.value)} />
-          </label>
-          <label className="filter">
-            <span className="filter-title">To</span>
-            <input type="datetime-local" step="1" value={toLocal(filters.to)} onChange={(event) => edge('to', event.target.value)} />
-          </label>
-        </div>
-      )}
-    </>
   )
 }
 
@@ -149,7 +128,9 @@ function Field({ value, onSettle, hint, numeric, box }: FieldProps) {
       autoComplete="off"
       placeholder={hint}
       value={draft}
-      onChange={(event) => setDraft(numeric ? event.target.value.replace(/[^0-9]/g, '') : event.target.value)}
+      onChange={(event) =>
+        setDraft(numeric ? event.target.value.replace(/[^0-9]/g, '') : event.target.value)
+      }
       onKeyDown={(event) => {
         if (event.key === 'Escape') event.currentTarget.blur()
       }}
@@ -161,7 +142,8 @@ function Field({ value, onSettle, hint, numeric, box }: FieldProps) {
 export function useSlash(box: React.RefObject<HTMLInputElement | null>): void {
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
-      const typing = event.target instanceof Element && event.target.closest('input, textarea, select')
+      const typing =
+        event.target instanceof Element && event.target.closest('input, textarea, select')
       if (event.key !== '/' || typing || event.metaKey || event.ctrlKey) return
       event.preventDefault()
       box.current?.focus()
@@ -170,10 +152,4 @@ export function useSlash(box: React.RefObject<HTMLInputElement | null>): void {
     addEventListener('keydown', onKeyDown)
     return () => removeEventListener('keydown', onKeyDown)
   }, [box])
-}
-
-function toLocal(iso: string): string {
-  const at = new Date(iso)
-  if (iso === '' || Number.isNaN(at.getTime())) return ''
-  return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
 }

@@ -6,14 +6,17 @@ export function FirstSteps() {
   const plane = location.origin
   return (
     <Empty icon="traces" title="No traces yet">
-      <p>Send a model call through the plane, or point an OpenTelemetry exporter at it. It shows up here within seconds.</p>
+      <p>
+        Send a model call through the plane, or point an OpenTelemetry exporter at it. It shows up
+        here within seconds.
+      </p>
       <div className="snippets">
         <Snippet
-          label="A first call, answered by the built-in sandbox"
+          label="A first call (with no upstream configured, the built-in sandbox answers)"
           code={`curl ${plane}/v1/chat/completions \\
   -H "Authorization: Bearer $RUNLEDGER_KEY" \\
   -H "Content-Type: application/json" \\
-  -d '{"model":"sandbox","messages":[{"role":"user","content":"Hello"}]}'`}
+  -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}'`}
         />
         <Snippet
           label="The OpenAI SDK, Python"
@@ -21,7 +24,7 @@ export function FirstSteps() {
 
 client = OpenAI(base_url="${plane}/v1", api_key=RUNLEDGER_KEY)
 client.chat.completions.create(
-    model="sandbox",
+    model="gpt-4o-mini",
     messages=[{"role": "user", "content": "Hello"}],
 )`}
         />

@@ -25,7 +25,12 @@ export function TraceHead() {
     <div className="list-head" role="row">
       {columns.map((column) => (
         // biome-ignore lint/a11y/useFocusableInteractive: column heads here name, they do not sort
-        <div key={column.id} role="columnheader" className={`cell c-${column.id}`} title={column.unit}>
+        <div
+          key={column.id}
+          role="columnheader"
+          className={`cell c-${column.id}`}
+          title={column.unit}
+        >
           {column.title}
         </div>
       ))}

@@ -10,6 +10,12 @@ export class Boundary extends Component<{ children: ReactNode }, { error: unknow
   }
   override render() {
     if (this.state.error === undefined) return this.props.children
-    return <Failure error={this.state.error} what="this page" retry={() => this.setState({ error: undefined })} />
+    return (
+      <Failure
+        error={this.state.error}
+        what="this page"
+        retry={() => this.setState({ error: undefined })}
+      />
+    )
   }
 }

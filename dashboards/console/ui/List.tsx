@@ -18,7 +18,9 @@ type Props = {
   onEnd?: () => void
   /** Keys the list does not know; true when the owner used one. */
   onKey?: (event: KeyboardEvent, at: number) => boolean
-  rowProps?: (at: number) => React.HTMLAttributes<HTMLDivElement> & { 'data-tone'?: string | undefined }
+  rowProps?: (
+    at: number,
+  ) => React.HTMLAttributes<HTMLDivElement> & { 'data-tone'?: string | undefined }
   row: (at: number) => ReactNode
   /** Where this list was left is remembered under this name while the page lives. */
   place: string
@@ -110,6 +112,8 @@ function useListKeys(props: Props, box: React.RefObject<HTMLDivElement | null>):
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       if (event.metaKey || event.ctrlKey || event.altKey || event.defaultPrevented) return
+      // A card in front of the page has the keyboard to itself.
+      if (document.querySelector('dialog[open]')) return
       const target = event.target
       const mine = target === document.body || target === box.current
       if (!mine && (event.key.length > 1 || isControl(target))) return
@@ -137,7 +141,10 @@ function handle(event: KeyboardEvent, props: Props, heightPx: number): boolean {
 }
 
 function isControl(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest('input, textarea, select, [contenteditable]') !== null
+  return (
+    target instanceof Element &&
+    target.closest('input, textarea, select, [contenteditable]') !== null
+  )
 }
 
 function remember(place: string, offset: number): void {

@@ -21,7 +21,10 @@ export function LongText({ text, mono }: { text: string; mono?: boolean }) {
       {text.length > foldedMax && (
         <div className="long-more">
           {cut && (
-            <button type="button" onClick={() => setShown(Math.min(text.length, Math.max(stepMax, shown + stepMax)))}>
+            <button
+              type="button"
+              onClick={() => setShown(Math.min(text.length, Math.max(stepMax, shown + stepMax)))}
+            >
               Show {text.length - shown > stepMax ? 'more' : 'all'}
             </button>
           )}

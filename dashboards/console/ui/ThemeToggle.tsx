@@ -10,7 +10,13 @@ export function ThemeToggle() {
   const [theme, setTheme] = usePreference('theme')
   const says = `Theme: ${theme}. Switch to ${next[theme]}`
   return (
-    <button type="button" className="tool" aria-label={says} title={says} onClick={() => setTheme(next[theme])}>
+    <button
+      type="button"
+      className="tool"
+      aria-label={says}
+      title={says}
+      onClick={() => setTheme(next[theme])}
+    >
       <Icon name={icons[theme]} />
     </button>
   )

@@ -85,10 +85,26 @@ export function Time({ iso }: { iso: string }) {
 }
 
 const tones: Record<string, string> = {
-  ok: 'ok', unset: 'ok', cache_hit: 'ok', promoted: 'ok', passed: 'ok', completed: 'ok',
-  error: 'error', failed: 'error', upstream_error: 'error', refused: 'error',
-  client_closed: 'warn', truncated: 'warn', interrupted: 'warn', inconclusive: 'warn', rolled_back: 'warn',
-  canary: 'busy', shadow: 'busy', replaying: 'busy', open: 'busy', candidate: 'busy',
+  ok: 'ok',
+  unset: 'ok',
+  cache_hit: 'ok',
+  promoted: 'ok',
+  passed: 'ok',
+  completed: 'ok',
+  error: 'error',
+  failed: 'error',
+  upstream_error: 'error',
+  refused: 'error',
+  client_closed: 'warn',
+  truncated: 'warn',
+  interrupted: 'warn',
+  inconclusive: 'warn',
+  rolled_back: 'warn',
+  canary: 'busy',
+  shadow: 'busy',
+  replaying: 'busy',
+  open: 'busy',
+  candidate: 'busy',
 }
 
 /** Colour means status, and never status alone: the word stands beside it. */
@@ -117,7 +133,15 @@ export function Loading({ what }: { what: string }) {
   )
 }
 
-export function Empty({ icon, title, children }: { icon: IconName; title: string; children?: ReactNode }) {
+export function Empty({
+  icon,
+  title,
+  children,
+}: {
+  icon: IconName
+  title: string
+  children?: ReactNode
+}) {
   return (
     <div className="state">
       <span className="state-icon">
@@ -129,7 +153,15 @@ export function Empty({ icon, title, children }: { icon: IconName; title: string
   )
 }
 
-export function Failure({ error, what, retry }: { error: unknown; what: string; retry?: () => void }) {
+export function Failure({
+  error,
+  what,
+  retry,
+}: {
+  error: unknown
+  what: string
+  retry?: () => void
+}) {
   const api = error instanceof ApiError ? error : undefined
   return (
     <div className="state" role="alert">

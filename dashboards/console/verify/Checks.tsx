@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'react'
 import { type Check, verifyEvidence } from '../../../schemas/verify.ts'
 import { counted } from '../format.ts'
-import { Loading, Text } from '../ui/atoms.tsx'
+import { Text } from '../ui/atoms.tsx'
 import { Icon } from '../ui/icons.tsx'
 
 const titles: Record<Check['name'], string> = {
@@ -26,7 +26,9 @@ const outcomes = {
   none: { word: 'Not checked', tone: 'none', icon: 'none' },
 } as const
 
-type Result = { text: string; roots: string; checks: Check[] } | { text: string; roots: string; fault: string }
+type Result =
+  | { text: string; roots: string; checks: Check[] }
+  | { text: string; roots: string; fault: string }
 
 /** `roots`: Multikeys the reader brought along, separated by white space. */
 export function Checks({ text, roots = '' }: { text: string; roots?: string }) {
@@ -36,7 +38,13 @@ export function Checks({ text, roots = '' }: { text: string; roots?: string }) {
     const trusted = roots.split(/\s+/).filter((root) => root !== '')
     verifyEvidence(text, { roots: trusted })
       .then((checks): Result => ({ text, roots, checks }))
-      .catch((error: unknown): Result => ({ text, roots, fault: error instanceof Error ? error.message : String(error) }))
+      .catch(
+        (error: unknown): Result => ({
+          text,
+          roots,
+          fault: error instanceof Error ? error.message : String(error),
+        }),
+      )
       .then((next) => {
         if (!stale) setResult(next)
       })
@@ -44,7 +52,7 @@ export function Checks({ text, roots = '' }: { text: string; roots?: string }) {
       stale = true
     }
   }, [text, roots])
-  if (result === undefined || result.text !== text) return <Loading what="nothing: checking here" />
+  if (result === undefined || result.text !== text) return <p className="quiet">Checking …</p>
   if ('fault' in result) {
     return (
       <p className="strip" role="alert">
@@ -72,10 +80,13 @@ function Tally({ checks }: { checks: Check[] }) {
       {refused ? (
         <b>Do not rely on this pack. First refusal: {titles[refused.name] ?? refused.name}.</b>
       ) : (
-        <b>Nothing was refused. What was not checked is listed too: read it before you rely on this.</b>
+        <b>
+          Nothing was refused. What was not checked is listed too: read it before you rely on this.
+        </b>
       )}
       <span className="quiet">
-        {of(true)} passed · {of(false)} refused · {of(null)} not checked, {counted(checks.length, 'check')} in all
+        {of(true)} passed · {of(false)} refused · {of(null)} not checked,{' '}
+        {counted(checks.length, 'check')} in all
       </span>
     </p>
   )

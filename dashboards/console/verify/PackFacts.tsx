@@ -53,7 +53,8 @@ function read(text: string): Map<string, string> {
   }
   const take = (from: unknown) => {
     if (typeof from !== 'object' || from === null) return
-    for (const [key, value] of Object.entries(from)) if (typeof value === 'string') found.set(key, value)
+    for (const [key, value] of Object.entries(from))
+      if (typeof value === 'string') found.set(key, value)
   }
   take(pack)
   if (typeof pack === 'object' && pack !== null && 'payload' in pack) take(pack.payload)

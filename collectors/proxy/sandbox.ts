@@ -1,0 +1,128 @@
+// The provider that answers when none is configured: in this process, offline, the same answer to the same request. It is
+// no model and says so in every answer. What it can be told to do, for trying and for tests, is in README.md.
+
+import { OutboundError } from './outbound.ts'
+import { answerJson, answerStream, readSandboxRequest } from './sandbox-answer.ts'
+import { emptySimulation, readSimulation, type Simulation } from './sandbox-simulation.ts'
+import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+
+export const sandboxProvider = 'sandbox'
+
+export function sandboxUpstream(): Upstream {
+  return {
+    provider: sandboxProvider,
+    call(request, handler) {
+      const play = new SandboxCall(handler)
+      play.start(request)
+      return play
+    },
+  }
+}
+
+/** One answer, played piece by piece the way a socket would deliver it: it can be paused, resumed and aborted. */
+class SandboxCall implements UpstreamCall {
+  readonly #handler: UpstreamHandler
+  #pieces: Buffer[] = []
+  #at = 0
+  #broken = false
+  #paused = false
+  #playing = false
+  #over = false
+  #cancel: () => void = () => {}
+
+  constructor(handler: UpstreamHandler) {
+    this.#handler = handler
+  }
+
+  start(request: UpstreamRequest): void {
+    const given = readSimulation(request.clientHeaders['x-sandbox'])
+    const simulation = 'mistake' in given ? emptySimulation : given
+    const answer = 'mistake' in given ? refusal(400, given.mistake) : answerTo(request, given)
+    this.#pieces = answer.pieces
+    this.#broken = answer.broken
+    // Never before `call` has returned, also without a delay.
+    this.#after(simulation.latencyMs, () => {
+      this.#handler.onHead(answer.status, answer.headers)
+      this.#after(simulation.ttftMs, () => this.#play())
+    })
+  }
+
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    if (this.#playing) this.#after(0, () => this.#play())
+  }
+
+  abort(): void {
+    this.#over = true
+    this.#cancel()
+  }
+
+  #play(): void {
+    this.#playing = true
+    while (!this.#over && !this.#paused) {
+      const piece = this.#pieces[this.#at++]
+      if (piece) this.#handler.onData(piece)
+      else {
+        this.#over = true
+        if (this.#broken)
+          this.#handler.onError(new OutboundError('broken', 'The connection broke.'))
+        else this.#handler.onEnd()
+      }
+    }
+  }
+
+  #after(ms: number, then: () => void): void {
+    if (this.#over) return
+    if (ms > 0) {
+      const timer = setTimeout(then, ms)
+      this.#cancel = () => clearTimeout(timer)
+    } else {
+      const immediate = setImmediate(then)
+      this.#cancel = () => clearImmediate(immediate)
+    }
+  }
+}
+
+type Answer = {
+  status: number
+  headers: Record<string, string>
+  pieces: Buffer[]
+  /** True when the connection breaks after the last piece. */
+  broken: boolean
+}
+
+function answerTo(request: UpstreamRequest, simulation: Simulation): Answer {
+  if (simulation.error !== undefined) {
+    return refusal(simulation.error, `[sandbox] simulated error ${simulation.error}`)
+  }
+  const asked = readSandboxRequest(request.body)
+  if ('mistake' in asked) return refusal(400, asked.mistake)
+  const { truncate } = simulation
+  if (asked.stream) {
+    const pieces = answerStream(asked)
+    const headers = {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'x-request-id': asked.requestId,
+    }
+    if (truncate === undefined) return { status: 200, headers, pieces, broken: false }
+    return { status: 200, headers, pieces: pieces.slice(0, truncate), broken: true }
+  }
+  const body = answerJson(asked)
+  const headers = { 'content-type': 'application/json', 'x-request-id': asked.requestId }
+  const piece = truncate === undefined ? body : body.subarray(0, truncate)
+  return { status: 200, headers, pieces: [piece], broken: truncate !== undefined }
+}
+
+function refusal(status: number, message: string): Answer {
+  const type =
+    status === 429 ? 'rate_limit_error' : status < 500 ? 'invalid_request_error' : 'api_error'
+  const error = { message, type, param: null, code: `sandbox_${status}` }
+  const headers: Record<string, string> = { 'content-type': 'application/json' }
+  if (status === 429 || status === 503) headers['retry-after'] = '1'
+  return { status, headers, pieces: [Buffer.from(JSON.stringify({ error }))], broken: false }
+}

@@ -1,0 +1,202 @@
+// POST /v1/runs: runs that did not pass through the proxy. Each is judged alone, signed, and stored before the answer.
+
+import type { Context } from 'koa'
+import type { ZodError } from 'zod'
+import type { Caller } from '../../schemas/caller.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import { Fault, type FaultCode } from '../../schemas/faults.ts'
+import { toPrefixed } from '../../schemas/ids.ts'
+import type { PromptLinks } from '../../schemas/prompt.ts'
+import type { SignedRecord, SignerOf } from '../../schemas/record.ts'
+import type { Run } from '../../schemas/run.ts'
+import { ByteBudget, type Lease, readBody } from '../body.ts'
+import type { EnvelopeBook } from '../otlp/envelopes.ts'
+import type { Intake } from '../spool/intake.ts'
+import { pushRecord } from '../spool/rows.ts'
+import { postedRun } from './posted-run.ts'
+import { idsOf } from './run-ids.ts'
+import { pushRun } from './span.ts'
+import { toFacts, toRun } from './to-run.ts'
+
+const bodyBytesMax = 64 * 1024 * 1024
+const bodyDeadlineMs = 60_000
+const heldBytesMax = 256 * 1024 * 1024
+const runsMax = 1000
+// One write to the spool: small enough that others are not held up behind it.
+const writeRunsMax = 50
+// Runs with an id of their own that were stored lately: a repeat is answered, and not stored again.
+const rememberedMax = 100_000
+const mistakesTold = 3
+
+export type RunDeps = {
+  intake: Intake
+  envelopes: EnvelopeBook
+  signerOf: SignerOf
+  prompts: PromptLinks
+  counters: Counters
+  environment: string
+  /** Derives the ids of runs that name themselves; at least 32 bytes, never changed. */
+  idSecret: Uint8Array
+}
+
+type Accepted = { index: number; run: Run; signed: SignedRecord; memory: string | undefined }
+type Rejected = { index: number; code: FaultCode; message: string }
+
+/** A Koa middleware; `ctx.state.caller` is set before it, and faults are answered outside. */
+export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
+  const stored = new Map<string, true>()
+  const budget = new ByteBudget(heldBytesMax)
+  return async (ctx) => {
+    const lease = budget.lease()
+    try {
+      await take(ctx, await readItems(ctx, lease))
+    } finally {
+      lease.release()
+    }
+  }
+
+  async function take(ctx: Context, items: unknown[]): Promise<void> {
+    const { workspace } = ctx.state.caller as Caller // the door has checked its scope
+    const signer = await signerOf(deps, workspace)
+    const accepted: Accepted[] = []
+    const rejected: Rejected[] = []
+    items.forEach((item, index) => {
+      const read = postedRun.safeParse(item)
+      if (!read.success) {
+        rejected.push({ index, code: 'invalid_request', message: describe(read.error) })
+        return
+      }
+      const posted = read.data
+      const ids = idsOf(workspace, posted, deps.idSecret)
+      const run = toRun({
+        posted,
+        ids,
+        workspace,
+        prompts: deps.prompts,
+        environment: deps.environment,
+      })
+      const memory = posted.run_id ? `${workspace} ${toPrefixed('run', run.runId)}` : undefined
+      accepted.push({ index, run, signed: signer.final(toFacts(run)), memory })
+    })
+    const kept = await store(deps, stored, accepted, rejected)
+    if (kept.length === 0 && accepted.length > 0) throw new Fault('service_unavailable')
+    rejected.sort((a, b) => a.index - b.index)
+    deps.counters.count('runs_posted_total', { outcome: 'accepted' }, kept.length)
+    deps.counters.count('runs_posted_total', { outcome: 'rejected' }, rejected.length)
+    ctx.status = 200
+    ctx.body = {
+      accepted: kept.length,
+      rejected,
+      runs: kept.map(({ index, run }) => ({
+        index,
+        run_id: toPrefixed('run', run.runId),
+        trace_id: run.traceId,
+        record_id: toPrefixed('vaas', run.recordId),
+      })),
+    }
+  }
+}
+
+/** Writes what is new, a slice at a time; those of a slice that failed are told so, each by its index. */
+async function store(
+  deps: RunDeps,
+  stored: Map<string, true>,
+  accepted: Accepted[],
+  rejected: Rejected[],
+): Promise<Accepted[]> {
+  const inThisRequest = new Set<string>()
+  const fresh: Accepted[] = []
+  const kept: Accepted[] = []
+  for (const item of accepted) {
+    const { memory } = item
+    if (memory && stored.has(memory)) kept.push(item)
+    else if (memory && inThisRequest.has(memory)) {
+      const message = 'run_id stands twice in this request; the first one counts.'
+      rejected.push({ index: item.index, code: 'conflict', message })
+    } else {
+      if (memory) inThisRequest.add(memory)
+      fresh.push(item)
+    }
+  }
+  for (let at = 0; at < fresh.length; at += writeRunsMax) {
+    const slice = fresh.slice(at, at + writeRunsMax)
+    try {
+      await writeSlice(deps, slice)
+      kept.push(...slice)
+      for (const { memory } of slice) if (memory) remember(stored, memory)
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      for (const { index } of slice) {
+        rejected.push({ index, code: error.code, message: error.message })
+      }
+    }
+  }
+  return kept.sort((a, b) => a.index - b.index)
+}
+
+async function writeSlice(deps: RunDeps, slice: Accepted[]): Promise<void> {
+  const notes = deps.envelopes.open(slice[0]!.run.workspace)
+  await deps.intake.write((batch) => {
+    for (const { run, signed } of slice) {
+      pushRecord(batch, signed)
+      pushRun(batch, run, notes)
+    }
+  })
+  notes.keep()
+}
+
+function remember(stored: Map<string, true>, key: string): void {
+  stored.set(key, true)
+  if (stored.size <= rememberedMax) return
+  for (const oldest of stored.keys()) {
+    stored.delete(oldest)
+    return
+  }
+}
+
+async function readItems(ctx: Context, lease: Lease): Promise<unknown[]> {
+  if (!ctx.is('json', '+json')) {
+    throw new Fault('unsupported_media_type', { message: 'Send application/json.' })
+  }
+  const bytes = await readBody(ctx.req, {
+    limitBytes: bodyBytesMax,
+    deadlineMs: bodyDeadlineMs,
+    encodings: ['gzip'],
+    lease,
+  })
+  let body: unknown
+  try {
+    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.slice(0, 200) : 'unreadable'
+    throw new Fault('invalid_request', { message: `The body is not JSON: ${reason}` })
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new Fault('invalid_request', {
+      message: 'The body must be a run, or an object with runs.',
+    })
+  }
+  if (!('runs' in body)) return [body]
+  if (!Array.isArray(body.runs) || body.runs.length > runsMax) {
+    const message = `runs must be a list of at most ${runsMax} runs.`
+    throw new Fault('invalid_request', { message, param: 'runs' })
+  }
+  return body.runs
+}
+
+async function signerOf(deps: RunDeps, workspace: string): ReturnType<SignerOf> {
+  try {
+    return await deps.signerOf(workspace)
+  } catch (error) {
+    throw new Fault('service_unavailable', {}, { cause: error })
+  }
+}
+
+function describe(error: ZodError): string {
+  const told = error.issues.slice(0, mistakesTold).map((issue) => {
+    const path = issue.path.join('.')
+    return path === '' ? issue.message : `${path}: ${issue.message}`
+  })
+  const more = error.issues.length - told.length
+  return told.join('; ') + (more > 0 ? `; and ${more} more` : '')
+}

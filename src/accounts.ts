@@ -1,0 +1,37 @@
+// Who may call and what we sign with, once Postgres is there.
+
+import { hkdfSync } from 'node:crypto'
+import type { Settings } from '../schemas/settings.ts'
+import { ensureFirstKey, type Keys, openKeys, type Sql } from './keys.ts'
+import { type Ledger, openLedger } from './ledger.ts'
+import { loadMasterKey } from './seal.ts'
+
+export type Accounts = {
+  keys: Keys
+  ledger: Ledger
+  madeKey: string | undefined
+  /** From which the ids of runs that name themselves follow; the same on every process that has the master key. */
+  idSecret: Uint8Array
+}
+
+const idSecretBytes = 32
+
+export async function loadAccounts(deps: {
+  settings: Settings
+  dataDir: string
+  sql: Sql
+  nowMs: () => number
+}): Promise<Accounts> {
+  const { settings, sql, nowMs } = deps
+  const masterKey = await loadMasterKey({ given: settings.masterKey, dataDir: deps.dataDir })
+  const ledger = await openLedger({ sql, masterKey, now: nowMs })
+  const madeKey = await ensureFirstKey(sql, settings.bootstrapKey, isLoopback(settings.host))
+  const idSecret = new Uint8Array(
+    hkdfSync('sha256', masterKey, '', 'runledger/run-ids', idSecretBytes),
+  )
+  return { keys: openKeys(sql, nowMs), ledger, madeKey, idSecret }
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}

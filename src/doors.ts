@@ -1,0 +1,138 @@
+// Everything that answers over HTTP, and what each of them needs.
+
+import { join } from 'node:path'
+import Router from '@koa/router'
+import type Koa from 'koa'
+import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { otlpTraces } from '../collectors/otlp/route.ts'
+import { createOutbound } from '../collectors/proxy/outbound.ts'
+import { chatCompletions } from '../collectors/proxy/route.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { openaiUpstream, type Upstream } from '../collectors/proxy/upstream.ts'
+import { runs } from '../collectors/run/route.ts'
+import type { Settings } from '../schemas/settings.ts'
+import type { Accounts } from './accounts.ts'
+import { exportRoutes } from './api/export.ts'
+import { healthRoutes } from './api/health.ts'
+import { promptRoutes } from './api/prompts.ts'
+import { traceRoutes } from './api/traces.ts'
+import { vaasRoutes } from './api/vaas.ts'
+import { createApp, type Door } from './app.ts'
+import { consoleRoutes } from './console-files.ts'
+import { openEvidence } from './evidence.ts'
+import type { Metrics } from './metrics.ts'
+import type { Stores } from './plane.ts'
+import { openPrompts } from './prompts.ts'
+import { openRecords } from './records.ts'
+import { packageRoot } from './root.ts'
+import { sessionRoutes } from './sessions.ts'
+import type { Spool } from './spooling.ts'
+import { openStoredSpans } from './stored-spans.ts'
+import { openTraces } from './traces.ts'
+
+// How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
+const flushDeadlineMs = 2_000
+// Upstream calls of runs that are being given up.
+const closeDeadlineMs = 2_000
+
+export type Doors = { app: Koa; provider: string; close(): Promise<void> }
+
+type DoorDeps = Stores &
+  Accounts & {
+    settings: Settings
+    version: string
+    metrics: Metrics
+    nowMs: () => number
+    log: (line: string) => void
+    spool: Spool
+  }
+
+export async function openDoors(deps: DoorDeps): Promise<Doors> {
+  const { settings, metrics, spool, clickhouse: rows, postgres: sql, nowMs, log, version } = deps
+  const prompts = await openPrompts({ sql, rows, counters: metrics, log })
+  const outbound = createOutbound()
+  const upstream: Upstream = settings.openaiBaseUrl
+    ? openaiUpstream({ outbound, baseUrl: settings.openaiBaseUrl, apiKey: settings.openaiApiKey })
+    : sandboxUpstream()
+  const flush = async () => void (await spool.flush(flushDeadlineMs))
+
+  const router = new Router()
+  const { environment } = settings
+  healthRoutes(router, { vitals: vitalsOf(deps), metrics, version })
+  sessionRoutes(router, { keys: deps.keys, environment, version })
+  traceRoutes(router, {
+    traces: openTraces(rows, nowMs),
+    storedSpans: openStoredSpans(rows),
+    flush,
+  })
+  exportRoutes(router, {
+    storedSpans: openStoredSpans(rows),
+    flush,
+    loadedBefore: () => spool.drainedSeq(),
+  })
+  promptRoutes(router, { prompts, flush })
+  vaasRoutes(router, {
+    records: openRecords({ rows, flush }),
+    evidence: openEvidence(deps.ledger),
+    ledger: deps.ledger,
+    intake: spool,
+    environment,
+  })
+  await consoleRoutes(router, join(packageRoot(), 'dist', 'console'))
+
+  const doors = ingestDoors(deps, { prompts, upstream })
+  return {
+    app: createApp({ keys: deps.keys, metrics, log, doors, router }),
+    provider: upstream.provider,
+    async close() {
+      await prompts.close()
+      await outbound.close(closeDeadlineMs)
+    },
+  }
+}
+
+function ingestDoors(
+  deps: DoorDeps,
+  made: { prompts: Awaited<ReturnType<typeof openPrompts>>; upstream: Upstream },
+): Door[] {
+  const { spool, metrics, nowMs, settings, ledger } = deps
+  const envelopes = new EnvelopeBook(nowMs)
+  const common = { intake: spool, prompts: made.prompts, counters: metrics, nowMs, envelopes }
+  const signed = { ...common, signerOf: ledger.signerOf, environment: settings.environment }
+  return [
+    {
+      method: 'POST',
+      paths: ['/v1/chat/completions'],
+      scope: 'proxy',
+      enter: chatCompletions({
+        ...signed,
+        upstream: made.upstream,
+        ready: () => spool.state().status === 'ready',
+      }),
+    },
+    {
+      method: 'POST',
+      paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],
+      scope: 'ingest',
+      enter: otlpTraces(common),
+    },
+    {
+      method: 'POST',
+      paths: ['/v1/runs'],
+      scope: 'ingest',
+      enter: runs({ ...signed, idSecret: deps.idSecret }),
+    },
+  ]
+}
+
+function vitalsOf(deps: DoorDeps) {
+  return {
+    // The doors exist only once everything behind them does; a spool that refuses is overload, not a start.
+    isReady: () => true,
+    describe: () => ({
+      engines: deps.engines(),
+      spool: deps.spool.state(),
+      uptime_s: Math.round(process.uptime()),
+    }),
+  }
+}

@@ -1,0 +1,103 @@
+// The HTTP server: listening from the first moment, serving once there is something to serve, and patient when it ends.
+
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type Koa from 'koa'
+import { Fault } from '../schemas/faults.ts'
+
+// Longer than any balancer's idle time, so that the balancer closes first and no request meets a closing socket.
+const keepAliveMs = 75_000
+// A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route.
+const headersMs = 20_000
+const requestMs = 300_000
+const connectionsMax = 4_096
+// Streams in progress may finish for this long once a stop was asked for.
+const drainDeadlineMs = 10_000
+
+export type Listener = {
+  url: string
+  serve(app: Koa): void
+  /** Takes no new calls and waits for those in progress, up to a deadline; then cuts them. */
+  drain(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Rejects with a sentence when the address is taken or not ours. */
+export async function openListener(at: { host: string; port: number }): Promise<Listener> {
+  let handle: RequestListener = answerStarting
+  let isEnding = false
+  const server = createServer(
+    {
+      keepAliveTimeout: keepAliveMs,
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: 2_000,
+    },
+    (req, res) => {
+      if (isEnding) res.setHeader('Connection', 'close')
+      handle(req, res)
+    },
+  )
+  server.maxConnections = connectionsMax
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(new Error(toSentence(error, at), { cause: error })),
+    )
+    server.listen(at.port, at.host, resolve)
+  })
+  const closed = new Promise<void>((resolve) => server.once('close', resolve))
+
+  return {
+    url: toUrl(server.address() as AddressInfo), // a server listening on TCP has one
+    serve(app) {
+      handle = app.callback()
+    },
+    async drain() {
+      isEnding = true
+      server.close()
+      server.closeIdleConnections()
+      const deadline = setTimeout(() => server.closeAllConnections(), drainDeadlineMs)
+      await closed
+      clearTimeout(deadline)
+    },
+    async close() {
+      if (server.listening) server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+function answerStarting(req: IncomingMessage, res: ServerResponse): void {
+  const isHealth = req.url === '/health' || req.url === '/healthz' || req.url === '/readyz'
+  const fault = new Fault('service_unavailable', { message: 'Starting.' })
+  res.writeHead(503, {
+    'Content-Type': 'application/json',
+    'Retry-After': '1',
+    Connection: 'close',
+  })
+  res.end(JSON.stringify(isHealth ? { status: 'starting' } : fault.toBody()))
+}
+
+function toSentence(error: NodeJS.ErrnoException, at: { host: string; port: number }): string {
+  if (error.code === 'EADDRINUSE')
+    return `Port ${at.port} on ${at.host} is taken by another program. Stop it, or set PORT.`
+  if (error.code === 'EACCES')
+    return `Port ${at.port} may not be opened by this user. Set PORT to one above 1023.`
+  return `${at.host}:${at.port} cannot be listened on: ${error.message}`
+}
+
+function toUrl({ address, port, family }: AddressInfo): string {
+  const host =
+    address === '0.0.0.0' || address === '::'
+      ? 'localhost'
+      : family === 'IPv6'
+        ? `[${address}]`
+        : address
+  return `http://${host}:${port}`
+}

@@ -1,0 +1,154 @@
+// The plane, put together: data directory, engines, stores, keys, spool, doors. Started in this order, stopped in reverse.
+
+import { join } from 'node:path'
+import type { Settings } from '../schemas/settings.ts'
+import { loadAccounts } from './accounts.ts'
+import { type Clickhouse, connectClickhouse } from './clickhouse.ts'
+import { type Closer, closeInOrder } from './closing.ts'
+import { type DataDir, openDataDir } from './data-dir.ts'
+import { openDoors } from './doors.ts'
+import { startClickhouse } from './engines/clickhouse.ts'
+import type { Engine, EngineState } from './engines/engine.ts'
+import { startPostgres } from './engines/postgres.ts'
+import { openListener } from './listener.ts'
+import { openMetrics } from './metrics.ts'
+import { connectPostgres, type Postgres } from './postgres.ts'
+import { packageRoot, packageVersion } from './root.ts'
+import { openIntake } from './spooling.ts'
+
+export type Plane = {
+  url: string
+  version: string
+  /** The key in clear, when this start made one. */
+  madeKey: string | undefined
+  provider: string
+  startedInMs: number
+  stop(): Promise<void>
+}
+
+export type PlaneIo = {
+  log: (line: string) => void
+  /** Aborts a start that is no longer wanted. */
+  signal: AbortSignal
+}
+
+/** Resolves once it can take traffic. A start that fails stops what it had begun and rejects with a sentence. */
+export async function startPlane(settings: Settings, io: PlaneIo): Promise<Plane> {
+  const startedAt = performance.now()
+  const closers: Closer[] = []
+  try {
+    const started = await start(settings, io, closers)
+    return {
+      ...started,
+      startedInMs: performance.now() - startedAt,
+      stop: () => closeInOrder(closers, io.log),
+    }
+  } catch (error) {
+    await closeInOrder(closers, io.log)
+    throw error
+  }
+}
+
+async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
+  const { log } = io
+  const nowMs = Date.now
+  const version = packageVersion()
+  const metrics = openMetrics()
+  // Listening comes first: whoever asks while the engines start is told 503, not refused.
+  const dataDir = await openDataDir(settings.dataDir)
+  closers.push({ name: 'data directory', close: () => dataDir.release() })
+  const listener = await openListener({ host: settings.host, port: settings.port })
+  closers.push({ name: 'listener', close: () => listener.close() })
+
+  const stores = await openStores(settings, dataDir, io, closers)
+  io.signal.throwIfAborted()
+  const accounts = await loadAccounts({
+    settings,
+    dataDir: dataDir.path,
+    sql: stores.postgres,
+    nowMs,
+  })
+  const spool = await openIntake({
+    dir: dataDir.sub('spool'),
+    clickhouse: stores.clickhouse,
+    metrics,
+    nowMs,
+    log,
+  })
+  closers.push({ name: 'spool', close: () => spool.close() })
+
+  const doors = await openDoors({
+    settings,
+    version,
+    metrics,
+    nowMs,
+    log,
+    ...stores,
+    ...accounts,
+    spool,
+  })
+  closers.push({ name: 'doors', close: () => doors.close() })
+  io.signal.throwIfAborted()
+  listener.serve(doors.app)
+  // The listener goes first: calls in progress finish and are written before anything below them stops.
+  closers.push({ name: 'calls', close: () => listener.drain() })
+  return { url: listener.url, version, madeKey: accounts.madeKey, provider: doors.provider }
+}
+
+export type Stores = {
+  clickhouse: Clickhouse
+  postgres: Postgres
+  engines: () => Record<'clickhouse' | 'postgres', EngineState | 'external'>
+}
+
+/** Both stores, ready and migrated. Embedded ones are started side by side; the plane does not know which it has. */
+async function openStores(
+  settings: Settings,
+  dataDir: DataDir,
+  io: PlaneIo,
+  closers: Closer[],
+): Promise<Stores> {
+  const keep = <E extends Engine>(name: string, engine: E): E => {
+    closers.push({ name, close: () => engine.stop() })
+    return engine
+  }
+  const [clickhouseEngine, postgresEngine] = await settle([
+    settings.clickhouseUrl
+      ? undefined
+      : startClickhouse({ dir: dataDir.sub('clickhouse'), log: io.log }).then((engine) =>
+          keep('ClickHouse', engine),
+        ),
+    settings.databaseUrl
+      ? undefined
+      : startPostgres({ dir: dataDir.sub('postgres'), log: io.log }).then((engine) =>
+          keep('Postgres', engine),
+        ),
+  ] as const)
+  const clickhouse = connectClickhouse(settings.clickhouseUrl ?? clickhouseEngine?.url ?? '')
+  closers.push({ name: 'ClickHouse client', close: () => clickhouse.close() })
+  const postgres = connectPostgres(settings.databaseUrl ?? postgresEngine?.config ?? '')
+  closers.push({ name: 'Postgres client', close: () => postgres.close() })
+  await settle([
+    clickhouse.migrate(join(packageRoot(), 'schemas', 'clickhouse')),
+    postgres.migrate(),
+  ])
+  return {
+    clickhouse,
+    postgres,
+    engines: () => ({
+      clickhouse: clickhouseEngine?.state() ?? 'external',
+      postgres: postgresEngine?.state() ?? 'external',
+    }),
+  }
+}
+
+// All of them settle before one failure is thrown, so that whatever did start is among the closers.
+async function settle<T extends readonly unknown[]>(
+  work: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const results = await Promise.allSettled(work)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+  return results.map((result) => (result.status === 'fulfilled' ? result.value : undefined)) as {
+    -readonly [K in keyof T]: Awaited<T[K]>
+  } // every result above was fulfilled
+}

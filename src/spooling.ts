@@ -1,0 +1,33 @@
+// The spool and its drain into ClickHouse, with their figures.
+
+import { openSpool, type Spool } from '../collectors/spool/spool.ts'
+import type { Clickhouse } from './clickhouse.ts'
+import type { Metrics } from './metrics.ts'
+
+export type { Spool }
+
+/** Finds what earlier runs left, and starts loading. `close` settles open writes and lets the batch in progress finish. */
+export async function openIntake(deps: {
+  dir: string
+  clickhouse: Clickhouse
+  metrics: Metrics
+  nowMs: () => number
+  log: (line: string) => void
+}): Promise<Spool> {
+  const { clickhouse, metrics } = deps
+  const spool = await openSpool({
+    dir: deps.dir,
+    nowMs: deps.nowMs,
+    counters: metrics,
+    log: (level, message, facts) => deps.log(`spool ${level}: ${message} ${JSON.stringify(facts)}`),
+  })
+  spool.drainTo((table, body, { token, signal }) =>
+    clickhouse.insertNative(table, body, { token, signal }),
+  )
+  metrics.gauge('spool_undrained_bytes', () => spool.state().undrainedBytes)
+  metrics.gauge('spool_undrained_rows', () => spool.state().undrainedRows)
+  metrics.gauge('spool_oldest_undrained_ms', () => spool.state().oldestUndrainedMs)
+  metrics.gauge('spool_pending_bytes', () => spool.state().pendingBytes)
+  metrics.gauge('spool_quarantine_bytes', () => spool.state().quarantineBytes)
+  return spool
+}

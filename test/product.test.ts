@@ -1,0 +1,184 @@
+// The started product, as a user starts it: first day, stop, restart, a second start, and kill -9 in the middle of ingest.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { afterAll, expect, test } from 'vitest'
+import {
+  encodeResourceEnvelope,
+  encodeScopeEnvelope,
+  encodeSpanMessage,
+} from '../collectors/otlp/protobuf-writer.ts'
+import { WireWriter } from '../collectors/otlp/wire-writer.ts'
+import { exportTrace, get } from './clients.ts'
+import { firstDay } from './journey.ts'
+import { familyOf, newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
+
+// `KILL_ROUNDS=20 npm test -- product` is the long form.
+const killRounds = Number(process.env.KILL_ROUNDS ?? 3)
+const dirs: string[] = []
+const running: Product[] = []
+
+async function start(options: Parameters<typeof startProduct>[0] = {}): Promise<Product> {
+  const dataDir = options.dataDir ?? newDataDir()
+  if (!dirs.includes(dataDir)) dirs.push(dataDir)
+  const product = await startProduct({ ...options, dataDir })
+  running.push(product)
+  return product
+}
+
+afterAll(async () => {
+  for (const product of running) await product.killFamily()
+  for (const dir of dirs) removeDataDir(dir)
+})
+
+test('a first day with real clients comes back whole, and is still there after a restart', async () => {
+  const first = await start()
+  await firstDay(first)
+  const traceId = await exportTrace(first, 'protobuf')
+  expect(await first.stop()).toBe(0)
+  const second = await start({ dataDir: first.dataDir })
+  const { body } = await get(second, `/v1/traces/${traceId}`)
+  expect(body.span_count).toBe(3)
+  const listed = await get(second, '/v1/traces?limit=100')
+  expect(listed.body.items.length).toBe(6)
+  expect(await second.stop()).toBe(0)
+})
+
+test('a second start on one data directory is refused with a sentence, and the first is not disturbed', async () => {
+  const first = await start()
+  await expect(start({ dataDir: first.dataDir })).rejects.toThrow(/another|already/i)
+  expect((await get(first, '/health')).status).toBe(200)
+  expect(await first.stop()).toBe(0)
+})
+
+test('Ctrl-C reaches the whole group and still stops everything in order', async () => {
+  const product = await start()
+  await exportTrace(product, 'json')
+  const family = familyOf(product.pid)
+  expect(family.length).toBeGreaterThan(2)
+  process.kill(-product.pid, 'SIGINT')
+  expect(await product.stop('SIGCONT')).toBe(0)
+  await expect.poll(() => family.filter(isRunning), { timeout: 10_000 }).toEqual([])
+})
+
+test('engines whose plane was killed end by themselves', async () => {
+  const product = await start()
+  const family = familyOf(product.pid)
+  await product.stop('SIGKILL')
+  await expect.poll(() => family.filter(isRunning), { timeout: 10_000 }).toEqual([])
+})
+
+test(`every span that got a 200 is there once after kill -9 of the whole family (${killRounds} rounds)`, async () => {
+  const dataDir = newDataDir()
+  const acked = new Set<string>()
+  let sequence = 0
+  for (let round = 0; round < killRounds; round++) {
+    const product = await start({ dataDir })
+    const sender = sendUntilGone(product, acked, () => ++sequence)
+    // A round ends after some hundred acknowledgements, at a moment of a batch that differs from round to round.
+    await expect
+      .poll(() => acked.size, { interval: 7 + round * 3 })
+      .toBeGreaterThan((round + 1) * 3_000)
+    await product.killFamily()
+    await sender
+  }
+  const product = await start({ dataDir })
+  const counts = await countByName(product)
+  const lost = [...acked].filter((name) => !counts.has(name))
+  const doubled = [...counts].filter(([, count]) => count !== 1)
+  expect({ acked: acked.size > 0, lost, doubled }).toEqual({ acked: true, lost: [], doubled: [] })
+  expect(await product.stop()).toBe(0)
+})
+
+test('an API key made by the start is printed once and works', async () => {
+  const product = await start({ env: { RUNLEDGER_BOOTSTRAP_KEY: '' } })
+  const key = /batchin_api_\S+/.exec(product.output())?.[0] ?? ''
+  expect((await get({ url: product.url, key }, '/v1/traces')).status).toBe(200)
+  expect(await product.stop()).toBe(0)
+  const again = await start({ dataDir: product.dataDir, env: { RUNLEDGER_BOOTSTRAP_KEY: '' } })
+  expect(again.output()).not.toContain(key)
+  expect((await get({ url: again.url, key }, '/v1/traces')).status).toBe(200)
+  expect(await again.stop()).toBe(0)
+})
+
+test('a public address without any key is refused with a sentence', async () => {
+  const env = { RUNLEDGER_BOOTSTRAP_KEY: '', HOST: '0.0.0.0' }
+  await expect(start({ env })).rejects.toThrow(/No API key exists yet/)
+})
+
+// Four connections, batches of fifty; whoever gets a 200 remembers its names.
+async function sendUntilGone(
+  product: Product,
+  acked: Set<string>,
+  next: () => number,
+): Promise<void> {
+  const worker = async () => {
+    for (;;) {
+      const names = Array.from({ length: 50 }, () => `span-${next()}`)
+      const response = await fetch(`${product.url}/v1/otlp/traces`, {
+        method: 'POST',
+        headers: {
+          'Content-Type': 'application/x-protobuf',
+          'Content-Encoding': 'gzip',
+          Authorization: `Bearer ${product.key}`,
+        },
+        body: gzipSync(requestOf(names)),
+      }).catch(() => undefined)
+      if (!response) return
+      if (response.status === 200) for (const name of names) acked.add(name)
+    }
+  }
+  await Promise.all([worker(), worker(), worker(), worker()])
+}
+
+function requestOf(names: string[]): Buffer {
+  const now = BigInt(Date.now()) * 1_000_000n
+  const request = new WireWriter()
+  const resource = request.begin(1)
+  request.raw(encodeResourceEnvelope([['service.name', 'kill-test']]))
+  const scope = request.begin(2)
+  request.raw(encodeScopeEnvelope('kill', '1'))
+  for (const name of names) {
+    const id = Number(name.slice(5)).toString(16).padStart(16, '0')
+    const traceId = `${'ab'.repeat(8)}${id}`
+    request.bytesField(
+      2,
+      encodeSpanMessage({
+        traceId,
+        spanId: id,
+        name,
+        kind: 1,
+        startUnixNano: now,
+        endUnixNano: now + 5n,
+        attributes: [['n', 1]],
+      }),
+    )
+  }
+  request.end(scope)
+  request.end(resource)
+  return request.finish()
+}
+
+/** Every span of the store by name, through the export, page after page. */
+async function countByName(product: Product): Promise<Map<string, number>> {
+  const counts = new Map<string, number>()
+  for (let path = '/v1/otlp/export?limit=10000'; ; ) {
+    const { body, headers } = await get(product, path)
+    const spans = body.resourceSpans.flatMap(
+      (one: { scopeSpans: { spans: { name: string }[] }[] }) =>
+        one.scopeSpans.flatMap((scope) => scope.spans),
+    )
+    if (spans.length === 0) return counts
+    for (const span of spans) counts.set(span.name, (counts.get(span.name) ?? 0) + 1)
+    path = /<([^>]+)>/.exec(headers.get('link') ?? '')?.[1] ?? ''
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}`)) return false
+  const state = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], {
+    encoding: 'utf8',
+  }).stdout.trim()
+  return state !== '' && !state.startsWith('Z')
+}

@@ -1,0 +1,134 @@
+// The proxy behind a real Koa server on a free port, over a scripted upstream, with real signatures and rows in memory.
+
+import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Koa, { type Context } from 'koa'
+import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import { createOutbound } from '../collectors/proxy/outbound.ts'
+import { chatCompletions } from '../collectors/proxy/route.ts'
+import { openaiUpstream } from '../collectors/proxy/upstream.ts'
+import { runs } from '../collectors/run/route.ts'
+import type { Caller } from '../schemas/caller.ts'
+import { toFault } from '../schemas/faults.ts'
+import { newId, toPrefixed } from '../schemas/ids.ts'
+import { createSigner } from '../src/signer.ts'
+import { type CollectingIntake, collectingIntake } from './proxy-native.ts'
+import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+
+export const workspace = '0190a000-0000-7000-8000-000000000001'
+export const upstreamKey = 'sk-upstream-secret'
+
+export type ProxyWorld = {
+  url: string
+  baseUrl: string
+  upstream: ScriptedUpstream
+  intake: CollectingIntake
+  counted: Map<string, number>
+  post(body: unknown, headers?: Record<string, string>): Promise<Response>
+  end(): Promise<void>
+}
+
+export async function startProxy(
+  more: Partial<ProxyDeps> & { ttftTimeoutMs?: number; idleTimeoutMs?: number } = {},
+): Promise<ProxyWorld> {
+  const upstream = await startUpstream()
+  const outbound = createOutbound()
+  const intake = collectingIntake()
+  const counted = new Map<string, number>()
+  const { ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000, ...overrides } = more
+  const provider = { outbound, baseUrl: upstream.baseUrl, apiKey: upstreamKey }
+  const deps: ProxyDeps = {
+    upstream: openaiUpstream({ ...provider, ttftTimeoutMs, idleTimeoutMs }),
+    intake,
+    envelopes: new EnvelopeBook(),
+    signerOf: testSigners(),
+    prompts: { link: (_workspace, slug, version) => `${slug}@${version ?? 'v7'}` },
+    counters: {
+      count(name, labels, by = 1) {
+        const key = `${name}${JSON.stringify(labels)}`
+        counted.set(key, (counted.get(key) ?? 0) + by)
+      },
+    },
+    nowMs: Date.now,
+    environment: 'test',
+    ...overrides,
+  }
+  const server = listen(deps)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo // listening on TCP
+  const url = `http://127.0.0.1:${port}`
+  return {
+    url,
+    baseUrl: `${url}/v1`,
+    upstream,
+    intake,
+    counted,
+    post: (body, headers = {}) =>
+      fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      }),
+    async end() {
+      server.closeAllConnections()
+      server.close()
+      await outbound.close(0)
+      await upstream.close()
+    },
+  }
+}
+
+/** The doors as the plane opens them: a caller, a request id, and faults as answers. */
+function listen(deps: ProxyDeps): Server {
+  const app = new Koa()
+  app.silent = true
+  const chat = chatCompletions(deps)
+  const native = runs({ ...deps, idSecret: new Uint8Array(32).fill(9) })
+  const caller: Caller = { workspace, keyId: 'key_1', scopes: ['proxy', 'ingest'], by: 'key' }
+  app.use(async (ctx: Context) => {
+    ctx.state.caller = caller
+    ctx.state.requestId = ctx.get('x-request-id') || toPrefixed('req', newId())
+    ctx.set('X-Request-Id', ctx.state.requestId)
+    try {
+      await (ctx.path === '/v1/runs' ? native(ctx) : chat(ctx))
+    } catch (error) {
+      const fault = toFault(error)
+      ctx.status = fault.status
+      ctx.body = fault.toBody()
+    }
+  })
+  return app.listen(0, '127.0.0.1')
+}
+
+export function testSigners(): ProxyDeps['signerOf'] {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  const raw = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)
+  const key = {
+    keyId: 'key-of-the-test',
+    publicKeyText: `ed25519:pk_${raw.toString('base64url')}`,
+    privateKey,
+  }
+  const subjectKey = new Uint8Array(32).fill(7)
+  const signers = new Map<string, Promise<ReturnType<typeof createSigner>>>()
+  return (of) => {
+    const known = signers.get(of)
+    if (known) return known
+    const made = Promise.resolve(
+      createSigner({ workspace: of, subjectKey, key, tierOf: () => undefined }),
+    )
+    signers.set(of, made)
+    return made
+  }
+}
+
+/** Waits until something holds; says what when it does not within five seconds. */
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5000
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`It did not come about: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
