@@ -2,6 +2,7 @@
 
 // Deeper values are refused: recursion is what canonicalising is, and the stack is not ours to spend.
 const depthMax = 500
+const plainLengthMax = 128
 
 /** The value has no canonical form; the message says why. */
 export class NotCanonical extends Error {
@@ -46,9 +47,10 @@ const strict: Rules = {
     if (Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21) {
       throw new NotCanonical(`${value} is beyond 2^53-1: digits of it may be lost already.`)
     }
-    return JSON.stringify(value)
+    return String(value) // RFC 8785 3.2.2.3: exactly as ECMAScript writes it; -0 is 0
   },
   text(value) {
+    if (isPlain(value)) return `"${value}"`
     if (!isWellFormed(value)) throw new NotCanonical('A string has a lone surrogate.')
     return JSON.stringify(value)
   },
@@ -59,10 +61,10 @@ const strict: Rules = {
 
 const loose: Rules = {
   number(value) {
-    if (Number.isFinite(value)) return JSON.stringify(value)
+    if (Number.isFinite(value)) return String(value)
     return value > 0 ? '1e999' : value < 0 ? '-1e999' : 'null'
   },
-  text: (value) => JSON.stringify(value),
+  text: (value) => (isPlain(value) ? `"${value}"` : JSON.stringify(value)),
   other(value) {
     if (value === undefined) return undefined
     throw new NotCanonical(`A value of type ${typeof value} is not JSON.`)
@@ -105,14 +107,32 @@ function writeObject(value: object, rules: Rules, depth: number): string {
   }
   const members = value as Record<string, unknown> // a plain object, just checked
   let text = '{'
-  // Array.prototype.sort compares UTF-16 code units, which is the order RFC 8785 3.2.3 asks for.
-  for (const key of Object.keys(members).sort()) {
+  for (const key of sortedKeys(members)) {
     const member = members[key]
     if (member === undefined && rules.other(member) === undefined) continue
     if (text.length > 1) text += ','
     text += `${rules.text(key)}:${write(member, rules, depth)}`
   }
   return `${text}}`
+}
+
+// Comparing strings compares UTF-16 code units, and so does Array.prototype.sort: the order of RFC 8785 3.2.3.
+function sortedKeys(members: object): string[] {
+  const keys = Object.keys(members)
+  for (let i = 1; i < keys.length; i++) {
+    if (keys[i - 1]! > keys[i]!) return keys.sort()
+  }
+  return keys
+}
+
+// Names, ids and hashes are short and need no escape; looking is cheaper than asking JSON.stringify.
+function isPlain(text: string): boolean {
+  if (text.length > plainLengthMax) return false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return false
+  }
+  return true
 }
 
 const loneSurrogate = /[\ud800-\udfff]/u

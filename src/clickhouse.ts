@@ -2,7 +2,12 @@
 
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import {
+  type ClickHouseClient,
+  ClickHouseLogLevel,
+  type ClickHouseSettings,
+  createClient,
+} from '@clickhouse/client'
 import { type TableName, tables } from '../schemas/tables.ts'
 import { ClickhouseError, chunksOf, rowsOf, toClickhouseError } from './clickhouse-reply.ts'
 import { migrateClickhouse } from './migrations.ts'
@@ -73,45 +78,8 @@ const insertSettings: ClickHouseSettings = {
 
 /** `http(s)://user:password@host:port/database`. Does not connect yet. */
 export function connectClickhouse(url: string): Clickhouse {
-  const at = new URL(url)
-  const client = createClient({
-    url: at.origin,
-    username: decodeURIComponent(at.username) || 'default',
-    password: decodeURIComponent(at.password),
-    database: decodeURIComponent(at.pathname.slice(1)) || 'default',
-    application: 'runledger',
-    max_open_connections: connectionsMax,
-    // Ours are the deadlines; this one only ends a socket on which nothing moves.
-    request_timeout: deadlines.heavy + 10_000,
-    // A server may close after three seconds of idleness; a socket just closed would fail an insert.
-    keep_alive: { enabled: true, idle_socket_ttl: 2000, eagerly_destroy_stale_sockets: true },
-    log: { level: ClickHouseLogLevel.OFF },
-  })
-
-  async function* bytes(q: Query, format: string): AsyncGenerator<Buffer> {
-    const lane = q.lane ?? 'interactive'
-    const deadlineMs = q.deadlineMs ?? deadlines[lane]
-    const signal = signalOf(q.signal, deadlineMs)
-    try {
-      const { stream, response_headers: headers } = await client.exec({
-        query: `${q.sql}\nFORMAT ${format}`,
-        query_params: q.params ?? {},
-        abort_signal: signal,
-        http_headers: { 'X-Runledger-Lane': lane },
-        use_multipart_params_auto: false,
-        clickhouse_settings: {
-          output_format_json_quote_64bit_integers: 1,
-          cancel_http_readonly_queries_on_client_close: 1,
-          ...q.settings,
-        },
-      })
-      const tag = headers['x-clickhouse-exception-tag']
-      yield* chunksOf(stream, typeof tag === 'string' ? tag : undefined, signal)
-    } catch (error) {
-      throw toClickhouseError(signal.aborted ? signal.reason : error, 'read')
-    }
-  }
-
+  const client = openClient(url)
+  const bytes = (q: Query, format: string) => bytesOf(client, q, format)
   const clickhouse: Clickhouse = {
     async query<T>(q: Query) {
       const rows: T[] = []
@@ -168,6 +136,51 @@ export function connectClickhouse(url: string): Clickhouse {
     close: () => client.close(),
   }
   return clickhouse
+}
+
+function openClient(url: string): ClickHouseClient {
+  const at = new URL(url)
+  return createClient({
+    url: at.origin,
+    username: decodeURIComponent(at.username) || 'default',
+    password: decodeURIComponent(at.password),
+    database: decodeURIComponent(at.pathname.slice(1)) || 'default',
+    application: 'runledger',
+    max_open_connections: connectionsMax,
+    // Ours are the deadlines; this one only ends a socket on which nothing moves.
+    request_timeout: deadlines.heavy + 10_000,
+    // A server may close after three seconds of idleness; a socket just closed would fail an insert.
+    keep_alive: { enabled: true, idle_socket_ttl: 2000, eagerly_destroy_stale_sockets: true },
+    log: { level: ClickHouseLogLevel.OFF },
+  })
+}
+
+async function* bytesOf(
+  client: ClickHouseClient,
+  q: Query,
+  format: string,
+): AsyncGenerator<Buffer> {
+  const lane = q.lane ?? 'interactive'
+  const deadlineMs = q.deadlineMs ?? deadlines[lane]
+  const signal = signalOf(q.signal, deadlineMs)
+  try {
+    const { stream, response_headers: headers } = await client.exec({
+      query: `${q.sql}\nFORMAT ${format}`,
+      query_params: q.params ?? {},
+      abort_signal: signal,
+      http_headers: { 'X-Runledger-Lane': lane },
+      use_multipart_params_auto: false,
+      clickhouse_settings: {
+        output_format_json_quote_64bit_integers: 1,
+        cancel_http_readonly_queries_on_client_close: 1,
+        ...q.settings,
+      },
+    })
+    const tag = headers['x-clickhouse-exception-tag']
+    yield* chunksOf(stream, typeof tag === 'string' ? tag : undefined, signal)
+  } catch (error) {
+    throw toClickhouseError(signal.aborted ? signal.reason : error, 'read')
+  }
 }
 
 const tooLarge = { code: 396, transient: false }

@@ -101,9 +101,15 @@ export async function migrateClickhouse(store: ClickhouseStore, dir: string): Pr
       const before = recorded.get(`${migration.version}.${i}`)
       if (before?.done === 1) continue
       if (!before) await record(store, migration, { statement: i, done: 0 })
-      await store.command(statement).catch((error: unknown) => {
-        if (!before || !isAlreadySo(error)) throw error
-      })
+      try {
+        await store.command(statement)
+      } catch (error) {
+        if (!before || !isAlreadySo(error)) {
+          // Refused, not cut off: it had no effect, and must not look begun to the next run.
+          if (!before && isRefusal(error)) await forget(store, migration, i)
+          throw error
+        }
+      }
       await record(store, migration, { statement: i, done: 1 })
     }
 }
@@ -116,6 +122,12 @@ function record(
   // Numbers and hex digits of our own: nothing here needs binding.
   return store.command(
     `INSERT INTO runledger_migrations (version, statement, hash, done) VALUES (${version}, ${statement}, '${hash}', ${done})`,
+  )
+}
+
+function forget(store: ClickhouseStore, { version }: Migration, statement: number): Promise<void> {
+  return store.command(
+    `DELETE FROM runledger_migrations WHERE version = ${version} AND statement = ${statement}`,
   )
 }
 
@@ -139,6 +151,10 @@ function missingOf(
       )
   }
   return migrations.filter(({ version }) => !applied.has(version))
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code !== undefined
 }
 
 function isAlreadySo(error: unknown): boolean {

@@ -36,7 +36,7 @@ export const hostile = [
   '<iframe srcdoc="<script>parent.__owned=4</script>"></iframe><style>@import "//evil.example/x.css";</style>',
   '</textarea></script><script>window.__owned=5</script>',
   '[click](javascript:window.__owned=6) ![](https://evil.example/?leak=1) <a href=//evil.example target=_blank>x</a>',
-  '{{constructor.constructor("window.__owned=7")()}} ${window.__owned=8} id="__proto__" name="location"',
+  '{{constructor.constructor("window.__owned=7")()}} #{window.__owned=8} id="__proto__" name="location"',
   '\u001b[31mred\u001b[0m get_\u202ereterces\u202c\u200b\u200bname \u2066x\u2069',
   'x}*{background:url(//evil.example/css)}',
   '=HYPERLINK("https://evil.example","open")',

@@ -1,3 +1,5 @@
+// Canonical bytes: the vectors of RFC 8785, what is refused, and the strict reader of the verifier.
+
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'

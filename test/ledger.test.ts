@@ -1,3 +1,5 @@
+// The keys behind the records: made once by many, rotated, sealed, read again. On real Postgres where its locks are the law.
+
 import { hkdfSync } from 'node:crypto'
 import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

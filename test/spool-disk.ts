@@ -175,7 +175,8 @@ function put(content: Content, bytes: Buffer, position: number): void {
 function persist(content: Content, sectors: Iterable<number>): void {
   const missing = content.cache.length - content.durable.length
   if (missing > 0) content.durable = Buffer.concat([content.durable, Buffer.alloc(missing)])
-  for (const at of sectors)
+  const last = Math.ceil(content.cache.length / sectorBytes)
+  for (const at of [...sectors].filter((sector) => sector < last))
     content.cache.copy(content.durable, at * sectorBytes, at * sectorBytes, (at + 1) * sectorBytes)
 }
 

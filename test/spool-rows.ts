@@ -98,7 +98,11 @@ export class CountedCounters implements Counters {
 }
 
 export function contains(attempt: Attempt, name: string): boolean {
-  return readNative(attempt.bytes).some((row) => nameOf(attempt.table, row).name === name)
+  return namesIn(attempt.table, attempt.bytes).includes(name)
+}
+
+export function namesIn(table: TableName, bytes: Buffer): string[] {
+  return readNative(bytes).map((row) => nameOf(table, row).name)
 }
 
 function nameOf(table: TableName, row: Record<string, unknown>): Omit<StoredRow, 'table'> {

@@ -15,6 +15,8 @@ export const smallLimits: Partial<SpoolLimits> = {
   freeBytesMin: 0,
   freeShareMin: 0,
   drainEveryMs: 1,
+  restFirstMs: 1,
+  restLastMs: 4,
   backoffFirstMs: 1,
   backoffLastMs: 4,
 }

@@ -112,7 +112,7 @@ export function flood(event: string, counter: { sent: number }): Script {
     startStream(res)
     while (!res.destroyed) {
       counter.sent += piece.length
-      if (!res.write(piece)) await Promise.race([once(res, 'drain'), once(res, 'close')])
+      if (!res.write(piece)) await roomIn(res)
     }
   }
 }
@@ -174,6 +174,17 @@ function startStream(res: ServerResponse): void {
 }
 
 async function send(res: ServerResponse, piece: string | Buffer): Promise<void> {
-  if (!res.write(piece)) await Promise.race([once(res, 'drain'), once(res, 'close')])
+  if (!res.write(piece)) await roomIn(res)
   await new Promise(setImmediate)
+}
+
+/** Settles when the socket takes more, or has closed. */
+function roomIn(res: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      res.off('drain', settle).off('close', settle)
+      resolve()
+    }
+    res.on('drain', settle).on('close', settle)
+  })
 }

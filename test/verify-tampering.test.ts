@@ -1,3 +1,5 @@
+// Whatever is changed in a pack is refused, under the name of the check that found it; and what opens a commitment.
+
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { sha256Hex } from '../schemas/digest.ts'

@@ -1,3 +1,5 @@
+// The golden packs and the vectors of others: what must verify does, byte for byte.
+
 import { createPublicKey, verify as nodeVerify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'

@@ -34,6 +34,7 @@ export type DecodeInput = {
 
 /** Rows go to `batch` as they are read. Yields now and then, so that a large body need not hold the loop. */
 export function* decodeRequest(input: DecodeInput, batch: Batch): Generator<void, void, void> {
+  refuseOtherForms(input.body)
   const walk = new Walk(input, batch)
   scan.tidy()
   const reader = new WireReader(input.body)
@@ -214,6 +215,16 @@ class Walk {
     if (this.#looksLikeMetrics === 0 || this.#looksLikeMetrics < this.#input.tally.spans) return
     throw new Undecodable('this looks like metrics; only traces are taken here', 0)
   }
+}
+
+/** Bodies that are no protobuf, and easily told what they are. */
+function refuseOtherForms(body: Buffer): void {
+  const [first, second] = body
+  if (first === 0x7b) throw new Undecodable('this looks like JSON sent as protobuf,', 0)
+  if (first === 0x1f && second === 0x8b)
+    throw new Undecodable('this looks like gzip without Content-Encoding,', 0)
+  if (first === 0 && body.length >= 5 && body.readUInt32BE(1) === body.length - 5)
+    throw new Undecodable('this looks like a gRPC frame; send it without its prefix,', 0)
 }
 
 function isChild(tag: number): boolean {

@@ -58,7 +58,11 @@ export class EnvelopeNotes {
 
   /** Pushes the row unless it is on disk or already in this write. Returns the hash that spans refer to. */
   write(batch: Pick<Batch, 'envelopes'>, kind: 'r' | 's', envelope: Buffer): Buffer {
-    const hash = envelopeHash(kind, envelope)
+    return this.writeHashed(batch, envelope, envelopeHash(kind, envelope))
+  }
+
+  /** The same for an envelope whose hash is known: one that is used again and again. */
+  writeHashed(batch: Pick<Batch, 'envelopes'>, envelope: Buffer, hash: Buffer): Buffer {
     const key = `${this.#workspace} ${hash.toString('latin1')}`
     if (this.#written.has(key) || this.#book.has(key)) return hash
     this.#written.add(key)

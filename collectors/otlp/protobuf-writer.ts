@@ -52,9 +52,12 @@ export type SpanInput = {
   flags?: number
 }
 
-/** A Span message. Deterministic: equal input, equal bytes; fields in ascending order, defaults left out. */
-export function encodeSpanMessage(span: SpanInput): Buffer {
-  const writer = new WireWriter()
+/**
+ * A Span message. Deterministic: equal input, equal bytes; fields in ascending order, defaults left out. With a writer of
+ * the caller's, what it held is written over, and the result is a view that is good until its next use.
+ */
+export function encodeSpanMessage(span: SpanInput, writer: WireWriter = new WireWriter()): Buffer {
+  writer.length = 0
   writer.bytesField(1, idBytes(span.traceId))
   writer.bytesField(2, idBytes(span.spanId))
   writer.stringField(3, span.traceState ?? '')
@@ -147,7 +150,9 @@ function writeAnyValue(writer: WireWriter, value: AnyValueInput): void {
 }
 
 function writeNumber(writer: WireWriter, value: number): void {
-  if (Number.isSafeInteger(value) && !Object.is(value, -0)) writer.bigMember(3, BigInt(value))
+  // Most integers are small and need no bigint on their way.
+  if (value > 0 && value <= 0xffffffff && Number.isInteger(value)) writer.varintMember(3, value, 0)
+  else if (Number.isSafeInteger(value) && !Object.is(value, -0)) writer.bigMember(3, BigInt(value))
   else writer.doubleMember(4, value)
 }
 

@@ -1,5 +1,7 @@
 // Protobuf bytes, written forwards. Lengths and varints are always canonical, as every official library writes them.
 
+import { shortCharsMax, writeAscii } from '../short-text.ts'
+
 // Most spans fit without growing; a larger start would be wasted on each of them.
 const bufferBytesFirst = 1024
 
@@ -110,8 +112,17 @@ export class WireWriter {
 
   /** Lone surrogates become U+FFFD: never invalid UTF-8 on the wire. */
   textMember(field: number, text: string): void {
-    const size = Buffer.byteLength(text)
     this.tag(field, 2)
+    const { length } = text
+    if (length <= shortCharsMax) {
+      this.reserve(length + 1)
+      if (writeAscii(this.bytes, this.length + 1, text)) {
+        this.bytes[this.length] = length
+        this.length += length + 1
+        return
+      }
+    }
+    const size = Buffer.byteLength(text)
     this.varint(size)
     this.reserve(size)
     this.length += this.bytes.write(text, this.length, size, 'utf8')

@@ -211,15 +211,19 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     usage: counted.usage,
     costNanoUsd: undefined,
     upstream: upstreamOf(outcome),
-    attributes: {
-      ...call.attributes,
-      'http.response.status_code': outcome.httpStatus,
-      ...(completion.cut ? { 'batchin.capture.cut': true } : {}),
-      ...(keepsText && call.request.tools !== undefined
-        ? { 'gen_ai.tool.definitions': JSON.stringify(call.request.tools) }
-        : {}),
-    },
+    attributes: attributesOf(call, outcome),
   }
+}
+
+/** Those of the request, which belong to this call alone, with what the answer adds. */
+function attributesOf(call: Call, outcome: Outcome): Run['attributes'] {
+  const { attributes, request } = call
+  attributes['http.response.status_code'] = outcome.httpStatus
+  if (outcome.completion.cut) attributes['batchin.capture.cut'] = true
+  if (call.capture === 'full' && request.tools !== undefined) {
+    attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
+  }
+  return attributes
 }
 
 function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {

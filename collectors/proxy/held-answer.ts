@@ -11,6 +11,8 @@ import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
+const oneWriteBytesMax = 16 * 1024
+
 type Answer = { status: number; headers: string[]; body: Buffer }
 
 export class HeldAnswer implements UpstreamHandler {
@@ -104,7 +106,9 @@ export class HeldAnswer implements UpstreamHandler {
       const headers = receiptHeaders(this.#call, signed, upstreamId)
       headers.push(...answer.headers, 'Content-Length', String(answer.body.length))
       res.writeHead(answer.status, headers)
-      res.end(answer.body)
+      // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
+      if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')
+      else res.end(answer.body)
     }
     this.#done()
   }

@@ -2,12 +2,13 @@
 
 import type { Run } from '../../schemas/run.ts'
 import { usageBits } from '../../schemas/tables.ts'
-import type { EnvelopeNotes } from '../otlp/envelopes.ts'
+import { type EnvelopeNotes, envelopeHash } from '../otlp/envelopes.ts'
 import {
   encodeResourceEnvelope,
   encodeScopeEnvelope,
   encodeSpanMessage,
 } from '../otlp/protobuf-writer.ts'
+import { WireWriter } from '../otlp/wire-writer.ts'
 import type { Batch } from '../spool/intake.ts'
 import { type Attribute, attributesOf } from './attributes.ts'
 import { previewOf } from './messages.ts'
@@ -17,17 +18,21 @@ const previewBytesMax = 256
 const attributeBytesMax = 1024
 const attributesMax = 128
 const servicesHeld = 1000
+const writerBytesMax = 1024 * 1024
 
 const spanKindClient = 3
 const statusError = 2
 const scopeName = 'runledger'
+
+// One for all runs, because its bytes are copied into the batch at once; a very large run does not keep its memory.
+let writer = new WireWriter()
 
 type SpanBatch = Pick<Batch, 'spans' | 'payloads' | 'envelopes'>
 
 /** Pushes the rows of one run. `notes` are those of this write; call their `keep` once it is durable. */
 export function pushRun(batch: SpanBatch, run: Run, notes: EnvelopeNotes): void {
   const described = attributesOf(run)
-  const raw = encodeSpanMessage({
+  const message = {
     traceId: run.traceId,
     spanId: run.spanId,
     parentSpanId: run.parentSpanId,
@@ -38,13 +43,16 @@ export function pushRun(batch: SpanBatch, run: Run, notes: EnvelopeNotes): void 
     endUnixNano: run.startUnixNano + BigInt(run.durationNs),
     attributes: [...described.searched, ...described.texts],
     ...(hasFailed(run) ? { status: { code: statusError, message: run.error?.message ?? '' } } : {}),
-  })
+  }
+  if (writer.bytes.length > writerBytesMax) writer = new WireWriter()
+  const raw = encodeSpanMessage(message, writer)
+  const resource = resourceOf(run.service)
   const { columns } = batch.payloads
   columns.workspace.pushText(run.workspace)
   columns.trace_id.pushHex(run.traceId)
   columns.span_id.pushHex(run.spanId)
-  columns.resource_hash.pushBytes(notes.write(batch, 'r', resourceOf(run.service)))
-  columns.scope_hash.pushBytes(notes.write(batch, 's', scope))
+  columns.resource_hash.pushBytes(notes.writeHashed(batch, resource.raw, resource.hash))
+  columns.scope_hash.pushBytes(notes.writeHashed(batch, scope.raw, scope.hash))
   columns.raw.pushBytes(raw, 0, raw.length)
   batch.payloads.endRow()
   pushSearched(batch, run, {
@@ -164,14 +172,21 @@ const typesByOperation = new Map([
   ['invoke_agent', 'agent'],
 ])
 
-const scope = encodeScopeEnvelope(scopeName, '')
-const resources = new Map<string, Buffer>()
+type Envelope = { raw: Buffer; hash: Buffer }
 
-function resourceOf(service: string): Buffer {
+const scope = hashed('s', encodeScopeEnvelope(scopeName, ''))
+const resources = new Map<string, Envelope>()
+
+function resourceOf(service: string): Envelope {
   const known = resources.get(service)
   if (known) return known
   if (resources.size >= servicesHeld) resources.clear()
-  const made = encodeResourceEnvelope(service === '' ? [] : [['service.name', service]])
+  const attributes: Attribute[] = service === '' ? [] : [['service.name', service]]
+  const made = hashed('r', encodeResourceEnvelope(attributes))
   resources.set(service, made)
   return made
+}
+
+function hashed(kind: 'r' | 's', raw: Buffer): Envelope {
+  return { raw, hash: envelopeHash(kind, raw) }
 }

@@ -10,10 +10,6 @@ import { type Mark, NativeBlock } from './native.ts'
 import type { Refusal } from './room.ts'
 import type { Segments } from './segments.ts'
 
-// After the second failure in a row the disk is left alone for this long, doubling.
-const restFirstMs = 100
-const restLastMs = 1_000
-
 type Waiter = { resolve: () => void; reject: (fault: Fault) => void }
 type Gathered = { batch: Batch; bytes: number; waiters: Waiter[] }
 type Sealed = { parts: Part[]; body: Buffer[]; bodyBytes: number; firstSeq: bigint; seqs: number }
@@ -176,6 +172,7 @@ export class GroupCommit implements Intake {
 
   #fail(error: unknown, waiters: readonly Waiter[]): void {
     this.failures += 1
+    const { restFirstMs, restLastMs } = this.#deps.limits
     if (this.failures > 1) {
       const rest = Math.min(restLastMs, restFirstMs * 2 ** (this.failures - 2))
       this.#restUntil = performance.now() + rest

@@ -21,6 +21,9 @@ export const spoolLimits = {
   freeBytesMin: 512 * mebi,
   freeShareMin: 0.02,
   spaceEveryMs: 1_000,
+  /** After the second failure in a row the disk is left alone for this long, doubling. */
+  restFirstMs: 100,
+  restLastMs: 1_000,
   /** Drained segments are kept this long as a second net, and up to this many bytes. */
   retainMs: 15 * 60_000,
   retainedBytes: 1024 * mebi,

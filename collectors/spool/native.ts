@@ -2,6 +2,7 @@
 // Form (without block info, as the HTTP interface reads it): varint columns, varint rows, then name, type and data each.
 
 import { type Columns, type TableName, tables, type WireType } from '../../schemas/tables.ts'
+import { shortCharsMax, writeAscii } from '../short-text.ts'
 
 // A column starts small, because many requests carry one row, and doubles; a large block pays a few copies.
 const columnBytesFirst = 256
@@ -41,6 +42,15 @@ export class StringColumn extends Growing {
   }
 
   pushText(text: string): void {
+    const { length } = text
+    if (length <= shortCharsMax) {
+      this.reserve(length + 1)
+      if (writeAscii(this.bytes, this.length + 1, text)) {
+        this.bytes[this.length] = length
+        this.length += length + 1
+        return
+      }
+    }
     const size = Buffer.byteLength(text)
     this.reserve(size + 5)
     this.length = writeVarint(this.bytes, this.length, size)

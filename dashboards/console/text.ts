@@ -3,34 +3,40 @@
 /** A run of plain text, or one character that has to be named (`mark`). */
 export type Piece = { text: string; mark: string | undefined }
 
-// C0 but tab and newline, DEL, C1, soft hyphen, Arabic letter mark, zero-widths, bidi controls, fillers, tags, BOM.
-const hidden =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu
+// C0 but tab and newline, DEL and C1; then soft hyphen, fillers, zero-widths, bidi controls, tags.
+const hiddenRanges = [
+  '\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f',
+  '\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u3164\\uffa0\\ufeff\\ufff9-\\ufffb',
+  '\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u{e0000}-\\u{e0fff}',
+]
+const hidden = new RegExp(`[${hiddenRanges.join('')}]`, 'gu')
 
-const names: Record<number, string> = {
-  27: 'ESC',
-  0: 'NUL',
-  7: 'BEL',
-  8: 'BS',
-  13: 'CR',
-  127: 'DEL',
-  173: 'SHY',
-  8203: 'ZWSP',
-  8204: 'ZWNJ',
-  8205: 'ZWJ',
-  8206: 'LRM',
-  8207: 'RLM',
-  8234: 'LRE',
-  8235: 'RLE',
-  8236: 'PDF',
-  8237: 'LRO',
-  8238: 'RLO',
-  8294: 'LRI',
-  8295: 'RLI',
-  8296: 'FSI',
-  8297: 'PDI',
-  65279: 'BOM',
-}
+const names = new Map(
+  Object.entries({
+    '\u0000': 'NUL',
+    '\u0007': 'BEL',
+    '\u0008': 'BS',
+    '\u000d': 'CR',
+    '\u001b': 'ESC',
+    '\u007f': 'DEL',
+    '\u00ad': 'SHY',
+    '\u200b': 'ZWSP',
+    '\u200c': 'ZWNJ',
+    '\u200d': 'ZWJ',
+    '\u200e': 'LRM',
+    '\u200f': 'RLM',
+    '\u202a': 'LRE',
+    '\u202b': 'RLE',
+    '\u202c': 'PDF',
+    '\u202d': 'LRO',
+    '\u202e': 'RLO',
+    '\u2066': 'LRI',
+    '\u2067': 'RLI',
+    '\u2068': 'FSI',
+    '\u2069': 'PDI',
+    '\ufeff': 'BOM',
+  }),
+)
 
 /** Cuts a text into plain pieces and named characters. A joiner between two letters of another script is left alone. */
 export function pieces(text: string): Piece[] {
@@ -44,7 +50,7 @@ export function pieces(text: string): Piece[] {
     if ((code === 0x200c || code === 0x200d) && isForeign(text[at - 1]) && isForeign(text[end]))
       continue
     if (at > from) found.push({ text: text.slice(from, at), mark: undefined })
-    found.push({ text: match[0], mark: nameOf(code) })
+    found.push({ text: match[0], mark: nameOf(match[0]) })
     from = end
   }
   if (from < text.length) found.push({ text: text.slice(from), mark: undefined })
@@ -75,8 +81,9 @@ function print(value: unknown): string {
   }
 }
 
-function nameOf(code: number): string {
-  return names[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, '0')}`
+function nameOf(hiddenChar: string): string {
+  const code = hiddenChar.codePointAt(0)!
+  return names.get(hiddenChar) ?? `U+${code.toString(16).toUpperCase().padStart(4, '0')}`
 }
 
 function isForeign(neighbour: string | undefined): boolean {

@@ -9,8 +9,9 @@ import type { JsonObject } from '../../schemas/evidence.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { type Id, newId, parseTraceId, toHex, toPrefixed, toUuid } from '../../schemas/ids.ts'
 import type { RecordFacts } from '../../schemas/record.ts'
-import { toVerdict, verifyEvidence } from '../../schemas/verify.ts'
+import { toVerdict } from '../../schemas/verify.ts'
 import { requireScope } from '../access.ts'
+import { type Checks, openChecks } from '../checks.ts'
 import { type Evidences, readPayload } from '../evidence.ts'
 import { readJson } from '../http-json.ts'
 import type { Ledger } from '../ledger.ts'
@@ -35,13 +36,14 @@ export type VaasDeps = {
 
 /** Every route of VaaS, under its name and under the older `/v1/audit`. */
 export function vaasRoutes(router: Router, deps: VaasDeps): void {
+  const check = openChecks(deps.ledger.root)
   for (const base of ['/v1/vaas', '/v1/audit']) {
     // Before `:id`, which would match them.
     router.get(`${base}/pubkey/current`, (ctx) => showCurrentKey(ctx, deps))
     router.get(`${base}/keys`, (ctx) => showKeys(ctx, deps))
     router.post(base, (ctx) => createRecord(ctx, deps))
     router.get(`${base}/:id`, (ctx) => showRecord(ctx, deps))
-    router.get(`${base}/:id/verify`, (ctx) => showChecks(ctx, deps))
+    router.get(`${base}/:id/verify`, (ctx) => showChecks(ctx, deps, check))
     router.get(`${base}/:id/evidence`, (ctx) => showEvidence(ctx, deps))
     router.get(`${base}/:id/disclosure`, (ctx) => showDisclosure(ctx, deps))
   }
@@ -102,13 +104,10 @@ async function showRecord(ctx: Context, deps: VaasDeps): Promise<void> {
   if (!record.final) answerStillOpen(ctx, record)
 }
 
-async function showChecks(ctx: Context, deps: VaasDeps): Promise<void> {
+async function showChecks(ctx: Context, deps: VaasDeps, check: Checks): Promise<void> {
   const record = await getRecord(ctx, deps)
   if (!isFinal(record)) return answerStillOpen(ctx, record)
-  const checks = await verifyEvidence(await deps.evidence.of(record), {
-    roots: [deps.ledger.root],
-    canonical: record.final.canonical,
-  })
+  const checks = await check(await deps.evidence.of(record), record.final.canonical)
   ctx.body = {
     ...toNames(record.recordId),
     valid: toVerdict(checks) === 'valid',

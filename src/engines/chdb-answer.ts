@@ -1,7 +1,6 @@
 // The way out: the bytes of a result to an HTTP client that may read slowly, leave, or learn of an error half-way.
 
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream'
@@ -33,7 +32,7 @@ export async function answerRows(
     while (!next.done) {
       // A client that left makes the stream closed, and then nothing would ever drain.
       if (res.destroyed) return
-      if (!out.write(next.value)) await Promise.race([once(out, 'drain'), once(res, 'close')])
+      if (!out.write(next.value)) await drainedOrLeft(out, res)
       next = await iterator.next()
     }
   } catch (error) {
@@ -62,6 +61,18 @@ export function answerError(
     ...(queryId === undefined ? {} : { 'X-ClickHouse-Query-Id': toHeader(queryId) }),
   })
   res.end(text)
+}
+
+function drainedOrLeft(out: Writable, res: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      out.off('drain', end)
+      res.off('close', end)
+      resolve()
+    }
+    out.on('drain', end)
+    res.on('close', end)
+  })
 }
 
 function openBody(res: ServerResponse, answer: Answer, tag: string): Writable {

@@ -45,7 +45,6 @@ export type Lanes = {
   statement<T>(options: Wishes & { signal: AbortSignal }, work: Work<T>): Promise<T>
   /** Goes through the engine on the connection that is always free. */
   ping(): Promise<void>
-  running(): number
   /** Kills what still runs and closes every connection. */
   close(): Promise<void>
 }
@@ -53,45 +52,13 @@ export type Lanes = {
 export type Work<T> = (session: Session, tag: string) => Promise<T>
 
 export function openLanes(path: string, connectionArgs: readonly string[]): Lanes {
-  const control = new Session(path, { connectionArgs })
+  const control = openControl(new Session(path, { connectionArgs }))
+  const kept = keepIdle()
   const gates = {
     interactive: gateOf('interactive'),
     heavy: gateOf('heavy'),
     insert: gateOf('insert'),
     statement: gateOf('statement'),
-  }
-  const idle: { key: string; session: Session }[] = []
-  const tags = new Set<string>()
-  let controlTail: Promise<unknown> = Promise.resolve()
-  let lastTag = 0
-
-  function onControl(sql: string): Promise<unknown> {
-    const run = controlTail.then(() => control.queryAsync(sql, { format: 'Null' }))
-    controlTail = run.catch(() => {})
-    return run
-  }
-
-  // KILL … SYNC never returns in this engine. A query that has not yet begun cannot be killed, so ask until it is over.
-  async function killUntilOver(tag: string): Promise<void> {
-    while (tags.has(tag)) {
-      await onControl(`KILL QUERY WHERE query LIKE ${toLiteral(`${tag}%`)} ASYNC`).catch(() => {})
-      await new Promise((resolve) => setTimeout(resolve, killEveryMs))
-    }
-  }
-
-  async function tagged<T>(session: Session, signal: AbortSignal, work: Work<T>): Promise<T> {
-    signal.throwIfAborted()
-    lastTag += 1
-    const tag = `/* q${lastTag} */ `
-    tags.add(tag)
-    const kill = () => void killUntilOver(tag)
-    signal.addEventListener('abort', kill, { once: true })
-    try {
-      return await work(session, tag)
-    } finally {
-      tags.delete(tag)
-      signal.removeEventListener('abort', kill)
-    }
   }
 
   async function prepared(wishes: Wishes, { readonly }: { readonly: boolean }): Promise<Session> {
@@ -109,67 +76,106 @@ export function openLanes(path: string, connectionArgs: readonly string[]): Lane
     }
   }
 
-  async function withIdle<T>(
-    key: string,
-    open: () => Promise<Session>,
-    work: (s: Session) => Promise<T>,
-  ): Promise<T> {
-    const at = idle.findIndex((entry) => entry.key === key)
-    const session = at < 0 ? await open() : idle.splice(at, 1)[0]!.session
-    try {
-      return await work(session)
-    } finally {
-      idle.push({ key, session })
-      if (idle.length > idleMax) idle.shift()!.session.close()
+  return {
+    read: ({ lane, database, settings: asked, signal }, work) =>
+      gates[lane].pass(() => {
+        const settings = limited(asked, lane)
+        const key = JSON.stringify([database, [...settings].sort()])
+        const open = () => prepared({ database, settings }, { readonly: true })
+        return kept.use(key, open, (session) => control.tagged(session, signal, work))
+      }, signal),
+    insert: ({ database, signal }, work) =>
+      gates.insert.pass(() => {
+        const open = () => prepared({ database, settings: pinned }, { readonly: false })
+        return kept.use(`insert ${database ?? ''}`, open, (session) =>
+          control.tagged(session, signal, work),
+        )
+      }, signal),
+    statement: ({ database, settings, signal }, work) =>
+      gates.statement.pass(async () => {
+        const wishes = { database, settings: new Map([...pinned, ...settings]) }
+        const session = await prepared(wishes, { readonly: false })
+        try {
+          return await control.tagged(session, signal, work)
+        } finally {
+          session.close()
+        }
+      }, signal),
+    ping: () => control.run('SELECT 1'),
+    async close() {
+      await control.killAll()
+      kept.close()
+      control.close()
+      await drainPending()
+    },
+  }
+}
+
+/** The connection that no query of a client ever takes: it looks whether the engine lives, and kills. */
+function openControl(session: Session) {
+  const tags = new Set<string>()
+  let lastTag = 0
+  let tail: Promise<unknown> = Promise.resolve()
+
+  function inTurn(sql: string): Promise<void> {
+    const turn = tail.then(() => run(session, sql))
+    tail = turn.catch(() => {})
+    return turn
+  }
+
+  // KILL … SYNC never returns in this engine. A query that has not yet begun cannot be killed, so ask until it is over.
+  async function killUntilOver(tag: string): Promise<void> {
+    while (tags.has(tag)) {
+      const kill = `KILL QUERY WHERE query LIKE ${toLiteral(`${tag}%`)} ASYNC`
+      await inTurn(kill).catch(() => {})
+      await new Promise((resolve) => setTimeout(resolve, killEveryMs))
     }
   }
 
   return {
-    read: (options, work) =>
-      gates[options.lane].pass(() => {
-        const wishes = {
-          database: options.database,
-          settings: limited(options.settings, options.lane),
-        }
-        const key = JSON.stringify([wishes.database, [...wishes.settings].sort()])
-        return withIdle(
-          key,
-          () => prepared(wishes, { readonly: true }),
-          (session) => tagged(session, options.signal, work),
-        )
-      }, options.signal),
-    insert: (options, work) =>
-      gates.insert.pass(() => {
-        const wishes = { database: options.database, settings: pinned }
-        return withIdle(
-          `insert ${options.database ?? ''}`,
-          () => prepared(wishes, { readonly: false }),
-          (session) => tagged(session, options.signal, work),
-        )
-      }, options.signal),
-    statement: (options, work) =>
-      gates.statement.pass(async () => {
-        const wishes = {
-          database: options.database,
-          settings: new Map([...pinned, ...options.settings]),
-        }
-        const session = await prepared(wishes, { readonly: false })
-        try {
-          return await tagged(session, options.signal, work)
-        } finally {
-          session.close()
-        }
-      }, options.signal),
-    ping: async () => {
-      await onControl('SELECT 1')
+    run: inTurn,
+    async tagged<T>(reader: Session, signal: AbortSignal, work: Work<T>): Promise<T> {
+      signal.throwIfAborted()
+      lastTag += 1
+      const tag = `/* q${lastTag} */ `
+      tags.add(tag)
+      const kill = () => void killUntilOver(tag)
+      signal.addEventListener('abort', kill, { once: true })
+      try {
+        return await work(reader, tag)
+      } finally {
+        tags.delete(tag)
+        signal.removeEventListener('abort', kill)
+      }
     },
-    running: () => tags.size,
-    async close() {
+    async killAll(): Promise<void> {
       await Promise.all([...tags].map(killUntilOver))
-      await controlTail
+      await tail
+    },
+    close: () => session.close(),
+  }
+}
+
+/** Connections that are ready for the next query with the same settings. */
+function keepIdle() {
+  const idle: { key: string; session: Session }[] = []
+  return {
+    async use<T>(
+      key: string,
+      open: () => Promise<Session>,
+      work: (session: Session) => Promise<T>,
+    ): Promise<T> {
+      const at = idle.findIndex((entry) => entry.key === key)
+      const session = at < 0 ? await open() : idle.splice(at, 1)[0]!.session
+      try {
+        return await work(session)
+      } finally {
+        idle.push({ key, session })
+        if (idle.length > idleMax) idle.shift()!.session.close()
+      }
+    },
+    close(): void {
       for (const { session } of idle.splice(0)) session.close()
-      control.close()
-      await drainPending()
     },
   }
 }

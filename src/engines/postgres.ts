@@ -26,6 +26,9 @@ const port = 5432
 const socketDirMax = 80
 const startDeadlineMs = 60_000
 const stopDeadlineMs = 15_000
+// A leftover is asked for a clean shutdown, which at this size takes milliseconds, and then made to go.
+const leftoverSignals: NodeJS.Signals[] = ['SIGINT', 'SIGKILL']
+const leftoverDeadlineMs = 3000
 
 // For a laptop: little memory, few processes, nothing that needs a second server. fsync and full pages stay on.
 const settings = {
@@ -148,19 +151,18 @@ function lifeOf(child: ChildProcess, at: { dir: string; socketDir: string }): Li
     })
   })
   child.stdin?.on('error', () => {})
+  // What cannot be ended even so shows as a life that does not end, and in the sentence of the next start.
+  const force = () => void endRecorded(recordFile(at.dir), ['SIGKILL']).catch(() => {})
   return {
     ended,
     check: (signal) => greet(join(at.socketDir, `.s.PGSQL.${port}`), signal),
     async stop() {
-      const timer = setTimeout(
-        () => void endRecorded(recordFile(at.dir), ['SIGQUIT', 'SIGKILL']),
-        stopDeadlineMs,
-      )
+      const timer = setTimeout(() => force(), stopDeadlineMs)
       child.stdin?.end()
       await ended
       clearTimeout(timer)
     },
-    kill: () => void endRecorded(recordFile(at.dir), ['SIGKILL']),
+    kill: force,
   }
 }
 
@@ -212,13 +214,13 @@ function greet(path: string, signal: AbortSignal): Promise<void> {
 
 /** A server whose watcher was killed with its parent. Asked to end properly first: its data is then clean. */
 async function endLeftover(dir: string, data: string): Promise<void> {
-  if (await endRecorded(recordFile(dir), ['SIGINT', 'SIGQUIT', 'SIGKILL'])) return
+  if (await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs)) return
   const pid = readPostmasterPid(data)
   if (pid === undefined) return
   // No record of ours, so the kernel must say whether that number is still this server: it works in its data directory.
   if (process.platform === 'linux' && worksIn(pid, data)) {
     recordProcess(recordFile(dir), pid)
-    await endRecorded(recordFile(dir), ['SIGINT', 'SIGQUIT', 'SIGKILL'])
+    await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs)
   }
 }
 

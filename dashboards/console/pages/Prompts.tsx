@@ -19,6 +19,7 @@ import {
   Text,
   Time,
 } from '../ui/atoms.tsx'
+import { Cell, HeadCell, HeadRow } from '../ui/Cells.tsx'
 import { List } from '../ui/List.tsx'
 import { link } from '../url.ts'
 import type { PromptVersion, Registry } from '../wire.ts'
@@ -85,19 +86,13 @@ const columns = ['Prompt', 'Status', 'Runs', 'First seen', 'Last seen', 'Content
 
 function Head() {
   return (
-    <div className="list-head" role="row">
+    <HeadRow>
       {columns.map((title) => (
-        <div
-          key={title}
-          className="cell"
-          role="columnheader"
-          tabIndex={-1}
-          data-number={title === 'Runs' || undefined}
-        >
+        <HeadCell key={title} isNumber={title === 'Runs'}>
           {title}
-        </div>
+        </HeadCell>
       ))}
-    </div>
+    </HeadRow>
   )
 }
 
@@ -105,7 +100,7 @@ function Row({ line: { registry, version } }: { line: Line }) {
   if (!version) {
     return (
       <>
-        <div className="cell registry" role="gridcell" tabIndex={-1}>
+        <Cell className="registry">
           <b>
             <Text>{registry.displayName || registry.registryId}</Text>
           </b>
@@ -115,19 +110,17 @@ function Row({ line: { registry, version } }: { line: Line }) {
           <span className="quiet">
             {registry.source === 'auto_backfill' ? 'discovered' : registry.source}
           </span>
-        </div>
-        <div className="cell" role="gridcell" tabIndex={-1} />
-        <div className="cell" role="gridcell" tabIndex={-1} data-number>
-          {count(registry.totalRuns)}
-        </div>
-        <div className="cell" role="gridcell" tabIndex={-1} />
+        </Cell>
+        <Cell />
+        <Cell isNumber>{count(registry.totalRuns)}</Cell>
+        <Cell />
       </>
     )
   }
   const promoted = registry.promotedVersionId === version.versionId
   return (
     <>
-      <div className="cell version" role="gridcell" tabIndex={-1}>
+      <Cell className="version">
         <Link
           className="row-link mono"
           tabIndex={-1}
@@ -140,22 +133,16 @@ function Row({ line: { registry, version } }: { line: Line }) {
           <Badge title="came with a name that already had another content">conflict</Badge>
         )}
         <Copy text={version.versionId} what="version" />
-      </div>
-      <div className="cell" role="gridcell" tabIndex={-1}>
+      </Cell>
+      <Cell>
         <Status status={version.status} />
-      </div>
-      <div className="cell" role="gridcell" tabIndex={-1} data-number>
-        {count(version.totalRuns)}
-      </div>
-      <div className="cell" role="gridcell" tabIndex={-1}>
-        {version.firstSeenAt ? <Time iso={version.firstSeenAt} /> : absent}
-      </div>
-      <div className="cell" role="gridcell" tabIndex={-1}>
-        {version.lastSeenAt ? <Time iso={version.lastSeenAt} /> : absent}
-      </div>
-      <div className="cell" role="gridcell" tabIndex={-1}>
+      </Cell>
+      <Cell isNumber>{count(version.totalRuns)}</Cell>
+      <Cell>{version.firstSeenAt ? <Time iso={version.firstSeenAt} /> : absent}</Cell>
+      <Cell>{version.lastSeenAt ? <Time iso={version.lastSeenAt} /> : absent}</Cell>
+      <Cell>
         {version.contentHash ? <Id id={version.contentHash} what="content hash" short /> : absent}
-      </div>
+      </Cell>
     </>
   )
 }

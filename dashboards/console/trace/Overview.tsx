@@ -43,6 +43,7 @@ export function Overview({ tree, shown, zoomed, onZoom }: Props) {
       >
         {duration(tree.endMs)} in all
       </div>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: a pointer's way to zoom; the keys z and 0 are the other */}
       <div
         className="overview-box"
         onPointerDown={(event) => {

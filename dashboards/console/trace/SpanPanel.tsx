@@ -102,12 +102,12 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
           </button>
         ))}
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling panel has to be reachable by keyboard */}
       <div
         className="panel-body"
         role="tabpanel"
         id={`${id}-body`}
         aria-labelledby={`${id}-${tab}`}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling panel has to be reachable by keyboard
         tabIndex={0}
         key={`${spanId} ${tab}`}
       >

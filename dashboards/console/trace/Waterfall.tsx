@@ -1,17 +1,18 @@
 // The waterfall: rows of the tree that are unfolded and on screen, one time axis above them, an overview above that.
 
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { counted, duration, instant } from '../format.ts'
+import { useMemo, useRef } from 'react'
+import { duration, instant } from '../format.ts'
 import { usePreference } from '../preferences.ts'
-import { useSlash } from '../traces/FilterBar.tsx'
+import { HeadCell, HeadRow } from '../ui/Cells.tsx'
 import { Divider } from '../ui/Divider.tsx'
-import { Icon } from '../ui/icons.tsx'
 import { List } from '../ui/List.tsx'
 import { useWidth } from '../ui/useWidth.ts'
 import type { TraceView } from '../url.ts'
 import { Overview } from './Overview.tsx'
 import { place, ticks, type Window } from './scale.ts'
-import { type Row, type Tree, visibleRows } from './tree.ts'
+import { Toolbar } from './Toolbar.tsx'
+import type { Row, Tree } from './tree.ts'
+import { useRows } from './useRows.ts'
 import { WaterfallRow } from './WaterfallRow.tsx'
 
 const rowHeight = 28
@@ -144,152 +145,30 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
   )
 }
 
-type Nav = ReturnType<typeof useRows>
-
-/** Which rows are folded and which one is active. The active row is an index into all rows, so folding cannot lose it. */
-function useRows({ rows }: Tree, view: TraceView) {
-  const [folded, setFolded] = useState<ReadonlySet<number>>(new Set())
-  const [activeAt, setActive] = useState(() => rows.findIndex((row) => isSpan(row, view.span)))
-  const visible = useMemo(() => visibleRows(rows, folded), [rows, folded])
-  const active = useMemo(() => lineOf(visible, activeAt), [visible, activeAt])
-  // Back and Forward move between spans too: the row follows the URL.
-  useEffect(() => {
-    if (view.span === undefined) return
-    setActive((at) =>
-      isSpan(rows[at], view.span) ? at : rows.findIndex((row) => isSpan(row, view.span)),
-    )
-  }, [rows, view.span])
-  const toggle = useCallback((key: number) => {
-    setFolded((old) => {
-      const next = new Set(old)
-      if (!next.delete(key)) next.add(key)
-      return next
-    })
-  }, [])
-  const reveal = (at: number) => {
-    const next = new Set(folded)
-    for (let up = rows[at]!.parent; up >= 0; up = rows[up]!.parent) next.delete(rows[up]!.key)
-    if (next.size !== folded.size) setFolded(next)
-    setActive(at)
-  }
-  return {
-    visible,
-    active,
-    folded,
-    setActive,
-    toggle,
-    foldAll: () =>
-      setFolded(new Set(rows.filter((row) => row.descendants > 0).map((row) => row.key))),
-    unfoldAll: () => setFolded(new Set()),
-    unfold: (at: number) => {
-      if (!folded.has(rows[at]!.key)) return false
-      toggle(rows[at]!.key)
-      return true
-    },
-    foldOrRise: (at: number) => {
-      const row = rows[at]!
-      if (row.descendants > 0 && !folded.has(row.key)) toggle(row.key)
-      else if (row.parent >= 0) setActive(row.parent)
-      return true
-    },
-    /** The next of these rows after the active one, round and round; it is unfolded and made active. */
-    jump: (among: Iterable<number>) => {
-      const list = [...among]
-      const at = list.find((index) => index > activeAt) ?? list[0]
-      if (at !== undefined) reveal(at)
-      return at
-    },
-  }
-}
-
-type ToolbarProps = Pick<Props, 'onSearch' | 'onZoom'> & {
-  q: string
-  hits: ReadonlySet<number> | undefined
-  failed: readonly number[]
-  onJump: (among: Iterable<number>) => void
-  nav: Nav
-  zoom: TraceView['zoom']
-}
-
-function Toolbar({ q, onSearch, hits, failed, onJump, nav, zoom, onZoom }: ToolbarProps) {
-  const box = useRef<HTMLInputElement>(null)
-  useSlash(box)
-  return (
-    <div className="toolbar" role="toolbar" aria-label="Waterfall">
-      <label className="filter filter-q">
-        <Icon name="search" />
-        <span className="sr">Find spans by name, service, type or model</span>
-        <input
-          ref={box}
-          type="text"
-          value={q}
-          placeholder="Find spans"
-          spellCheck={false}
-          onChange={(event) => onSearch(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key === 'Enter') onJump(hits ?? [])
-            if (event.key === 'Escape') event.currentTarget.blur()
-          }}
-        />
-        {hits && <span className="quiet">{counted(hits.size, 'match', 'matches')}</span>}
-        <kbd aria-hidden="true">/</kbd>
-      </label>
-      {failed.length > 0 && (
-        <button
-          type="button"
-          className="plain plain-error"
-          onClick={() => onJump(failed)}
-          title="Next error (e)"
-        >
-          {counted(failed.length, 'error')} <Icon name="down" />
-        </button>
-      )}
-      <span className="grow" />
-      {zoom && (
-        <button
-          type="button"
-          className="chip"
-          onClick={() => onZoom(undefined)}
-          title="Show the whole trace (0)"
-        >
-          {duration(zoom.fromMs)} – {duration(zoom.toMs)} <Icon name="close" />
-        </button>
-      )}
-      <button type="button" className="plain" onClick={nav.foldAll}>
-        Fold all
-      </button>
-      <button type="button" className="plain" onClick={nav.unfoldAll}>
-        Unfold all
-      </button>
-    </div>
-  )
-}
-
 function Axis({ shown, most }: { shown: Window; most: number }) {
   const marks = ticks(shown, most)
   return (
-    <div className="list-head" role="row">
-      <div className="cell" role="columnheader" tabIndex={-1}>
-        Span
-      </div>
-      <div
-        className="cell axis"
-        role="columnheader"
-        tabIndex={-1}
-        aria-label={`Time, ${duration(shown.fromMs)} to ${duration(shown.toMs)}`}
+    <HeadRow>
+      <HeadCell>Span</HeadCell>
+      <HeadCell
+        className="axis"
+        label={`Time, ${duration(shown.fromMs)} to ${duration(shown.toMs)}`}
       >
-        {marks.map((ms) => (
-          <span
-            key={ms}
-            className="tick"
-            style={{ left: `${place(ms, 0, shown).left}%` }}
-            data-edge={place(ms, 0, shown).left > 94 || undefined}
-          >
-            {instant(ms)}
-          </span>
-        ))}
-      </div>
-    </div>
+        {marks.map((ms) => {
+          const { left } = place(ms, 0, shown)
+          return (
+            <span
+              key={ms}
+              className="tick"
+              style={{ left: `${left}%` }}
+              data-edge={left > 94 || undefined}
+            >
+              {instant(ms)}
+            </span>
+          )
+        })}
+      </HeadCell>
+    </HeadRow>
   )
 }
 
@@ -334,21 +213,4 @@ function indexesOf(rows: readonly Row[], is: (row: Row) => boolean): number[] {
 
 function isFailed(row: Row): boolean {
   return row.kind === 'span' && row.span.status === 'error'
-}
-
-function isSpan(row: Row | undefined, spanId: string | undefined): boolean {
-  return row?.kind === 'span' && row.span.spanId === spanId
-}
-
-/** The line on screen of a row, or of the nearest folded row above that hides it: the last visible index not beyond it. */
-function lineOf(visible: readonly number[], at: number): number {
-  if (at < 0) return -1
-  let low = 0
-  let high = visible.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (visible[middle]! <= at) low = middle + 1
-    else high = middle
-  }
-  return low - 1
 }

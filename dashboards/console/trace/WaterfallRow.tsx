@@ -3,6 +3,7 @@
 import { memo } from 'react'
 import { count, counted, duration } from '../format.ts'
 import { Badge, Text } from '../ui/atoms.tsx'
+import { Cell } from '../ui/Cells.tsx'
 import { Icon } from '../ui/icons.tsx'
 import { place, type Window } from './scale.ts'
 import type { Row, SpanRow } from './tree.ts'
@@ -38,12 +39,7 @@ type Props = { row: Row; shown: Window; folded: boolean; onToggle: (key: number)
 export const WaterfallRow = memo(function WaterfallRow({ row, shown, folded, onToggle }: Props) {
   return (
     <>
-      <div
-        className="cell span-name"
-        role="gridcell"
-        tabIndex={-1}
-        style={{ paddingLeft: 8 + 14 * Math.min(row.depth, indentMax) }}
-      >
+      <Cell className="span-name" style={{ paddingLeft: 8 + 14 * Math.min(row.depth, indentMax) }}>
         {row.descendants > 0 ? (
           <button
             type="button"
@@ -62,10 +58,8 @@ export const WaterfallRow = memo(function WaterfallRow({ row, shown, folded, onT
         ) : (
           <MissingName id={row.parentSpanId} />
         )}
-      </div>
-      <div className="cell track" role="gridcell" tabIndex={-1}>
-        {row.kind === 'span' && <Bar row={row} shown={shown} />}
-      </div>
+      </Cell>
+      <Cell className="track">{row.kind === 'span' && <Bar row={row} shown={shown} />}</Cell>
     </>
   )
 })

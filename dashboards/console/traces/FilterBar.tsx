@@ -1,6 +1,6 @@
 // The filters of the list, bound to the URL: what is typed is in the address a moment later, and the other way round.
 
-import { useEffect, useRef, useState } from 'react'
+import { useEffect, useId, useRef, useState } from 'react'
 import { Text } from '../ui/atoms.tsx'
 import { Icon } from '../ui/icons.tsx'
 import type { TraceFilters } from '../url.ts'
@@ -20,6 +20,7 @@ type Props = { filters: TraceFilters; onChange: (next: TraceFilters) => void; bu
 
 export function FilterBar({ filters, onChange, busy }: Props) {
   const search = useRef<HTMLInputElement>(null)
+  const id = useId()
   useSlash(search)
   const set = (key: string, value: string) => {
     const { [key]: _old, ...by } = filters.by
@@ -30,25 +31,28 @@ export function FilterBar({ filters, onChange, busy }: Props) {
   return (
     // biome-ignore lint/a11y/useSemanticElements: <search> is not yet known to every browser this supports
     <div className="filters" role="search" aria-label="Filter traces" data-busy={busy || undefined}>
-      <label className="filter filter-q">
+      <label className="filter filter-q" htmlFor={`${id}-q`}>
         <Icon name="search" />
         <span className="sr">Search names, inputs and outputs</span>
         <Field
+          id={`${id}-q`}
           value={filters.by.q ?? ''}
           onSettle={(value) => set('q', value)}
           hint="Search traces"
           box={search}
         />
-        <kbd aria-hidden="true">/</kbd>
+        <span className="kbd">/</span>
       </label>
       {fields.map((field) => (
         <label
           key={field.key}
+          htmlFor={`${id}-${field.key}`}
           className={`filter filter-${field.key}`}
           data-set={filters.by[field.key] !== undefined || undefined}
         >
           <span className="filter-title">{field.title}</span>
           <Field
+            id={`${id}-${field.key}`}
             value={filters.by[field.key] ?? ''}
             onSettle={(value) => set(field.key, value)}
             hint={field.hint}
@@ -93,6 +97,7 @@ export function FilterBar({ filters, onChange, busy }: Props) {
 }
 
 type FieldProps = {
+  id: string
   value: string
   onSettle: (value: string) => void
   hint: string
@@ -101,7 +106,7 @@ type FieldProps = {
 }
 
 /** A text field that speaks once its writer pauses. */
-function Field({ value, onSettle, hint, numeric, box }: FieldProps) {
+function Field({ id, value, onSettle, hint, numeric, box }: FieldProps) {
   const [draft, setDraft] = useState(value)
   const said = useRef(value)
   const speak = useRef(onSettle)
@@ -122,6 +127,7 @@ function Field({ value, onSettle, hint, numeric, box }: FieldProps) {
   return (
     <input
       ref={box}
+      id={id}
       type="text"
       inputMode={numeric ? 'numeric' : undefined}
       spellCheck={false}

@@ -3,6 +3,7 @@
 import { memo } from 'react'
 import { absent, cost, count, duration } from '../format.ts'
 import { Copy, Link, Status, Text, Time } from '../ui/atoms.tsx'
+import { Cell, HeadCell, HeadRow } from '../ui/Cells.tsx'
 import { link } from '../url.ts'
 import type { TraceItem } from '../wire.ts'
 
@@ -22,29 +23,27 @@ const columns: { id: string; title: string; unit?: string }[] = [
 
 export function TraceHead() {
   return (
-    <div className="list-head" role="row">
+    <HeadRow>
       {columns.map((column) => (
-        // biome-ignore lint/a11y/useFocusableInteractive: column heads here name, they do not sort
-        <div
+        <HeadCell
           key={column.id}
-          role="columnheader"
-          className={`cell c-${column.id}`}
-          title={column.unit}
+          className={`c-${column.id}`}
+          {...(column.unit ? { title: column.unit } : {})}
         >
           {column.title}
-        </div>
+        </HeadCell>
       ))}
-    </div>
+    </HeadRow>
   )
 }
 
 export const TraceRow = memo(function TraceRow({ item }: { item: TraceItem }) {
   return (
     <>
-      <Cell id="time">
+      <Cell className="c-time">
         <Time iso={item.startedAt} />
       </Cell>
-      <Cell id="name">
+      <Cell className="c-name">
         <Link className="row-link" href={link.trace(item.traceId)} tabIndex={-1} title={item.name}>
           <Text>{item.name || '(no name)'}</Text>
         </Link>
@@ -53,25 +52,25 @@ export const TraceRow = memo(function TraceRow({ item }: { item: TraceItem }) {
           <Copy text={item.traceId} what="trace id" />
         </span>
       </Cell>
-      <Cell id="service">
+      <Cell className="c-service">
         <Text>{item.service || absent}</Text>
       </Cell>
-      <Cell id="model">
+      <Cell className="c-model">
         <Text>{item.model ?? absent}</Text>
       </Cell>
-      <Cell id="version">
+      <Cell className="c-version">
         {item.promptVersionId === '' || item.promptVersionId === 'default' ? (
           <span className="quiet">{item.promptVersionId || absent}</span>
         ) : (
           <Text>{item.promptVersionId}</Text>
         )}
       </Cell>
-      <Cell id="status">
+      <Cell className="c-status">
         <Status status={item.status} />
       </Cell>
-      <Cell id="latency">{duration(item.latencyMs)}</Cell>
-      <Cell id="ttft">{duration(item.ttftMs)}</Cell>
-      <Cell id="tokens">
+      <Cell className="c-latency">{duration(item.latencyMs)}</Cell>
+      <Cell className="c-ttft">{duration(item.ttftMs)}</Cell>
+      <Cell className="c-tokens">
         {item.inputTokens === null && item.outputTokens === null ? (
           absent
         ) : (
@@ -80,8 +79,8 @@ export const TraceRow = memo(function TraceRow({ item }: { item: TraceItem }) {
           </>
         )}
       </Cell>
-      <Cell id="cost">{cost(item.costUsd)}</Cell>
-      <Cell id="spans">
+      <Cell className="c-cost">{cost(item.costUsd)}</Cell>
+      <Cell className="c-spans">
         {count(item.spanCount)}
         {item.errorCount > 0 && (
           <span className="spans-failed" title={`${count(item.errorCount)} with an error`}>
@@ -92,12 +91,3 @@ export const TraceRow = memo(function TraceRow({ item }: { item: TraceItem }) {
     </>
   )
 })
-
-function Cell({ id, children }: { id: string; children: React.ReactNode }) {
-  return (
-    // biome-ignore lint/a11y/useFocusableInteractive: focus stays on the list
-    <div role="gridcell" className={`cell c-${id}`}>
-      {children}
-    </div>
-  )
-}

@@ -35,7 +35,7 @@ export function Keys() {
         title="Keyboard (?)"
         onClick={() => card.current?.showModal()}
       >
-        <kbd aria-hidden="true">?</kbd>
+        <span className="kbd">?</span>
       </button>
       <dialog ref={card} className="keys" aria-label="Keyboard">
         <form method="dialog">

@@ -1,0 +1,80 @@
+// Sealed Native blocks read back, to judge what a collector stored. Bytes stay bytes where a column holds messages.
+
+export type Cell = string | number | bigint | Buffer | Map<string, string | number>
+export type NativeRow = Record<string, Cell>
+
+/** Columns that hold messages, not text. */
+const binary = new Set(['raw', 'canonical'])
+
+export function readNative(block: Buffer): NativeRow[] {
+  let at = 0
+  const take = (size: number): Buffer => {
+    if (at + size > block.length) throw new Error('the block ends early')
+    at += size
+    return block.subarray(at - size, at)
+  }
+  const varint = (): number => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = take(1)[0]!
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+    }
+  }
+  const bytes = (): Buffer => take(varint())
+  const text = (): string => new TextDecoder('utf-8', { fatal: true }).decode(bytes())
+  const cell = (type: string, name: string): Cell => {
+    const width = /^FixedString\((\d+)\)$/.exec(type)?.[1]
+    if (width) return take(Number(width)).toString('hex')
+    switch (type) {
+      case 'String':
+        return binary.has(name) ? Buffer.from(bytes()) : text()
+      case 'UInt8':
+        return take(1)[0]!
+      case 'UInt32':
+      case 'DateTime':
+        return take(4).readUInt32LE()
+      case 'Float64':
+        return take(8).readDoubleLE()
+      case 'Int64':
+        return take(8).readBigInt64LE()
+      default:
+        return take(8).readBigUInt64LE()
+    }
+  }
+  const columns = varint()
+  const rows: NativeRow[] = Array.from({ length: varint() }, () => ({}))
+  for (let i = 0; i < columns; i++) {
+    const name = text()
+    const type = text()
+    const mapOf = /^Map\(String, (\w+)\)$/.exec(type)?.[1]
+    if (mapOf === undefined) for (const row of rows) row[name] = cell(type, name)
+    else
+      readMaps(rows, name, {
+        end: () => Number(take(8).readBigUInt64LE()),
+        text,
+        value: () => cell(mapOf, name),
+      })
+  }
+  if (at !== block.length) throw new Error(`${block.length - at} bytes follow the block`)
+  return rows
+}
+
+function readMaps(
+  rows: NativeRow[],
+  name: string,
+  read: { end: () => number; text: () => string; value: () => Cell },
+): void {
+  const ends = rows.map(read.end)
+  const keys = Array.from({ length: ends.at(-1) ?? 0 }, read.text)
+  const values = keys.map(read.value) as (string | number)[] // the only value types of our maps
+  rows.forEach((row, i) => {
+    const from = ends[i - 1] ?? 0
+    const entries = keys
+      .slice(from, ends[i])
+      .map((key, j): [string, string | number] => [key, values[from + j]!])
+    const map = new Map(entries)
+    if (map.size !== entries.length) throw new Error(`${name} of row ${i} has a key twice`)
+    row[name] = map
+  })
+}

@@ -1,0 +1,156 @@
+// Streams in pieces: however they are cut, the same blocks come out, and every byte leaves once and in order.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { readData, SseBlocks } from '../collectors/proxy/sse-blocks.ts'
+import { SseTap } from '../collectors/proxy/sse-tap.ts'
+import { chunk, delta, usageChunk } from './upstream.ts'
+
+/** A stream of blocks in any of the three line endings, without [DONE], and where to cut it. */
+const stream = fc
+  .record({
+    blocks: fc.array(
+      fc.array(
+        fc.oneof(
+          fc.constantFrom(
+            'data: x',
+            'data:',
+            ': note',
+            'id: 7',
+            'data: ✓ é 😀',
+            'retry: 1',
+            'event: e',
+          ),
+          fc.string({ maxLength: 8 }).map((it) => `data: ${it.replaceAll(/[\r\n]/g, '')}`),
+        ),
+        { minLength: 1, maxLength: 4 },
+      ),
+      { maxLength: 6 },
+    ),
+    eol: fc.constantFrom('\n', '\r\n', '\r'),
+    cuts: fc.array(fc.nat(), { maxLength: 12 }),
+  })
+  .map(({ blocks, eol, cuts }) => {
+    const texts = blocks.map((lines) => lines.map((line) => line + eol).join('') + eol)
+    const bytes = Buffer.from(texts.join(''))
+    const at = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b)
+    const pieces = [0, ...at].map((from, i) => bytes.subarray(from, at[i] ?? bytes.length))
+    return { lines: blocks, bytes, pieces }
+  })
+
+test('every byte leaves once, in order, however the stream is cut', () => {
+  fc.assert(
+    fc.property(stream, ({ bytes, pieces }) => {
+      const blocks = new SseBlocks(false)
+      const passed: Buffer[] = []
+      const memory: string[] = []
+      for (const piece of pieces) {
+        blocks.push(Buffer.from(piece))
+        for (const out of blocks.passing) {
+          passed.push(out)
+          memory.push(out.toString('latin1'))
+        }
+      }
+      expect(Buffer.concat(passed).toString('latin1')).toBe(bytes.toString('latin1'))
+      // What was handed out is not written over while it is still on its way.
+      expect(passed.map((out) => out.toString('latin1'))).toEqual(memory)
+    }),
+  )
+})
+
+test('the events are those of the stream, however it is cut', () => {
+  fc.assert(
+    fc.property(stream, ({ lines, pieces }) => {
+      const blocks = new SseBlocks(false)
+      const events: (string | undefined)[] = []
+      for (const piece of pieces) {
+        blocks.push(piece)
+        events.push(...blocks.blocks.map(readData))
+      }
+      const expected = lines.map((block) => {
+        const data = block.filter((line) => line.startsWith('data:'))
+        return data.length === 0
+          ? undefined
+          : data.map((line) => line.replace(/^data: ?/, '')).join('\n')
+      })
+      expect(events).toEqual(expected)
+    }),
+  )
+})
+
+test('[DONE] is seen wherever it is cut, and its block is held', () => {
+  const text = `${delta({ content: 'a' })}id: 1\ndata: [DONE]\n\n`
+  for (let cut = 0; cut <= text.length; cut++) {
+    const blocks = new SseBlocks(false)
+    let passed = ''
+    for (const piece of [text.slice(0, cut), text.slice(cut)]) {
+      blocks.push(Buffer.from(piece))
+      passed += Buffer.concat(blocks.passing).toString()
+      if (blocks.done) break
+    }
+    expect(passed).toBe(delta({ content: 'a' }))
+    expect(blocks.done?.before.toString()).toBe('id: 1\n')
+    expect(blocks.done?.from.toString()).toBe('data: [DONE]\n\n')
+  }
+})
+
+test.each([
+  'data: [DONE] ',
+  'data: "[DONE]"',
+  'data: x\ndata: [DONE]',
+  ': [DONE]',
+  'data: {"content":"[DONE]"}',
+])('%j is not the end', (line) => {
+  const blocks = new SseBlocks(false)
+  blocks.push(Buffer.from(`${line}\n\n`))
+  expect(blocks.done).toBeUndefined()
+})
+
+test('only the chunk with usage and no choices is left out', () => {
+  const filter = chunk([], { prompt_filter_results: [] })
+  const quoted = delta({ content: '"choices":[] "usage"' })
+  const blocks = new SseBlocks(true)
+  blocks.push(Buffer.from(filter + quoted + usageChunk + delta({}, 'stop')))
+  expect(Buffer.concat(blocks.passing).toString()).toBe(filter + quoted + delta({}, 'stop'))
+  expect(blocks.blocks).toHaveLength(4)
+})
+
+test('an event above the limit overflows instead of growing', () => {
+  const blocks = new SseBlocks(false)
+  const piece = Buffer.alloc(1024 * 1024, 'x')
+  let pushed = 0
+  while (!blocks.overflow && pushed < 64) {
+    blocks.push(piece)
+    pushed += 1
+  }
+  expect(pushed).toBe(17)
+})
+
+test('text beyond what is kept is left out and said so; tool calls of any index are bounded', () => {
+  const tap = new SseTap()
+  const big = 'x'.repeat(3 * 1024 * 1024)
+  for (let i = 0; i < 3; i++) tap.take(Buffer.from(delta({ content: big })))
+  for (let i = 0; i < 1000; i++) {
+    tap.take(Buffer.from(delta({ tool_calls: [{ index: 2 ** 31 - i, function: { name: 'f' } }] })))
+  }
+  const { choices, cut } = tap.completion()
+  const [{ message }] = choices as [{ message: { content: string; tool_calls: unknown[] } }]
+  expect(cut).toBe(true)
+  expect(message.content.length).toBe(2 * big.length)
+  expect(message.tool_calls).toHaveLength(256)
+})
+
+test('events that are not JSON are counted and change nothing', () => {
+  const tap = new SseTap()
+  for (const text of [
+    'data: {"a"\n\n',
+    'data: 3\n\n',
+    ': c\n\n',
+    'data: {"choices":[null,{"delta":3}]}\n\n',
+  ]) {
+    tap.take(Buffer.from(text))
+  }
+  tap.take(Buffer.from(`\uFEFF${delta({ content: 'a' })}`))
+  expect(tap.malformed).toBe(1)
+  expect(tap.completion().choices).toMatchObject([{ message: { content: 'a' } }])
+})
