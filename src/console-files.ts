@@ -69,7 +69,7 @@ function send(ctx: Context, file: { type: string; bytes: Buffer } | undefined): 
   ctx.set('Referrer-Policy', 'no-referrer')
   ctx.set('Cross-Origin-Opener-Policy', 'same-origin')
   ctx.set('Cross-Origin-Resource-Policy', 'same-origin')
-  if (ctx.response.get('Cache-Control') === '') ctx.set('Cache-Control', 'no-store')
+  if (!ctx.res.hasHeader('Cache-Control')) ctx.set('Cache-Control', 'no-store')
   ctx.set('Content-Type', file.type)
   ctx.body = file.bytes
 }

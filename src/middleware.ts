@@ -105,11 +105,7 @@ export function writeFault(ctx: Context, fault: Fault): void {
   for (const [name, value] of Object.entries(fault.detail.headers ?? {})) ctx.set(name, value)
   if (fault.retryAfterS !== undefined) ctx.set('Retry-After', String(fault.retryAfterS))
   if (fault.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
-  if (
-    ctx.path.startsWith('/v1/') &&
-    ctx.method === 'POST' &&
-    ctx.response.get('traceparent') === ''
-  ) {
+  if (ctx.path.startsWith('/v1/') && ctx.method === 'POST' && !ctx.res.hasHeader('traceparent')) {
     ctx.set('traceparent', refusedTraceparent(ctx.get('traceparent')))
   }
   ctx.body = fault.toBody()

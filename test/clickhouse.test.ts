@@ -6,6 +6,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   F64Column,
@@ -19,6 +20,7 @@ import {
 } from '../collectors/spool/native.ts'
 import { type TableName, tables } from '../schemas/tables.ts'
 import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
+import { chunksOf } from '../src/clickhouse-reply.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { migrateClickhouse } from '../src/migrations.ts'
 import { packageRoot } from '../src/root.ts'
@@ -206,6 +208,28 @@ describe('the client', () => {
     await expect(read()).rejects.toThrow('Value passed to')
     expect(seen.bytes).toBeGreaterThan(0)
     expect(seen.other).toBe(0)
+  })
+
+  test('finds that error wherever the network cuts the body', async () => {
+    const says = 'Code: 241. DB::Exception: too much (MEMORY_LIMIT_EXCEEDED)\n'
+    const data = 'abc\r\n__exception__\r\nnot the tag\r\n'
+    const body = Buffer.from(
+      `${data}\r\n__exception__\r\ntag\r\n${says}${says.length} tag\r\n__exception__\r\n`,
+    )
+    for (let cut = 0; cut <= body.length; cut++) {
+      const stream = Readable.from([body.subarray(0, cut), body.subarray(cut)])
+      let seen = ''
+      const read = async () => {
+        for await (const chunk of chunksOf(stream, 'tag', new AbortController().signal))
+          seen += chunk
+      }
+      await expect(read()).rejects.toMatchObject({
+        code: 241,
+        transient: true,
+        message: says.trim(),
+      })
+      expect(data.startsWith(seen)).toBe(true)
+    }
   })
 
   test('keeps its deadline, and tells it from a refusal', async () => {

@@ -3,11 +3,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +20,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectClickhouse } from '../src/clickhouse.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import type { Engine } from '../src/engines/engine.ts'
+import { findDatabaseUser } from '../src/engines/os-user.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
+import { linkLibraries } from '../src/engines/postgres-files.ts'
 import { endRecorded, recordProcess, startOf } from '../src/engines/process-record.ts'
 import { connectPostgres } from '../src/postgres.ts'
 import { packageRoot } from '../src/root.ts'
@@ -187,21 +192,40 @@ describe('Postgres', () => {
     expect(existsSync(engine.config.host)).toBe(false)
   })
 
+  test('the library links that an install script would have made are made once, and kept', () => {
+    const root = temp()
+    mkdirSync(join(root, 'native', 'lib'), { recursive: true })
+    const links = ['libpq.so', 'libpq.so.5'].map((name) => ({
+      source: 'native/lib/libpq.so.5.18',
+      target: `native/lib/${name}`,
+    }))
+    writeFileSync(join(root, 'native', 'pg-symlinks.json'), JSON.stringify(links))
+    writeFileSync(join(root, 'native', 'lib', 'libpq.so.5.18'), 'library')
+    symlinkSync('libpq.so.5.18', join(root, 'native', 'lib', 'libpq.so'))
+    for (let again = 0; again < 2; again++) linkLibraries(root)
+    for (const { target } of links) expect(readFileSync(join(root, target), 'utf8')).toBe('library')
+  })
+
+  test.runIf(process.getuid?.() === 0)(
+    'as root it runs as another user, and stays with the one it began with',
+    () => {
+      const dir = temp()
+      expect(findDatabaseUser(dir)?.uid).toBeGreaterThan(0)
+      chownSync(dir, 65534, 65534)
+      expect(findDatabaseUser(dir)?.uid).toBe(65534)
+    },
+  )
+
   test('an initdb that was cut short is done again', async () => {
     const dir = join(temp(), 'postgres')
     const first = await startPostgres({ dir, log: () => {} })
     await first.stop()
     rmSync(join(dir, 'data'), { recursive: true })
-    await startHalf(join(dir, 'data.new'))
+    mkdirSync(join(dir, 'data.new'))
+    writeFileSync(join(dir, 'data.new', 'PG_VERSION'), '18\n')
     const again = await startPostgres({ dir, log: () => {} })
     await again.stop()
   })
-
-  async function startHalf(path: string): Promise<void> {
-    const { mkdirSync } = await import('node:fs')
-    mkdirSync(path)
-    writeFileSync(join(path, 'PG_VERSION'), '18\n')
-  }
 })
 
 describe('the parent', () => {

@@ -78,7 +78,7 @@ test(`every span that got a 200 is there once after kill -9 of the whole family 
     const sender = sendUntilGone(product, acked, () => ++sequence)
     // A round ends after some hundred acknowledgements, at a moment of a batch that differs from round to round.
     await expect
-      .poll(() => acked.size, { interval: 7 + round * 3 })
+      .poll(() => acked.size, { interval: 7 + round * 3, timeout: 30_000 })
       .toBeGreaterThan((round + 1) * 3_000)
     await product.killFamily()
     await sender

@@ -1,9 +1,11 @@
 // A key store in memory and calls with fixed dates, for tests of signing and verifying. The statements are those of src, told
 // apart by their beginnings; the laws of real Postgres (locks, one active key) are tested against real Postgres.
 
-import { toMultikey } from '../schemas/encoding.ts'
-import type { Evidence } from '../schemas/evidence.ts'
+import { sign } from 'node:crypto'
+import { toMultikey, toSignatureText } from '../schemas/encoding.ts'
+import type { Certificate, Evidence, JsonObject } from '../schemas/evidence.ts'
 import { type Id, parseUuid } from '../schemas/ids.ts'
+import { toJcs } from '../schemas/jcs.ts'
 import type { RecordFacts, SignedRecord } from '../schemas/record.ts'
 import { openEvidence } from '../src/evidence.ts'
 import type { Sql } from '../src/keys.ts'
@@ -113,6 +115,13 @@ export const signer = createSigner({
   key: { keyId: row.key_id, publicKeyText: signingKey.public_key, privateKey },
   tierOf: () => undefined,
 })
+
+/** Any certificate payload, properly signed: by the root, or by the record key for itself. */
+export function certificateOf(payload: JsonObject, by: 'root' | 'record'): Certificate {
+  const key = by === 'root' ? toPrivateKey(rootSeed, rootPublic) : privateKey
+  const root = by === 'root' ? rootMultikey : signingKey.publicKeyMultibase
+  return { payload, signature: toSignatureText(sign(null, Buffer.from(toJcs(payload)), key)), root }
+}
 
 export const input = {
   messages: [{ content: 'yes', role: 'user' }],

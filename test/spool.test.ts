@@ -1,7 +1,8 @@
 // The spool as its callers see it: what an acknowledgement means, who shares a sync, when it refuses.
 
 import { expect, test } from 'vitest'
-import { MemoryClickHouse, pushRow, pushSpan } from './spool-rows.ts'
+import { NativeBlock } from '../collectors/spool/native.ts'
+import { MemoryClickHouse, pushRow, pushSpan, readNative } from './spool-rows.ts'
 import { openWorld, until } from './spool-world.ts'
 
 // No zeros are written in the background, so that every sync a test sees is a commit's.
@@ -114,6 +115,23 @@ test('rows of every table are numbered in the order they were accepted, also acr
   expect(seqs).toEqual(seqs.toSorted((a, b) => (a < b ? -1 : 1)))
   expect(second.spool.drainedSeq()).toBe(seqs.at(-1)! + 1n)
   await second.spool.close()
+})
+
+test('sequence numbers carry into the upper word', () => {
+  const block = new NativeBlock('envelopes')
+  for (let row = 0; row < 3; row++) {
+    block.columns.workspace.pushText('w')
+    block.columns.hash.pushZeros()
+    block.columns.raw.pushText('')
+    block.endRow()
+  }
+  const rows = readNative(Buffer.concat(block.seal(0x5_ffff_ffffn, 7)))
+  expect(rows.map((row) => row.ingest_seq)).toEqual([
+    0x5_ffff_ffffn,
+    0x6_0000_0000n,
+    0x6_0000_0001n,
+  ])
+  expect(rows.map((row) => row.ingested_at)).toEqual([7, 7, 7])
 })
 
 test('a flush waits for everything acknowledged before it, and for nothing acknowledged later', async () => {

@@ -87,6 +87,15 @@ test('an unknown provider is put on the world’s grid', () => {
   )
 })
 
+test('cached prompt tokens cost no prefill, and a call that was quicker than modelled has the quicker one’s machines', () => {
+  const full = toEnergy(call({})).energy!
+  const cached = toEnergy(call({ usage: { ...usage, cachedTokens: 1000 } })).energy!
+  expect((full.energy_uwh - cached.energy_uwh) / 1e6).toBeCloseTo(1.2 * 1000 * 9.83e-7 * 8, 5)
+  const quick = toEnergy(call({ latencyMs: 100 })).energy!
+  expect(quick.energy_uwh).toBeLessThan(full.energy_uwh)
+  expect(toEnergy(call({ latencyMs: 3_600_000 })).energy!.energy_uwh).toBe(full.energy_uwh)
+})
+
 test('a sandbox and a cache use none, and say why', () => {
   expect(toEnergy(call({ provider: 'sandbox' }))).toMatchObject({
     energy_wh: 0,

@@ -164,6 +164,20 @@ test('making a record needs the scope proxy', async () => {
   expect((await world.ask('/v1/vaas', { as: 'reader', post: posted })).status).toBe(403)
 })
 
+test('an opening record that the final one does not name is left out, and the rest is valid', async () => {
+  const { id, call, begun } = await world.sign()
+  const closed = { ...call, status: 'interrupted' as const, output: undefined, usage: undefined }
+  const final = (await world.ledger.signerOf(workspace)).final(closed)
+  await world.store(begun, final)
+  const { body } = await world.ask(`/v1/vaas/${id}/evidence`)
+  expect([body.begin, toVerdict(await verifyEvidence(body, { roots }))]).toEqual([null, 'valid'])
+  expect((await world.ask(`/v1/vaas/${id}`)).body).toMatchObject({
+    status: 'interrupted',
+    output_hash: null,
+    energy_wh: null,
+  })
+})
+
 test('a private route shows its public label, and nothing its provider would be known by', async () => {
   const { id, begun, final } = await world.sign({
     routePublic: false,

@@ -2,11 +2,21 @@
 
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { checkNames } from '../schemas/check.ts'
 import { sha256Hex } from '../schemas/digest.ts'
-import { toMultikey } from '../schemas/encoding.ts'
+import { toMultikey, toSignatureText } from '../schemas/encoding.ts'
 import { toJcsBytes } from '../schemas/jcs.ts'
 import { type Check, toVerdict, verifyEvidence } from '../schemas/verify.ts'
-import { input, output, packOf, rootMultikey, signingKey } from './signed.ts'
+import {
+  certificateOf,
+  facts,
+  input,
+  output,
+  packOf,
+  rootMultikey,
+  signer,
+  signingKey,
+} from './signed.ts'
 
 const roots = [rootMultikey]
 const strangersKey = toMultikey(new Uint8Array(32).fill(0xaa))
@@ -84,6 +94,56 @@ describe('tampering', () => {
     const { pack } = await packOf()
     set(pack, path, value)
     expect(failing(await verifyEvidence(pack, { roots }))[0]).toBe(name)
+  })
+
+  test('a certificate that allows something else, or that a key gave itself, is none, however well signed', async () => {
+    const { pack } = await packOf()
+    const { payload } = pack.key!.certificate
+    for (const certificate of [
+      certificateOf({ ...payload, purposes: ['log'] }, 'root'),
+      certificateOf({ ...payload, type: 'vaas.key/v2' }, 'root'),
+      certificateOf(payload, 'record'),
+    ]) {
+      set(pack, 'key.certificate', certificate)
+      const checks = await verifyEvidence(pack, { roots: [certificate.root] })
+      expect(failing(checks)).toEqual(['certificate'])
+    }
+    set(pack, 'key.certificate', certificateOf(payload, 'root'))
+    expect(toVerdict(await verifyEvidence(pack, { roots }))).toBe('valid')
+  })
+
+  test('an opening record of the same call that was truly signed, but is not the one named, is refused', async () => {
+    const { pack } = await packOf()
+    const other = signer.begin(facts({ modelId: 'gpt-5' }))
+    set(pack, 'begin.payload', JSON.parse(Buffer.from(other.canonical).toString()))
+    set(pack, 'begin.signature', toSignatureText(other.signature))
+    expect(failing(await verifyEvidence(pack, { roots }))).toEqual(['begin'])
+  })
+
+  test('a second spelling of the same signature bytes is refused', async () => {
+    const { pack } = await packOf()
+    const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const next = digits[digits.indexOf(pack.signature.at(-1)!) + 1]
+    set(pack, 'signature', pack.signature.slice(0, -1) + next)
+    expect(failing(await verifyEvidence(pack, { roots }))).toEqual(['schema'])
+  })
+
+  test('checks that were not made are no yes', () => {
+    const made = (ok: boolean | null) => checkNames.map((name) => ({ name, ok, reason: '' }))
+    expect([toVerdict([]), toVerdict(made(null)), toVerdict(made(true))]).toEqual([
+      'invalid',
+      'invalid',
+      'valid',
+    ])
+    for (const name of [
+      'schema',
+      'canonical',
+      'signature_noble',
+      'signature_webcrypto',
+      'certificate',
+      'window',
+    ])
+      expect(toVerdict(made(true).filter((check) => check.name !== name))).toBe('invalid')
   })
 
   test('a changed payload whose hash was made to fit fails at the signature, in both engines', async () => {

@@ -8,9 +8,8 @@ export const columnTextBytesMax = 1024
 const previewBytesMax = 256
 // How far into a conversation we look for the text to preview; beyond it the preview shows the JSON itself.
 const previewWindowBytes = 8192
-// A JSON escape is at most six bytes for one of text, but mostly there are few.
-const previewSourceBytesMax = 3 * previewBytesMax
-
+// Contents that are lists of parts, passed over before giving up.
+const contentTries = 4
 /** The largest end within `max` bytes of `start` that does not split a rune. */
 export function cutAtRune(bytes: Buffer, start: number, end: number, max: number): number {
   if (end - start <= max) return end
@@ -32,61 +31,70 @@ export function pushLabel(column: StringColumn, bytes: Buffer, start: number, en
 }
 
 /** The first 256 bytes of a text; of a conversation in JSON, those of its last content. */
-export function pushPreview(column: StringColumn, bytes: Buffer, start: number, end: number): void {
+export function pushPreview(
+  column: StringColumn,
+  bytes: Buffer,
+  [start, end]: readonly [number, number],
+): void {
   const first = bytes[start]
-  const content =
-    first === 0x5b || first === 0x7b
-      ? findContent(bytes.subarray(start, Math.min(end, start + previewWindowBytes)))
-      : undefined
-  if (content === undefined) {
-    column.pushBytes(bytes, start, cutAtRune(bytes, start, end, previewBytesMax))
-    return
+  if (first === 0x5b || first === 0x7b) {
+    const json = bytes.subarray(start, Math.min(end, start + previewWindowBytes))
+    const content = findContent(json)
+    if (content > 0 && pushJsonString(column, json, content)) return
   }
-  const text = Buffer.from(content)
-  column.pushBytes(text, 0, cutAtRune(text, 0, text.length, previewBytesMax))
+  column.pushBytes(bytes, start, cutAtRune(bytes, start, end, previewBytesMax))
 }
 
 const contentKeys = ['"content"', '"text"'].map((key) => Buffer.from(key))
 
-/** The string after the last `"content":` or `"text":` of some JSON, which may be cut off anywhere. */
-function findContent(json: Buffer): string | undefined {
-  let best = -1
+/** Where the string after the last `"content":` or `"text":` starts; 0 when there is none. The JSON may be cut off. */
+function findContent(json: Buffer): number {
+  let best = 0
   for (const key of contentKeys) {
     let from = json.length
     // A content that is a list of parts has its text further on, under the other key.
-    for (let tries = 0; tries < 4; tries++) {
+    for (let tries = 0; tries < contentTries; tries++) {
       const at = json.lastIndexOf(key, from)
       if (at < 0) break
-      const value = skipToValue(json, at + key.length)
-      if (json[value] === 0x22 && value > best) best = value
-      if (json[value] === 0x22 || at === 0) break
+      let value = at + key.length
+      while (json[value] === 0x3a || json[value] === 0x20 || json[value] === 0x0a) value++
+      if (json[value] === 0x22) {
+        best = Math.max(best, value + 1)
+        break
+      }
+      if (at === 0) break
       from = at - 1
     }
   }
-  return best < 0 ? undefined : readJsonString(json, best + 1)
+  return best
 }
 
-function skipToValue(json: Buffer, start: number): number {
+/** Pushes the string's first 256 bytes; false when it turns out not to be JSON. */
+function pushJsonString(column: StringColumn, json: Buffer, start: number): boolean {
   let at = start
-  while (at < json.length && (json[at] === 0x3a || json[at] === 0x20 || json[at] === 0x0a)) at++
-  return at
-}
-
-function readJsonString(json: Buffer, start: number): string | undefined {
-  const last = Math.min(json.length, start + previewSourceBytesMax)
-  let at = start
-  while (at < last && json[at] !== 0x22) {
-    const size = json[at] === 0x5c ? (json[at + 1] === 0x75 ? 6 : 2) : 1
-    if (at + size > last) break
-    at += size
+  let escaped = false
+  for (let made = 0; made < previewBytesMax && at < json.length; made++) {
+    const byte = json[at]!
+    if (byte === 0x22) break
+    if (byte === 0x5c) {
+      const size = json[at + 1] === 0x75 ? 6 : 2
+      if (at + size > json.length) break
+      escaped = true
+      at += size
+    } else at += 1
+  }
+  const end = cutAtRune(json, start, json.length, at - start)
+  if (!escaped) {
+    column.pushBytes(json, start, end)
+    return true
   }
   try {
-    const text: unknown = JSON.parse(
-      `"${json.toString('utf8', start, cutAtRune(json, start, json.length, at - start))}"`,
-    )
-    return typeof text === 'string' ? text : undefined
+    const text: unknown = JSON.parse(`"${json.toString('utf8', start, end)}"`)
+    const bytes = Buffer.from(String(text))
+    column.pushBytes(bytes, 0, cutAtRune(bytes, 0, bytes.length, previewBytesMax))
+    return true
   } catch {
     // Not JSON after all: a text that merely looks like it is shown as it is.
-    return undefined
+    return false
   }
 }

@@ -2,16 +2,16 @@
 
 import { operationTypes, typeMarkers } from '../../schemas/dialects.ts'
 import { type PromptLinks, toSlug, toVersion } from '../../schemas/prompt.ts'
-import { fieldIndex } from './key-table.ts'
+import { fieldIndex as fields } from './key-table.ts'
 import { valueTypes } from './scan-values.ts'
 import { type SpanScan, unfilled } from './span-scan.ts'
 import { toBigInt } from './wire-reader.ts'
 
-type FieldName = keyof typeof fieldIndex
-
 // JSON inside an attribute is parsed only when it is small; such details are a few numbers.
 const detailsBytesMax = 4096
 const textBytesMax = 1024
+// Names at most 1 KiB long.
+const slugsHeld = 1_000
 
 export type SpanUsage = {
   input: number | undefined
@@ -22,13 +22,12 @@ export type SpanUsage = {
 }
 
 /** Whether some attribute filled the field. */
-export function hasField(scan: SpanScan, name: FieldName): boolean {
-  return scan.rank[fieldIndex[name]] !== unfilled
+export function hasField(scan: SpanScan, field: number): boolean {
+  return scan.rank[field] !== unfilled
 }
 
 /** The field as text: strings as they are, numbers in decimal, anything else not at all. At most 1 KiB. */
-export function fieldText(scan: SpanScan, name: FieldName): string | undefined {
-  const field = fieldIndex[name]
+export function fieldText(scan: SpanScan, field: number): string | undefined {
   if (scan.rank[field] === unfilled) return undefined
   const at = scan.fields.at[field]!
   const end = scan.fields.end[field]!
@@ -41,8 +40,7 @@ export function fieldText(scan: SpanScan, name: FieldName): string | undefined {
 }
 
 /** The field as a number; strings of digits count, because some exporters know only strings. */
-export function fieldNumber(scan: SpanScan, name: FieldName): number | undefined {
-  const field = fieldIndex[name]
+export function fieldNumber(scan: SpanScan, field: number): number | undefined {
   if (scan.rank[field] === unfilled) return undefined
   const type = scan.fields.type[field]
   if (type === valueTypes.int || type === valueTypes.double) {
@@ -50,14 +48,14 @@ export function fieldNumber(scan: SpanScan, name: FieldName): number | undefined
     return Number.isFinite(value) ? value : undefined
   }
   if (type !== valueTypes.string) return undefined
-  const text = fieldText(scan, name)!.trim()
+  const text = fieldText(scan, field)!.trim()
   return /^-?\d{1,15}(\.\d{1,15})?(e-?\d{1,2})?$/i.test(text) ? Number(text) : undefined
 }
 
 /** llm, tool, agent, …: by the operation that the span names, else by what attributes it has, else `span`. */
 export function typeOf(scan: SpanScan): string {
-  if (hasField(scan, 'operation')) {
-    const type = operationTypes.get(fieldText(scan, 'operation')!.toLowerCase())
+  if (hasField(scan, fields.operation)) {
+    const type = operationTypes.get(fieldText(scan, fields.operation)!.toLowerCase())
     if (type) return type
   }
   return scan.marker < typeMarkers.length ? typeMarkers[scan.marker]![0] : 'span'
@@ -65,17 +63,17 @@ export function typeOf(scan: SpanScan): string {
 
 /** Tokens and cost as reported. Totals include cached and reasoning tokens, as OpenTelemetry counts them. */
 export function usageOf(scan: SpanScan): SpanUsage {
-  const input = count(fieldNumber(scan, 'inputTokens'))
-  const output = count(fieldNumber(scan, 'outputTokens'))
+  const input = count(fieldNumber(scan, fields.inputTokens))
+  const output = count(fieldNumber(scan, fields.outputTokens))
   const usage = {
     input,
     output,
-    cached: count(fieldNumber(scan, 'cachedTokens')) ?? 0,
-    reasoning: count(fieldNumber(scan, 'reasoningTokens')) ?? 0,
+    cached: count(fieldNumber(scan, fields.cachedTokens)) ?? 0,
+    reasoning: count(fieldNumber(scan, fields.reasoningTokens)) ?? 0,
     costNanoUsd: costOf(scan),
   }
-  if (input === undefined && output === undefined && hasField(scan, 'usageDetails'))
-    return { ...usage, ...fromDetails(readDetails(scan, 'usageDetails')) }
+  if (input === undefined && output === undefined && hasField(scan, fields.usageDetails))
+    return { ...usage, ...fromDetails(readDetails(scan, fields.usageDetails)) }
   return usage
 }
 
@@ -99,15 +97,15 @@ function fromDetails(details: Map<string, number>): Partial<SpanUsage> {
 
 /** In billionths of a US dollar: a total, else the sum of its parts. */
 function costOf(scan: SpanScan): number | undefined {
-  if (hasField(scan, 'costDetails')) {
-    const details = readDetails(scan, 'costDetails')
+  if (hasField(scan, fields.costDetails)) {
+    const details = readDetails(scan, fields.costDetails)
     const total = details.get('total') ?? [...details.values()].reduce((a, b) => a + b, 0)
     if (details.size > 0) return toNanoUsd(total)
   }
-  const total = fieldNumber(scan, 'costTotal')
+  const total = fieldNumber(scan, fields.costTotal)
   if (total !== undefined) return toNanoUsd(total)
-  const input = fieldNumber(scan, 'costInput')
-  const output = fieldNumber(scan, 'costOutput')
+  const input = fieldNumber(scan, fields.costInput)
+  const output = fieldNumber(scan, fields.costOutput)
   return input === undefined && output === undefined
     ? undefined
     : toNanoUsd((input ?? 0) + (output ?? 0))
@@ -119,8 +117,8 @@ function toNanoUsd(dollars: number): number | undefined {
 }
 
 /** The numbers at the top of a JSON object in a string attribute. A Map: its keys are the caller's. */
-function readDetails(scan: SpanScan, name: FieldName): Map<string, number> {
-  const json = readJson(scan, name)
+function readDetails(scan: SpanScan, field: number): Map<string, number> {
+  const json = readJson(scan, field)
   return new Map(
     Object.entries(json).filter((pair): pair is [string, number] => {
       return typeof pair[1] === 'number' && Number.isFinite(pair[1])
@@ -128,8 +126,7 @@ function readDetails(scan: SpanScan, name: FieldName): Map<string, number> {
   )
 }
 
-function readJson(scan: SpanScan, name: FieldName): object {
-  const field = fieldIndex[name]
+function readJson(scan: SpanScan, field: number): object {
   const at = scan.fields.at[field]!
   const end = scan.fields.end[field]!
   if (scan.fields.type[field] !== valueTypes.string || end - at > detailsBytesMax) return {}
@@ -144,11 +141,11 @@ function readJson(scan: SpanScan, name: FieldName): object {
 
 /** Nanoseconds from the span's start to its first token; 0 when the span does not say. */
 export function ttftNsOf(scan: SpanScan): number {
-  const seconds = fieldNumber(scan, 'ttftSeconds')
+  const seconds = fieldNumber(scan, fields.ttftSeconds)
   if (seconds !== undefined) return positive(seconds * 1e9)
-  const ms = fieldNumber(scan, 'ttftMs')
+  const ms = fieldNumber(scan, fields.ttftMs)
   if (ms !== undefined) return positive(ms * 1e6)
-  const at = fieldText(scan, 'ttftAt')
+  const at = fieldText(scan, fields.ttftAt)
   if (at === undefined) return 0
   const atMs = Date.parse(at.replaceAll('"', ''))
   if (Number.isNaN(atMs)) return 0
@@ -166,16 +163,18 @@ export function promptOf(
   prompts: PromptLinks,
   workspace: string,
 ): { slug: string; versionId: string } | undefined {
-  if (hasField(scan, 'mcp')) return undefined
-  let name = fieldText(scan, 'promptName')
-  let version = fieldText(scan, 'promptVersion')
-  if (name === undefined && hasField(scan, 'promptReference')) {
-    const reference = new Map<string, unknown>(Object.entries(readJson(scan, 'promptReference')))
+  if (hasField(scan, fields.mcp)) return undefined
+  let name = fieldText(scan, fields.promptName)
+  let version = fieldText(scan, fields.promptVersion)
+  if (name === undefined && hasField(scan, fields.promptReference)) {
+    const reference = new Map<string, unknown>(
+      Object.entries(readJson(scan, fields.promptReference)),
+    )
     const given = reference.get('version')
     name = typeof reference.get('name') === 'string' ? String(reference.get('name')) : undefined
     version = typeof given === 'number' || typeof given === 'string' ? String(given) : undefined
   }
-  const slug = name === undefined ? undefined : toSlug(name)
+  const slug = name === undefined ? undefined : slugOf(name)
   if (slug === undefined) return undefined
   const versionId = prompts.link(
     workspace,
@@ -183,6 +182,17 @@ export function promptOf(
     version === undefined ? undefined : toVersion(version),
   )
   return { slug, versionId }
+}
+
+const slugs = new Map<string, string | undefined>()
+
+/** A caller's prompt names repeat on span after span. */
+function slugOf(name: string): string | undefined {
+  if (slugs.has(name)) return slugs.get(name)
+  if (slugs.size >= slugsHeld) slugs.clear()
+  const slug = toSlug(name)
+  slugs.set(name, slug)
+  return slug
 }
 
 function intAt(scan: SpanScan, at: number, end: number): bigint {

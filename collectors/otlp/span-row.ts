@@ -1,12 +1,12 @@
 // A scanned span becomes a row of `spans` and a row of `payloads`: one value to every column but the two of the seal.
-// The order of pushes is that of schemas/tables.ts.
 
+import { operationTypes, typeMarkers } from '../../schemas/dialects.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import type { Batch } from '../spool/intake.ts'
 import type { F64Column, MapColumn, NativeBlock, StringColumn } from '../spool/native.ts'
 import { columnTextBytesMax, cutAtRune, pushLabel, pushPreview } from './column-text.ts'
-import { fieldIndex } from './key-table.ts'
+import { fieldIndex as fields } from './key-table.ts'
 import { valueTypes } from './scan-values.ts'
 import { fieldText, hasField, promptOf, ttftNsOf, typeOf, usageOf } from './span-facts.ts'
 import type { SpanScan } from './span-scan.ts'
@@ -17,6 +17,12 @@ const mapEntriesMax = 128
 const okBytes = Buffer.from('ok')
 const errorBytes = Buffer.from('error')
 const otlpBytes = Buffer.from('otlp')
+const typeBytes = new Map(
+  [...operationTypes.values(), ...typeMarkers.map(([type]) => type), 'span'].map((type) => [
+    type,
+    Buffer.from(type),
+  ]),
+)
 
 /** What all spans of a request or of a resource have in common. */
 export type RowContext = {
@@ -45,29 +51,61 @@ export function pushSpanRow(
   pushDuration(block, scan)
   pushLabel(to.name, bytes, scan.nameAt, scan.nameEnd)
   pushLabel(to.service, context.service, 0, context.service.length)
-  to.type.pushText(typeOf(scan))
+  const type = typeBytes.get(typeOf(scan))!
+  to.type.pushBytes(type, 0, type.length)
   to.kind.push(scan.kind > 255 ? 0 : scan.kind)
   const status = scan.statusCode === 2 ? errorBytes : okBytes
   to.status.pushBytes(status, 0, status.length)
   pushText(to.status_message, bytes, scan.statusAt, scan.statusEnd)
   to.source.pushBytes(otlpBytes, 0, otlpBytes.length)
   to.origin.pushEmpty()
-  if (hasField(scan, 'environment')) pushField(to.environment, scan, 'environment')
+  if (hasField(scan, fields.environment)) pushField(to.environment, scan, fields.environment)
   else pushLabel(to.environment, context.environment, 0, context.environment.length)
-  pushField(to.provider, scan, 'provider')
-  pushField(to.model, scan, hasField(scan, 'modelServed') ? 'modelServed' : 'modelRequested')
+  if (scan.claims === 0) pushNoFields(block)
+  else pushFields(block, scan, context)
   to.route_id.pushEmpty()
   to.route_label.pushEmpty()
-  pushPrompt(block, scan, context)
-  pushField(to.session_id, scan, 'sessionId')
-  pushField(to.user_id, scan, 'userId')
   to.run_id.pushZeros()
   to.record_id.pushZeros()
-  pushUsage(block, scan)
   pushAttributes(to.attr_str, to.attr_num, scan)
-  pushPreviewOf(to.input_preview, scan, 'inputMessages')
-  pushPreviewOf(to.output_preview, scan, 'outputMessages')
   block.endRow()
+}
+
+/** The columns that named attributes fill. */
+function pushFields(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {
+  const to = block.columns
+  pushField(to.provider, scan, fields.provider)
+  pushField(
+    to.model,
+    scan,
+    hasField(scan, fields.modelServed) ? fields.modelServed : fields.modelRequested,
+  )
+  pushPrompt(block, scan, context)
+  pushField(to.session_id, scan, fields.sessionId)
+  pushField(to.user_id, scan, fields.userId)
+  pushUsage(block, scan)
+  pushPreviewOf(to.input_preview, scan, fields.inputMessages)
+  pushPreviewOf(to.output_preview, scan, fields.outputMessages)
+}
+
+/** The same columns for a span without any such attribute: most spans that are no model call. */
+function pushNoFields(block: NativeBlock<'spans'>): void {
+  const to = block.columns
+  to.provider.pushEmpty()
+  to.model.pushEmpty()
+  to.prompt_registry.pushEmpty()
+  to.prompt_version_id.pushEmpty()
+  to.session_id.pushEmpty()
+  to.user_id.pushEmpty()
+  to.usage.push(0)
+  to.input_tokens.push(0)
+  to.output_tokens.push(0)
+  to.cached_tokens.push(0)
+  to.reasoning_tokens.push(0)
+  to.cost_nano_usd.pushWords(0, 0)
+  to.ttft_ns.pushWords(0, 0)
+  to.input_preview.pushEmpty()
+  to.output_preview.pushEmpty()
 }
 
 /** Pushes the `payloads` row: the Span message as it came, and the hashes of its envelopes. */
@@ -105,14 +143,13 @@ function pushText(column: StringColumn, bytes: Buffer, start: number, end: numbe
   column.pushBytes(bytes, start, cutAtRune(bytes, start, end, columnTextBytesMax))
 }
 
-function pushField(column: StringColumn, scan: SpanScan, name: keyof typeof fieldIndex): void {
-  const field = fieldIndex[name]
-  if (!hasField(scan, name)) {
+function pushField(column: StringColumn, scan: SpanScan, field: number): void {
+  if (!hasField(scan, field)) {
     column.pushEmpty()
     return
   }
   if (scan.fields.type[field] !== valueTypes.string) {
-    column.pushText(fieldText(scan, name) ?? '')
+    column.pushText(fieldText(scan, field) ?? '')
     return
   }
   const { bytes } = scan.reader
@@ -126,7 +163,7 @@ function pushField(column: StringColumn, scan: SpanScan, name: keyof typeof fiel
 }
 
 function pushPrompt(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {
-  const named = hasField(scan, 'promptName') || hasField(scan, 'promptReference')
+  const named = hasField(scan, fields.promptName) || hasField(scan, fields.promptReference)
   const prompt = named ? promptOf(scan, context.prompts, context.workspace) : undefined
   block.columns.prompt_registry.pushText(prompt?.slug ?? '')
   block.columns.prompt_version_id.pushText(prompt?.versionId ?? '')
@@ -177,12 +214,7 @@ function pushAttributes(
   numbers.endRow()
 }
 
-function pushPreviewOf(
-  column: StringColumn,
-  scan: SpanScan,
-  name: 'inputMessages' | 'outputMessages',
-): void {
-  const field = fieldIndex[name]
-  if (!hasField(scan, name) || scan.fields.type[field] !== valueTypes.string) column.pushEmpty()
-  else pushPreview(column, scan.reader.bytes, scan.fields.at[field]!, scan.fields.end[field]!)
+function pushPreviewOf(column: StringColumn, scan: SpanScan, field: number): void {
+  if (!hasField(scan, field) || scan.fields.type[field] !== valueTypes.string) column.pushEmpty()
+  else pushPreview(column, scan.reader.bytes, [scan.fields.at[field]!, scan.fields.end[field]!])
 }

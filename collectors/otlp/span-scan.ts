@@ -49,7 +49,9 @@ export class SpanScan implements ReadValue {
   readonly rank = new Uint8Array(fieldNames.length)
   readonly cut = new Uint8Array(fieldNames.length)
   readonly fields = new Values(fieldNames.length)
-  /** The first marker present, as an index into typeMarkers; beyond its length when none is. */
+  /** How often a field was filled; 0 for most spans that are no model call. */
+  claims = 0
+  /** The first marker present, as an index into typeMarkers. */
   marker = unfilled
 
   valueType = 0
@@ -60,6 +62,7 @@ export class SpanScan implements ReadValue {
 
   constructor(reader: WireReader) {
     this.reader = reader
+    this.rank.fill(unfilled)
   }
 
   /** Starts a new span, or a resource whose attributes are wanted. */
@@ -68,10 +71,10 @@ export class SpanScan implements ReadValue {
     this.parentAt = this.parentEnd = this.nameAt = this.nameEnd = 0
     this.statusAt = this.statusEnd = this.statusCode = this.kind = 0
     this.startLow = this.startHigh = this.endLow = this.endHigh = 0
+    this.count = this.strindexes = 0
     this.textValid = true
-    this.strindexes = 0
-    this.count = 0
-    this.rank.fill(unfilled)
+    if (this.claims > 0) this.rank.fill(unfilled)
+    this.claims = 0
     this.marker = unfilled
     this.#sequence += 1
   }
@@ -145,13 +148,13 @@ export class SpanScan implements ReadValue {
     this.clearValue()
     while (reader.at < end) {
       const tag = reader.tag(end)
-      if (tag === 10) {
+      if (tag === 18) this.readValue(reader.lengthEnd(end))
+      else if (tag === 10) {
         keyEnd = reader.lengthEnd(end)
         keyAt = reader.at
         reader.at = keyEnd
-      } else if (tag === 18) this.readValue(reader.lengthEnd(end))
-      else {
-        if (fieldOf(messages.keyValue, tag, reader)?.number === 3) this.strindexes += 1
+      } else {
+        if (fieldOf(messages.keyValue, tag, reader)) this.strindexes += 1
         reader.skip(tag, end)
       }
     }
@@ -229,6 +232,7 @@ export class SpanScan implements ReadValue {
   /** Gives the value read last to a field, unless it is empty or a better key has filled the field. */
   claim(field: number, rank: number, cut: boolean): void {
     if (this.valueEnd === this.valueAt || rank > this.rank[field]!) return
+    this.claims += 1
     this.rank[field] = rank
     this.cut[field] = cut ? 1 : 0
     this.fields.copy(field, this)
@@ -236,11 +240,8 @@ export class SpanScan implements ReadValue {
 
   /** Where this attribute is kept: the place of its earlier duplicate, a new one, or -1 when there is no room. */
   #slotOf(entry: KeyEntry, keyAt: number, keyEnd: number): number {
-    const known = entry.interned
-      ? entry.stamp === this.#sequence
-        ? entry.slot
-        : -1
-      : this.#findForeign(keyAt, keyEnd)
+    if (entry.interned && entry.stamp === this.#sequence) return entry.slot
+    const known = entry.interned ? -1 : this.#findForeign(keyAt, keyEnd)
     if (known >= 0) return known
     if (this.count >= attributesMax) return -1
     const slot = this.count++
@@ -254,13 +255,11 @@ export class SpanScan implements ReadValue {
 
   #findForeign(keyAt: number, keyEnd: number): number {
     const { bytes } = this.reader
-    const size = keyEnd - keyAt
+    const key = bytes.subarray(keyAt, keyEnd)
     for (let i = 0; i < this.count; i++) {
-      if (this.entries[i]!.interned || this.keyEnd[i]! - this.keyAt[i]! !== size) continue
-      const from = this.keyAt[i]!
-      let same = 0
-      while (same < size && bytes[from + same] === bytes[keyAt + same]) same++
-      if (same === size) return i
+      const isCandidate =
+        !this.entries[i]!.interned && this.keyEnd[i]! - this.keyAt[i]! === key.length
+      if (isCandidate && equal(key, bytes, this.keyAt[i]!)) return i
     }
     return -1
   }

@@ -12,7 +12,7 @@ export const messageDepthMax = 100
 export const spanDepth = 4
 
 // Below this a loop is faster than a call into the runtime with a view on the bytes.
-const loopBytesMax = 48
+const loopBytesMax = 96
 
 /** Walks the message from the reader's position to `end`. False when some text is not UTF-8; throws Undecodable. */
 export function checkMessage(of: Message, reader: WireReader, end: number, depth: number): boolean {

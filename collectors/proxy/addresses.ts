@@ -33,9 +33,11 @@ const refused6: [string, number][] = [
   ['3fff::', 20],
 ]
 
-const refused = new BlockList()
-for (const [net, prefix] of refused4) refused.addSubnet(net, prefix, 'ipv4')
-for (const [net, prefix] of refused6) refused.addSubnet(net, prefix, 'ipv6')
+// A list each, because a BlockList reads every IPv4 address as its mapped IPv6 one too.
+const ipv4 = new BlockList()
+const ipv6 = new BlockList()
+for (const [net, prefix] of refused4) ipv4.addSubnet(net, prefix, 'ipv4')
+for (const [net, prefix] of refused6) ipv6.addSubnet(net, prefix, 'ipv6')
 
 export class AddressRefused extends Error {
   readonly code = 'ADDRESS_REFUSED'
@@ -43,7 +45,8 @@ export class AddressRefused extends Error {
 
 export function isPublicAddress(address: string): boolean {
   const family = isIP(address)
-  return family !== 0 && !refused.check(address, family === 6 ? 'ipv6' : 'ipv4')
+  if (family === 4) return !ipv4.check(address, 'ipv4')
+  return family === 6 && !ipv6.check(address, 'ipv6')
 }
 
 /** Throws when a host written as an address is not public; a name is checked by `publicLookup` when it is connected to. */

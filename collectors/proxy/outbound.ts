@@ -251,7 +251,9 @@ function toOutboundError(error: unknown, headSeen: boolean): OutboundError {
   if (
     !headSeen &&
     typeof code === 'string' &&
-    /^(ECONN|ENOTFOUND|EAI_|EHOST|ENET|ERR_TLS|CERT_)/.test(code)
+    /^(ECONNREFUSED|ENOTFOUND|EAI_|EHOST|ENET|ETIMEDOUT|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(
+      code,
+    )
   ) {
     return new OutboundError('connect', 'The connection could not be made.', cause)
   }

@@ -37,8 +37,8 @@ export const postedRun = z
     model: label.max(256),
     started_at: time,
     ended_at: time,
-    input: z.unknown(),
-    output: z.unknown(),
+    input: z.unknown().optional(),
+    output: z.unknown().optional(),
     run_id: label.max(128).nullish(),
     trace_id: z
       .string()
@@ -67,7 +67,7 @@ export const postedRun = z
     message: 'must be given, or output',
     path: ['input'],
   })
-  .refine((run) => toUnixNano(run.ended_at) >= toUnixNano(run.started_at), {
+  .refine((run) => isInOrder(run.started_at, run.ended_at), {
     message: 'must not be before started_at',
     path: ['ended_at'],
   })
@@ -86,6 +86,11 @@ function isTime(given: string): boolean {
   if (!timePattern.test(given)) return false
   const ms = Date.parse(given)
   return ms >= 0 && ms <= Date.now() + dayMs && new Date(ms).getUTCFullYear() < lastYear
+}
+
+/** True also when one of them is no time: that has been said already. */
+function isInOrder(startedAt: string, endedAt: string): boolean {
+  return !isTime(startedAt) || !isTime(endedAt) || toUnixNano(endedAt) >= toUnixNano(startedAt)
 }
 
 function isSpanId(given: string): boolean {

@@ -104,45 +104,53 @@ async function store(
   accepted: Accepted[],
   rejected: Rejected[],
 ): Promise<Accepted[]> {
-  const inThisRequest = new Set<string>()
+  const names = new Set<string>()
   const fresh: Accepted[] = []
-  const kept: Accepted[] = []
+  // Stored lately, or standing earlier in this request: the same run again.
+  const again: Accepted[] = []
   for (const item of accepted) {
     const { memory } = item
-    if (memory && stored.has(memory)) kept.push(item)
-    else if (memory && inThisRequest.has(memory)) {
-      const message = 'run_id stands twice in this request; the first one counts.'
-      rejected.push({ index: item.index, code: 'conflict', message })
-    } else {
-      if (memory) inThisRequest.add(memory)
-      fresh.push(item)
-    }
+    if (memory && (stored.has(memory) || names.has(memory))) again.push(item)
+    else fresh.push(item)
+    if (memory) names.add(memory)
   }
+  const kept: Accepted[] = []
   for (let at = 0; at < fresh.length; at += writeRunsMax) {
     const slice = fresh.slice(at, at + writeRunsMax)
-    try {
-      await writeSlice(deps, slice)
+    const fault = await writeSlice(deps, slice)
+    if (fault) reject(rejected, slice, fault)
+    else {
       kept.push(...slice)
       for (const { memory } of slice) if (memory) remember(stored, memory)
-    } catch (error) {
-      if (!(error instanceof Fault)) throw error
-      for (const { index } of slice) {
-        rejected.push({ index, code: error.code, message: error.message })
-      }
     }
+  }
+  for (const item of again) {
+    if (item.memory && stored.has(item.memory)) kept.push(item)
+    else reject(rejected, [item], new Fault('service_unavailable'))
   }
   return kept.sort((a, b) => a.index - b.index)
 }
 
-async function writeSlice(deps: RunDeps, slice: Accepted[]): Promise<void> {
+function reject(rejected: Rejected[], items: Accepted[], { code, message }: Fault): void {
+  for (const { index } of items) rejected.push({ index, code, message })
+}
+
+/** Settles when the rows are durable, or with the fault that kept them from it. */
+async function writeSlice(deps: RunDeps, slice: Accepted[]): Promise<Fault | undefined> {
   const notes = deps.envelopes.open(slice[0]!.run.workspace)
-  await deps.intake.write((batch) => {
-    for (const { run, signed } of slice) {
-      pushRecord(batch, signed)
-      pushRun(batch, run, notes)
-    }
-  })
+  try {
+    await deps.intake.write((batch) => {
+      for (const { run, signed } of slice) {
+        pushRecord(batch, signed)
+        pushRun(batch, run, notes)
+      }
+    })
+  } catch (error) {
+    if (error instanceof Fault) return error
+    throw error
+  }
   notes.keep()
+  return undefined
 }
 
 function remember(stored: Map<string, true>, key: string): void {

@@ -80,7 +80,12 @@ function useDrawing(canvas: React.RefObject<HTMLCanvasElement | null>, tree: Tre
   useEffect(() => {
     const element = canvas.current
     if (!element) return
-    const again = () => draw(element, tree)
+    // After the rows are on screen: fifty thousand strokes must not stand before the first paint.
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const again = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => draw(element, tree))
+    }
     const sizes = new ResizeObserver(again)
     sizes.observe(element)
     const themes = new MutationObserver(again)
@@ -88,6 +93,7 @@ function useDrawing(canvas: React.RefObject<HTMLCanvasElement | null>, tree: Tre
     const system = matchMedia('(prefers-color-scheme: dark)')
     system.addEventListener('change', again)
     return () => {
+      clearTimeout(timer)
       sizes.disconnect()
       themes.disconnect()
       system.removeEventListener('change', again)

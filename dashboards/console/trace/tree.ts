@@ -52,7 +52,7 @@ export function toTree(spans: readonly Skeleton[]): Tree {
   const cut = cutCycles(claims.parents, order)
   const axis = toAxis(spans, { starts, order })
   const children = groupByParent(order, claims, cut)
-  const rows = walk(spans, { ...axis, starts, children, missing: claims.missing, cut })
+  const rows = walk(spans, { ...axis, children, missing: claims.missing, cut })
   return { rows, endMs: axis.endMs, originUnixNano: axis.origin }
 }
 
@@ -125,21 +125,25 @@ function earliest(parents: Int32Array, member: number, rank: Int32Array): number
 }
 
 type Timed = { starts: readonly bigint[]; order: readonly number[] }
-type Axis = { origin: bigint; endMs: number; isAdrift: (index: number) => boolean }
+type Axis = { origin: bigint; endMs: number; startMs: Float64Array; adrift: Uint8Array }
 
+/** One pass of big integers; everything after it works with milliseconds from the origin. */
 function toAxis(spans: readonly Skeleton[], { starts, order }: Timed): Axis {
   const median = starts[order[order.length >> 1] ?? 0] ?? 0n
-  const isAdrift = (index: number) => {
-    const distance = starts[index]! - median
-    return distance > adriftNs || distance < -adriftNs
-  }
-  const believed = order.filter((index) => !isAdrift(index))
-  const origin = starts[believed[0] ?? 0] ?? 0n
+  const adrift = Uint8Array.from(starts, (start) => {
+    const distance = start - median
+    return distance > adriftNs || distance < -adriftNs ? 1 : 0
+  })
+  const first = order.find((index) => adrift[index] === 0)
+  const origin = starts[first ?? 0] ?? 0n
+  const startMs = new Float64Array(spans.length)
   let endMs = 0
-  for (const index of believed) {
-    endMs = Math.max(endMs, toMs(starts[index]! - origin) + spans[index]!.durationMs)
+  for (const index of order) {
+    if (adrift[index] === 1) continue
+    startMs[index] = toMs(starts[index]! - origin)
+    endMs = Math.max(endMs, startMs[index]! + spans[index]!.durationMs)
   }
-  return { origin, endMs, isAdrift }
+  return { origin, endMs, startMs, adrift }
 }
 
 type Children = { roots: number[]; of: Map<number, number[]> }
@@ -164,27 +168,26 @@ function groupByParent(
   return { roots, of }
 }
 
-type Grown = Axis & {
-  starts: readonly bigint[]
-  children: Children
-  missing: readonly string[]
-  cut: ReadonlySet<number>
-}
+type Grown = Axis & { children: Children; missing: readonly string[]; cut: ReadonlySet<number> }
 
 /** Depth first with a stack of its own: a chain of 50,000 spans must not be a chain of 50,000 calls. */
 function walk(spans: readonly Skeleton[], grown: Grown): Row[] {
   const { roots, of } = grown.children
   const rows: Row[] = []
-  const stack = roots.toReversed().map((node) => ({ node, depth: 0, parent: -1 }))
-  while (stack.length > 0) {
-    const { node, depth, parent } = stack.pop()!
+  // Nodes yet to be drawn, the next one last, each beside the row it belongs to.
+  const nodes = roots.toReversed()
+  const parents = nodes.map(() => -1)
+  while (nodes.length > 0) {
+    const node = nodes.pop()!
+    const parent = parents.pop()!
     const at = rows.length
-    rows.push(node < 0 ? missingRow(spans.length, node, grown) : spanRow(spans[node]!, node, grown))
-    const row = rows[at]!
-    if (row.kind === 'span') Object.assign(row, placed(row, depth, { parent, rows }))
+    if (node < 0) rows.push(missingRow(spans.length, node, grown))
+    else rows.push(spanRow(spans[node]!, node, { grown, parent, above: rows[parent] }))
     const below = of.get(node) ?? []
-    for (let i = below.length - 1; i >= 0; i--)
-      stack.push({ node: below[i]!, depth: depth + 1, parent: at })
+    for (let i = below.length - 1; i >= 0; i--) {
+      nodes.push(below[i]!)
+      parents.push(at)
+    }
   }
   for (let at = rows.length - 1; at >= 0; at--) {
     const { parent, descendants } = rows[at]!
@@ -193,20 +196,21 @@ function walk(spans: readonly Skeleton[], grown: Grown): Row[] {
   return rows
 }
 
-function spanRow(span: Skeleton, index: number, grown: Grown): SpanRow {
-  const adrift = grown.isAdrift(index)
-  const startMs = adrift ? 0 : toMs(grown.starts[index]! - grown.origin)
-  const cut = grown.cut.has(index)
+type Hung = { grown: Grown; parent: number; above: Row | undefined }
+
+function spanRow(span: Skeleton, index: number, { grown, parent, above }: Hung): SpanRow {
+  const startMs = grown.startMs[index]!
+  const adrift = grown.adrift[index] === 1
   return {
     kind: 'span',
     key: index,
     span,
-    depth: 0,
+    depth: above ? above.depth + 1 : 0,
     descendants: 0,
-    parent: -1,
+    parent,
     startMs,
-    cut,
-    skewed: false,
+    cut: grown.cut.has(index),
+    skewed: above?.kind === 'span' && !adrift && !above.adrift && startMs < above.startMs,
     adrift,
   }
 }
@@ -222,13 +226,6 @@ function missingRow(spanCount: number, node: number, { missing }: Grown): Missin
     descendants: 0,
     parent: -1,
   }
-}
-
-function placed(row: SpanRow, depth: number, { parent, rows }: { parent: number; rows: Row[] }) {
-  const above = rows[parent]
-  const skewed =
-    above?.kind === 'span' && !row.adrift && !above.adrift && row.startMs < above.startMs
-  return { depth, parent, skewed }
 }
 
 function toNano(text: string): bigint {
