@@ -115,6 +115,12 @@ describe.skipIf(!hasBrowser)('the console in a browser', () => {
     expect(fixture.asked.some((asked) => asked.get('cursor') === '200')).toBe(true)
     expect(new Set(fixture.asked.map((asked) => asked.get('from'))).size).toBe(1)
     expect(await rows().count()).toBeLessThan(60)
+    const last = await active().getAttribute('aria-rowindex')
+    await page.keyboard.press('Enter')
+    await page.getByRole('treegrid').waitFor()
+    await page.goBack()
+    await active().waitFor()
+    expect(await active().getAttribute('aria-rowindex')).toBe(last)
     await page.keyboard.press('Home')
     await page.keyboard.press('Enter')
     await page.waitForURL(new RegExp(agentTraceId))
@@ -135,6 +141,20 @@ describe.skipIf(!hasBrowser)('the console in a browser', () => {
       `curl ${fixture.url}/v1/chat/completions`,
     )
     fixture.state.traces = traces
+  })
+
+  test('a live list asks again by itself and keeps the reader on the trace they were on', async () => {
+    await signedIn()
+    await page.getByRole('switch', { name: 'Live' }).click()
+    await page.keyboard.press('j')
+    await page.keyboard.press('j')
+    const [newest] = fixture.state.traces
+    const added = { ...newest!, trace_id: 'f'.repeat(32), name: 'just came in' }
+    fixture.state.traces = [added, ...fixture.state.traces]
+    await page.getByText('just came in').waitFor()
+    expect(await active().getAttribute('aria-rowindex')).toBe('3')
+    fixture.state.traces = fixture.state.traces.slice(1)
+    await page.getByRole('switch', { name: 'Live' }).click()
   })
 
   test('a failing plane is said in its own words with the request id, and Try again tries again', async () => {

@@ -120,3 +120,20 @@ test('a client that leaves while it waits is recorded as gone', async () => {
   await until('the run is stored', () => world.intake.rows.spans.length === 1)
   expect(world.intake.rows.spans).toMatchObject([{ status: 'client_closed' }])
 })
+
+test('it holds its stream back when it is told to, until the opening record is durable', async () => {
+  let open = () => {}
+  world.intake.gate = new Promise((resolve) => {
+    open = resolve
+  })
+  let arrived = false
+  const call = world.post({ ...asked, stream: true }).then((response) => {
+    arrived = true
+    return response.text()
+  })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  expect(arrived).toBe(false)
+  world.intake.gate = undefined
+  open()
+  expect(await call).toContain('data: [DONE]')
+})

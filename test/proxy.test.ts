@@ -347,3 +347,22 @@ test('capture can be told to keep counts without texts, and the record commits t
     /^sha256:/,
   )
 })
+
+test('a defect while signing is a 500 of the server’s own, and the process lives', async () => {
+  const broken = await startProxy({
+    signerOf: async () => ({
+      begin() {
+        throw new Error('begin is broken')
+      },
+      final() {
+        throw new Error('final is broken')
+      },
+      publicKey: 'ed25519:pk_x',
+      keyId: 'x',
+    }),
+  })
+  broken.upstream.play(json(completion('hi')))
+  const answers = await Promise.all([broken.post(hello), broken.post({ ...hello, stream: true })])
+  expect(answers.map(({ status }) => status)).toEqual([500, 500])
+  await broken.end()
+})

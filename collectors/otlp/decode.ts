@@ -5,7 +5,7 @@ import { Fault } from '../../schemas/faults.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { Batch } from '../spool/intake.ts'
 import type { EnvelopeNotes } from './envelopes.ts'
-import { fieldIndex } from './key-table.ts'
+import { fieldIndex, viewOf } from './key-table.ts'
 import { messages } from './messages.ts'
 import { pushPayloadRow, pushSpanRow, type RowContext } from './span-row.ts'
 import { SpanScan, unfilled } from './span-scan.ts'
@@ -67,7 +67,7 @@ class Walk {
     this.#latestLow = Number(latest & 0xffffffffn)
     this.#row = {
       workspace: input.workspace,
-      workspaceBytes: Buffer.from(input.workspace),
+      workspaceView: viewOf(Buffer.from(input.workspace)),
       prompts: input.prompts,
       service: noBytes,
       environment: noBytes,
@@ -132,7 +132,7 @@ class Walk {
       scope.hash ??= notes.write(this.#batch, 's', scope.envelope)
       pushSpanRow(this.#batch.spans, scan, this.#row)
       pushPayloadRow(this.#batch.payloads, scan, {
-        workspaceBytes: this.#row.workspaceBytes,
+        workspaceView: this.#row.workspaceView,
         start,
         end: last,
         resourceHash: resource.hash,

@@ -18,7 +18,7 @@ const keyBytesMax = 256
 
 /** What one key means to us. */
 export type KeyEntry = {
-  readonly bytes: Buffer
+  readonly bytes: DataView
   /** Pairs of field index and rank: where this key stands in the list of that field. */
   readonly fields: readonly { field: number; rank: number; cut: boolean }[]
   /** Index into typeMarkers, or -1. */
@@ -36,7 +36,7 @@ export type KeyEntry = {
 
 /** Stands for any key that means nothing to us and found no place in the table. */
 export const foreignKey: KeyEntry = {
-  bytes: Buffer.alloc(0),
+  bytes: viewOf(Buffer.alloc(0)),
   fields: [],
   marker: -1,
   bulk: false,
@@ -60,7 +60,7 @@ const known = new Map<string, { field: number; rank: number; cut: boolean }[]>()
 const markerOf = new Map<string, number>()
 const bulkKeys = new Set<string>()
 // Every pattern starts so; whatever does not, needs no regular expression to be told apart.
-const patternHeads = ['gen_ai.', 'llm.', 'traceloop.'].map((head) => Buffer.from(head))
+const patternHeads = ['gen_ai.', 'llm.', 'traceloop.'].map((head) => viewOf(Buffer.from(head)))
 compile()
 
 export class KeyTable {
@@ -72,7 +72,7 @@ export class KeyTable {
   }
 
   /** The entry of the key at bytes[start…end): its own, interned if there is room, or the one for foreign keys. */
-  find(bytes: Buffer, start: number, end: number): KeyEntry {
+  find(bytes: DataView, start: number, end: number): KeyEntry {
     const size = end - start
     let slot = hash(bytes, start, size) & (slots - 1)
     let free = -1
@@ -82,12 +82,14 @@ export class KeyTable {
         free = slot
         break
       }
-      if (entry.bytes.length === size && equal(entry.bytes, bytes, start)) return entry
+      if (entry.bytes.byteLength === size && equal(entry.bytes, bytes, start)) return entry
       slot = (slot + 1) & (slots - 1)
     }
     const fits = free >= 0 && size <= keyBytesMax && this.#entries < entriesMax
     if (!fits && (size > keyBytesMax || !mayMatchPattern(bytes, start, size))) return foreignKey
-    const entry = makeEntry(Buffer.from(bytes.subarray(start, end)))
+    const entry = makeEntry(
+      Buffer.copyBytesFrom(new Uint8Array(bytes.buffer, bytes.byteOffset + start, size)),
+    )
     if (fits) {
       this.#slots[free] = entry
       this.#entries += 1
@@ -108,20 +110,30 @@ export class KeyTable {
     this.#entries = 0
     for (const key of [...known.keys(), ...markerOf.keys()]) {
       const bytes = Buffer.from(key)
-      if (!this.find(bytes, 0, bytes.length).interned) throw new Error(`no place for key ${key}`)
+      if (!this.find(viewOf(bytes), 0, bytes.length).interned)
+        throw new Error(`no place for key ${key}`)
     }
   }
 }
 
-/** Whether key.length bytes from `start` are those of the key; the caller has compared the length. */
-export function equal(key: Buffer, bytes: Buffer, start: number): boolean {
-  for (let i = key.length - 1; i >= 0; i--) if (key[i] !== bytes[start + i]) return false
+/** Whether the bytes from `start` on are those of the key; the caller knows that there are as many. */
+export function equal(key: DataView, bytes: DataView, start: number): boolean {
+  const size = key.byteLength
+  let i = 0
+  for (; i + 4 <= size; i += 4)
+    if (key.getUint32(i, true) !== bytes.getUint32(start + i, true)) return false
+  for (; i < size; i++) if (key.getUint8(i) !== bytes.getUint8(start + i)) return false
   return true
 }
 
-function hash(bytes: Buffer, start: number, size: number): number {
+export function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function hash(bytes: DataView, start: number, size: number): number {
   let value = 0x811c9dc5 ^ size
-  for (let i = start; i < start + size; i++) value = Math.imul(value ^ bytes[i]!, 0x01000193)
+  for (let i = start; i < start + size; i++)
+    value = Math.imul(value ^ bytes.getUint8(i), 0x01000193)
   return value ^ (value >>> 15)
 }
 
@@ -130,7 +142,7 @@ function makeEntry(bytes: Buffer): KeyEntry {
   const fields = known.get(key) ?? []
   const indexed = patterns.filter(({ regex }) => regex.test(key))
   return {
-    bytes,
+    bytes: viewOf(bytes),
     fields: [...fields, ...indexed.map(({ field, rank }) => ({ field, rank, cut: false }))],
     marker: markerOf.get(key) ?? -1,
     bulk: bulkKeys.has(key) || indexed.some(({ bulk }) => bulk),
@@ -141,8 +153,8 @@ function makeEntry(bytes: Buffer): KeyEntry {
   }
 }
 
-function mayMatchPattern(bytes: Buffer, start: number, size: number): boolean {
-  return patternHeads.some((head) => head.length < size && equal(head, bytes, start))
+function mayMatchPattern(bytes: DataView, start: number, size: number): boolean {
+  return patternHeads.some((head) => head.byteLength < size && equal(head, bytes, start))
 }
 
 function compile(): void {

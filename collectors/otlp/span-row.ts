@@ -27,7 +27,7 @@ const typeBytes = new Map(
 /** What all spans of a request or of a resource have in common. */
 export type RowContext = {
   workspace: string
-  workspaceBytes: Buffer
+  workspaceView: DataView
   prompts: PromptLinks
   /** Of the resource: its service.name and its environment, empty when it has none. */
   service: Buffer
@@ -41,11 +41,11 @@ export function pushSpanRow(
   context: RowContext,
 ): void {
   const to = block.columns
-  const { bytes } = scan.reader
-  to.workspace.pushBytes(context.workspaceBytes, 0, context.workspaceBytes.length)
-  to.trace_id.pushBytes(bytes, scan.traceIdAt)
-  to.span_id.pushBytes(bytes, scan.spanIdAt)
-  if (scan.parentEnd - scan.parentAt === 8) to.parent_span_id.pushBytes(bytes, scan.parentAt)
+  const { bytes, view } = scan.reader
+  to.workspace.pushView(context.workspaceView, 0, context.workspaceView.byteLength)
+  to.trace_id.pushView(view, scan.traceIdAt)
+  to.span_id.pushView(view, scan.spanIdAt)
+  if (scan.parentEnd - scan.parentAt === 8) to.parent_span_id.pushView(view, scan.parentAt)
   else to.parent_span_id.pushZeros()
   to.start_time.pushWords(scan.startLow, scan.startHigh)
   pushDuration(block, scan)
@@ -113,7 +113,7 @@ export function pushPayloadRow(
   block: Batch['payloads'],
   scan: SpanScan,
   raw: {
-    workspaceBytes: Buffer
+    workspaceView: DataView
     start: number
     end: number
     resourceHash: Uint8Array
@@ -121,10 +121,10 @@ export function pushPayloadRow(
   },
 ): void {
   const to = block.columns
-  const { bytes } = scan.reader
-  to.workspace.pushBytes(raw.workspaceBytes, 0, raw.workspaceBytes.length)
-  to.trace_id.pushBytes(bytes, scan.traceIdAt)
-  to.span_id.pushBytes(bytes, scan.spanIdAt)
+  const { bytes, view } = scan.reader
+  to.workspace.pushView(raw.workspaceView, 0, raw.workspaceView.byteLength)
+  to.trace_id.pushView(view, scan.traceIdAt)
+  to.span_id.pushView(view, scan.spanIdAt)
   to.resource_hash.pushBytes(raw.resourceHash)
   to.scope_hash.pushBytes(raw.scopeHash)
   to.raw.pushBytes(bytes, raw.start, raw.end)
@@ -188,7 +188,7 @@ function pushAttributes(
   numbers: MapColumn<F64Column>,
   scan: SpanScan,
 ): void {
-  const { bytes } = scan.reader
+  const { bytes, view } = scan.reader
   const { type, at, end, number } = scan.values
   let left = mapEntriesMax
   for (let i = 0; i < scan.count && left > 0; i++) {
@@ -200,11 +200,11 @@ function pushAttributes(
     const keyAt = scan.keyAt[i]!
     const keyEnd = cutAtRune(bytes, keyAt, scan.keyEnd[i]!, columnTextBytesMax)
     if (isString) {
-      strings.key.pushBytes(bytes, keyAt, keyEnd)
-      pushText(strings.value, bytes, at[i]!, end[i]!)
+      strings.key.pushView(view, keyAt, keyEnd)
+      strings.value.pushView(view, at[i]!, cutAtRune(bytes, at[i]!, end[i]!, columnTextBytesMax))
       strings.count()
     } else {
-      numbers.key.pushBytes(bytes, keyAt, keyEnd)
+      numbers.key.pushView(view, keyAt, keyEnd)
       numbers.value.push(number[i]!)
       numbers.count()
     }

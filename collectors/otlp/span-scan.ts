@@ -161,11 +161,11 @@ export class SpanScan implements ReadValue {
     const guess = this.entries[this.count]
     const entry =
       guess?.interned &&
-      guess.bytes.length === keyEnd - keyAt &&
-      equal(guess.bytes, reader.bytes, keyAt)
+      guess.bytes.byteLength === keyEnd - keyAt &&
+      equal(guess.bytes, reader.view, keyAt)
         ? guess
-        : this.table.find(reader.bytes, keyAt, keyEnd)
-    if (!entry.valid && !isText(reader.bytes, keyAt, keyEnd)) this.textValid = false
+        : this.table.find(reader.view, keyAt, keyEnd)
+    if (!entry.valid && !isText(reader, keyAt, keyEnd)) this.textValid = false
     this.#file(entry, keyAt, keyEnd)
   }
 
@@ -218,7 +218,7 @@ export class SpanScan implements ReadValue {
   }
 
   #text(end: number): void {
-    if (!isText(this.reader.bytes, this.reader.at, end)) this.textValid = false
+    if (!isText(this.reader, this.reader.at, end)) this.textValid = false
     this.reader.at = end
   }
 
@@ -254,12 +254,12 @@ export class SpanScan implements ReadValue {
   }
 
   #findForeign(keyAt: number, keyEnd: number): number {
-    const { bytes } = this.reader
-    const key = bytes.subarray(keyAt, keyEnd)
+    const { view } = this.reader
+    const key = new DataView(view.buffer, view.byteOffset + keyAt, keyEnd - keyAt)
     for (let i = 0; i < this.count; i++) {
       const isCandidate =
-        !this.entries[i]!.interned && this.keyEnd[i]! - this.keyAt[i]! === key.length
-      if (isCandidate && equal(key, bytes, this.keyAt[i]!)) return i
+        !this.entries[i]!.interned && this.keyEnd[i]! - this.keyAt[i]! === key.byteLength
+      if (isCandidate && equal(key, view, this.keyAt[i]!)) return i
     }
     return -1
   }

@@ -2,7 +2,7 @@
 // first byte of a stream ends here too.
 
 import type { IncomingHttpHeaders } from 'node:http'
-import { Fault, toFault } from '../../schemas/faults.ts'
+import { Fault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import { type Call, type Outcome, storeFinal } from './call.ts'
@@ -13,11 +13,14 @@ import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstr
 
 const oneWriteBytesMax = 16 * 1024
 
+/** Called once. With an error when something failed that should not have: the server's own door answers or cuts it off. */
+export type Done = (error?: unknown) => void
+
 type Answer = { status: number; headers: string[]; body: Buffer }
 
 export class HeldAnswer implements UpstreamHandler {
   readonly #call: Call
-  readonly #done: () => void
+  readonly #done: Done
   readonly #opening: Promise<SignedRecord | undefined> | undefined
   readonly #chunks: Buffer[] = []
   #bytes = 0
@@ -27,10 +30,10 @@ export class HeldAnswer implements UpstreamHandler {
   #settled = false
 
   /**
-   * `done` is called once, when the answer has been given to the socket and nothing is left to do. `opening`: the
+   * `done`: when the answer has been given to the socket and nothing is left to do. `opening`: the
    * record that was opened for this call, once it is durable; undefined when it could not be stored.
    */
-  constructor(call: Call, done: () => void, opening?: Promise<SignedRecord | undefined>) {
+  constructor(call: Call, done: Done, opening?: Promise<SignedRecord | undefined>) {
     this.#call = call
     this.#done = done
     this.#opening = opening
@@ -67,7 +70,7 @@ export class HeldAnswer implements UpstreamHandler {
       )
     } else {
       const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
-      void this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
+      this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
     }
   }
 
@@ -79,7 +82,7 @@ export class HeldAnswer implements UpstreamHandler {
   refuse(fault: Fault): void {
     const outcome = { ...this.#failed(), error: { code: fault.code, message: fault.message } }
     outcome.httpStatus = fault.status
-    void this.#send(outcome, () => toFaultAnswer(fault))
+    this.#send(outcome, () => toFaultAnswer(fault))
   }
 
   /** The client has gone: the upstream is stopped, what was seen is kept, and nothing is sent. */
@@ -91,12 +94,16 @@ export class HeldAnswer implements UpstreamHandler {
     outcome.recordStatus = 'client_closed'
     // The upstream was at work when it was stopped: it may bill for that.
     outcome.answered = true
-    void this.#store(outcome).finally(this.#done)
+    settle(this.#store(outcome), this.#done)
   }
 
-  async #send(outcome: Outcome, toAnswer: () => Answer): Promise<void> {
+  #send(outcome: Outcome, toAnswer: () => Answer): void {
     if (this.#settled) return
     this.#settled = true
+    settle(this.#storeAndSend(outcome, toAnswer), this.#done)
+  }
+
+  async #storeAndSend(outcome: Outcome, toAnswer: () => Answer): Promise<void> {
     const signed = await this.#store(outcome)
     // Nothing may be shown as recorded that is not; the caller can try again.
     const answer = signed ? toAnswer() : toFaultAnswer(new Fault('service_unavailable'))
@@ -110,7 +117,6 @@ export class HeldAnswer implements UpstreamHandler {
       if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')
       else res.end(answer.body)
     }
-    this.#done()
   }
 
   async #store(outcome: Outcome): Promise<SignedRecord | undefined> {
@@ -118,8 +124,7 @@ export class HeldAnswer implements UpstreamHandler {
       const opening = this.#opening && (await this.#opening)
       return await storeFinal(this.#call, outcome, opening)
     } catch (error) {
-      this.#call.deps.counters.count('proxy_records_lost_total', { code: toFault(error).code })
-      return undefined
+      return noRecord(this.#call, error)
     }
   }
 
@@ -163,6 +168,20 @@ export class HeldAnswer implements UpstreamHandler {
     pushAnswerHeaders(headers, this.#headers)
     return { status: this.#status, headers, body }
   }
+}
+
+/** Nothing could be stored: counted, and shown as nothing. An error that is no fault of the spool's is a defect, and thrown. */
+export function noRecord(call: Call, error: unknown): undefined {
+  if (!(error instanceof Fault)) throw error
+  call.deps.counters.count('proxy_records_lost_total', { code: error.code })
+}
+
+/** Ends a call with its work: `done` is told of what nobody expected. */
+export function settle(work: Promise<unknown>, done: Done): void {
+  work.then(
+    () => done(),
+    (error) => done(error ?? new Error('A call failed without a reason.')),
+  )
 }
 
 /** What our own side tells a caller about a failure to reach or read the upstream. */

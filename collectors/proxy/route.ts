@@ -26,6 +26,10 @@ export function chatCompletions(deps: ProxyDeps): (ctx: Context) => Promise<void
       const call = await receive(deps, ctx, lease)
       ctx.respond = false
       await answer(call, ctx)
+    } catch (error) {
+      // Whoever is outside answers what was not expected here, if nothing has left yet.
+      ctx.respond = !ctx.res.headersSent
+      throw error
     } finally {
       lease.release()
     }
@@ -58,8 +62,9 @@ async function receive(deps: ProxyDeps, ctx: Context, lease: Lease): Promise<Cal
 
 function answer(call: Call, ctx: Context): Promise<void> {
   const { deps, res, trace } = call
-  return new Promise((resolve) => {
-    const given = call.stream ? new StreamedAnswer(call, resolve) : new HeldAnswer(call, resolve)
+  return new Promise((resolve, reject) => {
+    const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
+    const given = call.stream ? new StreamedAnswer(call, done) : new HeldAnswer(call, done)
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
     })

@@ -12,7 +12,7 @@ import {
   upstreamRequestIdOf,
 } from './answer-headers.ts'
 import { type Call, type Outcome, signOpening, storeFinal } from './call.ts'
-import { faultOf, HeldAnswer } from './held-answer.ts'
+import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
 import type { OutboundError } from './outbound.ts'
 import { closingComment, receiptHeaders } from './receipt.ts'
 import { type DoneBlock, SseBlocks } from './sse-blocks.ts'
@@ -32,7 +32,7 @@ type Phase = 'waiting' | 'held' | 'flowing' | 'closing' | 'lingering' | 'over'
 
 export class StreamedAnswer implements UpstreamHandler {
   readonly #call: Call
-  readonly #done: () => void
+  readonly #done: Done
   readonly #opening: SignedRecord
   /** The opening record once it is durable, or undefined when it could not be stored. */
   readonly #opened: Promise<SignedRecord | undefined>
@@ -48,7 +48,7 @@ export class StreamedAnswer implements UpstreamHandler {
   #linger: NodeJS.Timeout | undefined
 
   /** Signs and stores the opening record. `done` is called once, when nothing is left to do. */
-  constructor(call: Call, done: () => void) {
+  constructor(call: Call, done: Done) {
     this.#call = call
     this.#done = done
     this.#blocks = new SseBlocks(!call.usageWanted)
@@ -88,8 +88,8 @@ export class StreamedAnswer implements UpstreamHandler {
     for (const bytes of this.#blocks.passing) hasRoom = res.write(bytes)
     for (const block of this.#blocks.blocks) this.#tap.take(block)
     if (this.#tap.started) this.#ttftMs ??= tick - this.#call.startedTick
-    if (this.#blocks.overflow) void this.#break(new Fault('upstream_error', { message: tooLarge }))
-    else if (this.#blocks.done && this.#phase !== 'lingering') void this.#finish(this.#blocks.done)
+    if (this.#blocks.overflow) this.#break(new Fault('upstream_error', { message: tooLarge }))
+    else if (this.#blocks.done && this.#phase !== 'lingering') this.#finish(this.#blocks.done)
     else if (!hasRoom) {
       this.#upstream?.pause()
       res.once('drain', this.#onDrain)
@@ -102,8 +102,8 @@ export class StreamedAnswer implements UpstreamHandler {
     else if (this.#phase === 'lingering') this.#close()
     else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
       this.#blocks.end()
-      if (this.#blocks.done) void this.#finish(this.#blocks.done)
-      else void this.#break(new Fault('upstream_error', { message: endedEarly }))
+      if (this.#blocks.done) this.#finish(this.#blocks.done)
+      else this.#break(new Fault('upstream_error', { message: endedEarly }))
     }
   }
 
@@ -113,7 +113,7 @@ export class StreamedAnswer implements UpstreamHandler {
     else if (this.#phase === 'lingering') this.#close()
     else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
       this.#blocks.end()
-      void this.#break(faultOf(error))
+      this.#break(faultOf(error))
     }
   }
 
@@ -126,7 +126,7 @@ export class StreamedAnswer implements UpstreamHandler {
     } else if (this.#phase === 'waiting' || this.#phase === 'flowing') {
       this.#phase = 'over'
       this.#upstream?.abort()
-      void this.#store('client_closed', undefined).finally(this.#done)
+      settle(this.#store('client_closed', undefined), this.#done)
     }
   }
 
@@ -146,10 +146,14 @@ export class StreamedAnswer implements UpstreamHandler {
     if (!paused) this.#upstream?.resume()
   }
 
-  async #finish(done: DoneBlock): Promise<void> {
+  #finish(done: DoneBlock): void {
     if (this.#phase === 'waiting') this.#begin()
     this.#phase = 'closing'
     this.#upstream?.pause()
+    this.#conclude(this.#sendDone(done))
+  }
+
+  async #sendDone(done: DoneBlock): Promise<void> {
     const { error } = this.#tap.completion()
     const status = error ? 'upstream_error' : 'completed'
     const signed = await this.#store(status, error)
@@ -176,7 +180,7 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   /** The stream cannot be completed: the client is told in the stream, and gets no `[DONE]`. */
-  async #break(fault: Fault): Promise<void> {
+  #break(fault: Fault): void {
     if (this.#phase === 'waiting') {
       this.#upstream?.abort()
       this.#hold().refuse(fault)
@@ -184,6 +188,10 @@ export class StreamedAnswer implements UpstreamHandler {
     }
     this.#phase = 'closing'
     this.#upstream?.abort()
+    this.#conclude(this.#sendBreak(fault))
+  }
+
+  async #sendBreak(fault: Fault): Promise<void> {
     const error = this.#tap.completion().error ?? { code: fault.code, message: fault.message }
     const status = this.#tap.completion().error ? 'upstream_error' : 'truncated'
     const signed = await this.#store(status, error)
@@ -214,8 +222,7 @@ export class StreamedAnswer implements UpstreamHandler {
     try {
       return await storeFinal(this.#call, outcome, await this.#opened)
     } catch (failure) {
-      counters.count('proxy_records_lost_total', { code: toFault(failure).code })
-      return undefined
+      return noRecord(this.#call, failure)
     }
   }
 
@@ -232,6 +239,15 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#held = new HeldAnswer(this.#call, this.#done, this.#opened)
     if (this.#upstream) this.#held.attach(this.#upstream)
     return this.#held
+  }
+
+  /** The last work of a stream: what fails in it unexpectedly ends the call. */
+  #conclude(work: Promise<void>): void {
+    work.catch((error) => {
+      this.#phase = 'over'
+      this.#upstream?.abort()
+      this.#done(error)
+    })
   }
 
   #end(text: string): void {

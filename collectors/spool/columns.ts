@@ -5,11 +5,21 @@ import { shortCharsMax, writeAscii } from '../short-text.ts'
 
 // A column starts small, because many requests carry one row, and doubles; a large block pays a few copies.
 const columnBytesFirst = 256
+// Beyond it, one call into the runtime copies faster than a loop.
+const viewBytesMax = 192
 
 /** Bytes that grow. One a column; the encoder hands out its filled part without copying. */
 class Growing {
   bytes = Buffer.allocUnsafe(columnBytesFirst)
   length = 0
+  #view: DataView | undefined
+
+  /** The same bytes as a view: copying four at a time takes a third of the time. Void once they have grown. */
+  protected view(): DataView {
+    const { bytes } = this
+    this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    return this.#view
+  }
 
   reserve(more: number): void {
     const needed = this.length + more
@@ -17,6 +27,7 @@ class Growing {
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
     this.bytes.copy(larger, 0, 0, this.length)
     this.bytes = larger
+    this.#view = undefined
   }
 
   filled(): Buffer {
@@ -31,13 +42,30 @@ export class StringColumn extends Growing {
     this.reserve(size + 5)
     const { bytes } = this
     let at = writeVarint(bytes, this.length, size)
-    // Below about a hundred bytes a loop is faster than making the view that `set` needs.
-    if (size <= 96) for (let i = start; i < end; i++) bytes[at++] = source[i]!
+    // Below about fifty bytes a loop is faster than making the view that `set` needs.
+    if (size <= 48) for (let i = start; i < end; i++) bytes[at++] = source[i]!
     else {
       bytes.set(start === 0 && end === source.length ? source : source.subarray(start, end), at)
       at += size
     }
     this.length = at
+  }
+
+  /** The same from a view, for texts that come by the dozen. */
+  pushView(source: DataView, start: number, end: number): void {
+    const size = end - start
+    if (size > viewBytesMax) {
+      this.pushBytes(new Uint8Array(source.buffer, source.byteOffset + start, size), 0, size)
+      return
+    }
+    this.reserve(size + 5)
+    const view = this.view()
+    let to = writeVarint(this.bytes, this.length, size)
+    let from = start
+    for (; from + 4 <= end; from += 4, to += 4)
+      view.setUint32(to, source.getUint32(from, true), true)
+    for (; from < end; from++, to++) view.setUint8(to, source.getUint8(from))
+    this.length = to
   }
 
   pushText(text: string): void {
@@ -79,6 +107,15 @@ export class FixedColumn extends Growing {
     for (let i = 0; i < held; i++) bytes[at + i] = source[start + i]!
     for (let i = held; i < width; i++) bytes[at + i] = 0
     this.length = at + width
+  }
+
+  /** From a view that holds at least the width from `start` on; the width is a multiple of four. */
+  pushView(source: DataView, start: number): void {
+    this.reserve(this.width)
+    const view = this.view()
+    for (let i = 0; i < this.width; i += 4)
+      view.setUint32(this.length + i, source.getUint32(start + i, true), true)
+    this.length += this.width
   }
 
   /** Lower or upper case hex of exactly this width; the caller has checked the digits. */

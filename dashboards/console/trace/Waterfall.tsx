@@ -18,7 +18,7 @@ import { WaterfallRow } from './WaterfallRow.tsx'
 const rowHeight = 28
 const headHeight = 28
 // A label of the axis needs about this much room.
-const tickPx = 96
+const tickPx = 76
 // The names never take more than this share of the width.
 const nameShareMax = 0.45
 

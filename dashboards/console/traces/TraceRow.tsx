@@ -82,11 +82,13 @@ export const TraceRow = memo(function TraceRow({ item }: { item: TraceItem }) {
       <Cell className="c-cost">{cost(item.costUsd)}</Cell>
       <Cell className="c-spans">
         {count(item.spanCount)}
-        {item.errorCount > 0 && (
-          <span className="spans-failed" title={`${count(item.errorCount)} with an error`}>
-            {count(item.errorCount)}
-          </span>
-        )}
+        <span
+          className="spans-failed"
+          data-none={item.errorCount === 0 || undefined}
+          title={`${count(item.errorCount)} with an error`}
+        >
+          {count(item.errorCount)}
+        </span>
       </Cell>
     </>
   )

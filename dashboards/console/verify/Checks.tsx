@@ -1,7 +1,7 @@
 // The checks of an evidence pack, made in this page, each with its own outcome and reason. There is no single green tick.
 
 import { useEffect, useState } from 'react'
-import { type Check, verifyEvidence } from '../../../schemas/verify.ts'
+import { type Check, firstFailure, verifyEvidence } from '../../../schemas/verify.ts'
 import { counted } from '../format.ts'
 import { Text } from '../ui/atoms.tsx'
 import { Icon } from '../ui/icons.tsx'
@@ -74,11 +74,14 @@ export function Checks({ text, roots = '' }: { text: string; roots?: string }) {
 
 function Tally({ checks }: { checks: Check[] }) {
   const of = (ok: boolean | null) => checks.filter((check) => check.ok === ok).length
-  const refused = checks.find((check) => check.ok === false)
+  const failure = firstFailure(checks)
   return (
-    <p className="tally" role="status" data-tone={refused ? 'error' : undefined}>
-      {refused ? (
-        <b>Do not rely on this pack. First refusal: {titles[refused.name] ?? refused.name}.</b>
+    <p className="tally" role="status" data-tone={failure ? 'error' : undefined}>
+      {failure ? (
+        <b>
+          Do not rely on this pack. “{titles[failure.name] ?? failure.name}”{' '}
+          {failure.ok === false ? 'was refused.' : 'could not be checked.'}
+        </b>
       ) : (
         <b>
           Nothing was refused. What was not checked is listed too: read it before you rely on this.
