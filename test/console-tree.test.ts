@@ -1,3 +1,5 @@
+// The tree of a trace and its time axis, for any set of spans: parents are claims, clocks differ, ids repeat.
+
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { place, ticks } from '../dashboards/console/trace/scale.ts'

@@ -6,9 +6,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { packageRoot } from '../src/root.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = packageRoot()
 const startDeadlineMs = 40_000
 export const testKey = 'batchin_api_for_tests_only_0123456789abcdef'
 

@@ -2,6 +2,7 @@
 // The raw span keeps everything; only what is searched and listed is shortened here.
 
 import type { StringColumn } from '../spool/native.ts'
+import type { WireReader } from './wire-reader.ts'
 
 /** Longest text of one search column or attribute value. */
 export const columnTextBytesMax = 1024
@@ -19,15 +20,23 @@ export function cutAtRune(bytes: Buffer, start: number, end: number, max: number
 }
 
 /** A name or id: at most 1 KiB, with spaces in place of control characters. */
-export function pushLabel(column: StringColumn, bytes: Buffer, start: number, end: number): void {
+export function pushLabel(
+  column: StringColumn,
+  { bytes, view }: WireReader,
+  [start, end]: readonly [number, number],
+): void {
   const cut = cutAtRune(bytes, start, end, columnTextBytesMax)
-  for (let i = start; i < cut; i++) {
-    const byte = bytes[i]!
-    if (byte >= 0x20 && byte !== 0x7f) continue
+  if (hasControls(view, start, cut))
     column.pushText(bytes.toString('utf8', start, cut).replaceAll(/\p{Cc}/gu, ' '))
-    return
+  else column.pushView(view, start, cut)
+}
+
+function hasControls(view: DataView, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const byte = view.getUint8(i)
+    if (byte < 0x20 || byte === 0x7f) return true
   }
-  column.pushBytes(bytes, start, cut)
+  return false
 }
 
 /** The first 256 bytes of a text; of a conversation in JSON, those of its last content. */

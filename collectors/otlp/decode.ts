@@ -4,11 +4,12 @@
 import { Fault } from '../../schemas/faults.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { Batch } from '../spool/intake.ts'
+import { StringColumn } from '../spool/native.ts'
 import type { EnvelopeNotes } from './envelopes.ts'
 import { fieldIndex, viewOf } from './key-table.ts'
 import { messages } from './messages.ts'
-import { pushPayloadRow, pushSpanRow, type RowContext } from './span-row.ts'
-import { SpanScan, unfilled } from './span-scan.ts'
+import { pushField, pushPayloadRow, pushSpanRow, type RowContext } from './span-row.ts'
+import { SpanScan } from './span-scan.ts'
 import { BadSpan, spansMax, type Tally } from './tally.ts'
 import { checkMessage, fieldOf, repairText } from './text-check.ts'
 import { Undecodable, WireReader } from './wire-reader.ts'
@@ -69,8 +70,8 @@ class Walk {
       workspace: input.workspace,
       workspaceView: viewOf(Buffer.from(input.workspace)),
       prompts: input.prompts,
-      service: noBytes,
-      environment: noBytes,
+      service: viewOf(noBytes),
+      environment: viewOf(noBytes),
     }
   }
 
@@ -206,8 +207,8 @@ class Walk {
         else reader.skip(inner, end)
       }
     }
-    this.#row.service = resourceText('service')
-    this.#row.environment = resourceText('environment')
+    this.#row.service = resourceLabel(fieldIndex.service)
+    this.#row.environment = resourceLabel(fieldIndex.environment)
   }
 
   /** A metric's name, description and unit read as ids and trace state; no span has all three and no times. */
@@ -231,10 +232,13 @@ function isChild(tag: number): boolean {
   return tag === 18 || tag === ((legacyChildField << 3) | 2)
 }
 
-function resourceText(name: 'service' | 'environment'): Buffer {
-  const field = fieldIndex[name]
-  if (scan.rank[field] === unfilled || scan.fields.type[field] !== 1) return noBytes
-  return scan.reader.bytes.subarray(scan.fields.at[field]!, scan.fields.end[field]!)
+/** The field of the resource just scanned, as its spans' rows show it. */
+function resourceLabel(field: number): DataView {
+  const column = new StringColumn()
+  pushField(column, scan, field)
+  // The column's own form has the length first: one byte below 128, two up to the 1 KiB of a label.
+  const head = column.length > 128 ? 2 : 1
+  return viewOf(column.filled().subarray(head))
 }
 
 function requireId(

@@ -30,8 +30,8 @@ export type RowContext = {
   workspaceView: DataView
   prompts: PromptLinks
   /** Of the resource: its service.name and its environment, empty when it has none. */
-  service: Buffer
-  environment: Buffer
+  service: DataView
+  environment: DataView
 }
 
 /** Pushes the `spans` row. The span has been found acceptable; nothing here throws for its content. */
@@ -49,8 +49,8 @@ export function pushSpanRow(
   else to.parent_span_id.pushZeros()
   to.start_time.pushWords(scan.startLow, scan.startHigh)
   pushDuration(block, scan)
-  pushLabel(to.name, bytes, scan.nameAt, scan.nameEnd)
-  pushLabel(to.service, context.service, 0, context.service.length)
+  pushLabel(to.name, scan.reader, [scan.nameAt, scan.nameEnd])
+  to.service.pushView(context.service, 0, context.service.byteLength)
   const type = typeBytes.get(typeOf(scan))!
   to.type.pushBytes(type, 0, type.length)
   to.kind.push(scan.kind > 255 ? 0 : scan.kind)
@@ -60,7 +60,7 @@ export function pushSpanRow(
   to.source.pushBytes(otlpBytes, 0, otlpBytes.length)
   to.origin.pushEmpty()
   if (hasField(scan, fields.environment)) pushField(to.environment, scan, fields.environment)
-  else pushLabel(to.environment, context.environment, 0, context.environment.length)
+  else to.environment.pushView(context.environment, 0, context.environment.byteLength)
   if (scan.claims === 0) pushNoFields(block)
   else pushFields(block, scan, context)
   to.route_id.pushEmpty()
@@ -143,7 +143,8 @@ function pushText(column: StringColumn, bytes: Buffer, start: number, end: numbe
   column.pushBytes(bytes, start, cutAtRune(bytes, start, end, columnTextBytesMax))
 }
 
-function pushField(column: StringColumn, scan: SpanScan, field: number): void {
+/** A field as a label. */
+export function pushField(column: StringColumn, scan: SpanScan, field: number): void {
   if (!hasField(scan, field)) {
     column.pushEmpty()
     return
@@ -159,7 +160,7 @@ function pushField(column: StringColumn, scan: SpanScan, field: number): void {
     const dot = bytes.subarray(start, end).indexOf(0x2e)
     if (dot > 0) end = start + dot
   }
-  pushLabel(column, bytes, start, end)
+  pushLabel(column, scan.reader, [start, end])
 }
 
 function pushPrompt(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {

@@ -9,11 +9,7 @@ import { ThemeToggle } from '../ui/ThemeToggle.tsx'
 import { link } from '../url.ts'
 import { Checks } from '../verify/Checks.tsx'
 import { PackFacts } from '../verify/PackFacts.tsx'
-
-// A pack is a few kilobytes. Anything far larger was dropped by mistake, and reading it would freeze the page.
-const packBytesMax = 1024 * 1024
-
-type Given = { text: string; from: string }
+import { type Given, PackInput, type Take } from '../verify/PackInput.tsx'
 
 export function Verify() {
   const url = useUrl()
@@ -25,7 +21,9 @@ export function Verify() {
     setGiven(next)
     setMistake(wrong)
   }, [])
-  useRecord(record, take)
+  // Asking for the same record again fetches it again: it may have been completed meanwhile.
+  const [tries, setTries] = useState(0)
+  useRecord(`${tries} ${record}`, take)
   return (
     <div className="verify">
       <header className="verify-bar">
@@ -48,7 +46,16 @@ export function Verify() {
         </p>
         <Honest />
         <div className="verify-split">
-          <Input record={record} onGiven={take} roots={roots} onRoots={setRoots} />
+          <PackInput
+            record={record}
+            onGiven={take}
+            onRecord={(id) => {
+              replace(link.verify(id))
+              setTries(tries + 1)
+            }}
+            roots={roots}
+            onRoots={setRoots}
+          />
           <div className="verify-result" aria-live="polite">
             {mistake !== '' && (
               <p className="strip" role="alert">
@@ -90,100 +97,6 @@ function Honest() {
   )
 }
 
-type InputProps = {
-  record: string
-  onGiven: (given: Given | undefined, mistake?: string) => void
-  roots: string
-  onRoots: (roots: string) => void
-}
-
-function Input({ record, onGiven, roots, onRoots }: InputProps) {
-  const [over, setOver] = useState(false)
-  const [id, setId] = useState(record)
-  const takeFile = async (file: File | undefined) => {
-    if (!file) return
-    if (file.size > packBytesMax)
-      return onGiven(undefined, `${file.name} is larger than 1 MiB: not an evidence pack.`)
-    onGiven({ text: await file.text(), from: file.name })
-  }
-  return (
-    <div className="verify-input">
-      <label
-        className="drop"
-        data-over={over || undefined}
-        onDragOver={(event) => {
-          event.preventDefault()
-          setOver(true)
-        }}
-        onDragLeave={() => setOver(false)}
-        onDrop={(event) => {
-          event.preventDefault()
-          setOver(false)
-          void takeFile(event.dataTransfer.files[0])
-        }}
-      >
-        <input
-          type="file"
-          accept=".json,application/json"
-          className="sr"
-          onChange={(event) => void takeFile(event.target.files?.[0])}
-        />
-        <Icon name="file" />
-        <span>
-          <b>Drop an evidence pack</b> or choose a file
-        </span>
-      </label>
-      <label className="stacked">
-        <span>Or paste its JSON</span>
-        <textarea
-          rows={7}
-          spellCheck={false}
-          placeholder='{"record_id":"vaas_…","payload":{…},"signature":"ed25519:…"}'
-          onChange={(event) => {
-            const text = event.target.value
-            onGiven(text.trim() === '' ? undefined : { text, from: 'pasted text' })
-          }}
-        />
-      </label>
-      <form
-        className="stacked"
-        onSubmit={(event) => {
-          event.preventDefault()
-          replace(link.verify(id.trim()))
-        }}
-      >
-        <label htmlFor="record">Or fetch it by record id</label>
-        <div className="joined">
-          <input
-            id="record"
-            value={id}
-            placeholder="vaas_…"
-            spellCheck={false}
-            onChange={(event) => setId(event.target.value)}
-          />
-          <button type="submit" className="button">
-            Fetch
-          </button>
-        </div>
-      </form>
-      <label className="stacked">
-        <span>Root keys you trust (optional)</span>
-        <textarea
-          rows={2}
-          spellCheck={false}
-          value={roots}
-          placeholder="z6Mk…"
-          onChange={(event) => onRoots(event.target.value)}
-        />
-        <small>
-          Got from somewhere other than this page. Without one, the chain of keys ends in a root
-          nobody vouched for.
-        </small>
-      </label>
-    </div>
-  )
-}
-
 function Waiting() {
   return (
     <div className="state state-boxed">
@@ -204,8 +117,9 @@ function Waiting() {
 }
 
 /** The record named in the URL is fetched and checked at once: a link to this page is a link to its checks. */
-function useRecord(record: string, take: InputProps['onGiven']): void {
+function useRecord(asked: string, take: Take): void {
   useEffect(() => {
+    const record = asked.slice(asked.indexOf(' ') + 1)
     if (record === '') return
     const gone = new AbortController()
     fetchEvidence(record, gone.signal).then(
@@ -217,5 +131,5 @@ function useRecord(record: string, take: InputProps['onGiven']): void {
       },
     )
     return () => gone.abort()
-  }, [record, take])
+  }, [asked, take])
 }

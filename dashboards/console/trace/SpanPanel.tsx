@@ -9,7 +9,7 @@ import { Failure, Id, Loading, Status, Text, Time } from '../ui/atoms.tsx'
 import { Divider } from '../ui/Divider.tsx'
 import { Icon } from '../ui/icons.tsx'
 import { type PanelTab, panelTabs } from '../url.ts'
-import type { Span, Trace } from '../wire.ts'
+import type { Skeleton, Span, Trace } from '../wire.ts'
 import { Attributes } from './Attributes.tsx'
 import { Messages } from './Messages.tsx'
 import { Raw } from './Raw.tsx'
@@ -48,39 +48,12 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
         onMove={setWidth}
         side="right"
       />
-      <header className="panel-head">
-        <div className="panel-title">
-          <h2>
-            <Text>{skeleton?.name || '(no name)'}</Text>
-          </h2>
-          <button
-            type="button"
-            className="tool"
-            onClick={onClose}
-            aria-label="Close the span panel"
-            title="Close (Esc)"
-          >
-            <Icon name="close" />
-          </button>
-        </div>
-        {skeleton && (
-          <div className="panel-facts">
-            <Status status={skeleton.status} />
-            <span>{duration(skeleton.durationMs)}</span>
-            <Time iso={skeleton.startedAt} />
-            <Text>{skeleton.service}</Text>
-            <Id id={spanId} what="span id" />
-          </div>
-        )}
-        {found.data?.statusMessage && (
-          <p
-            className="panel-error"
-            data-tone={found.data.status === 'error' ? 'error' : undefined}
-          >
-            <Text>{found.data.statusMessage}</Text>
-          </p>
-        )}
-      </header>
+      <PanelHead
+        spanId={spanId}
+        span={skeleton}
+        message={found.data?.statusMessage ?? ''}
+        onClose={onClose}
+      />
       <div
         className="tabs"
         role="tablist"
@@ -118,6 +91,48 @@ export function SpanPanel({ trace, spanId, originUnixNano, tab, onTab, onClose }
         {found.data && <Body tab={tab} span={found.data} originUnixNano={originUnixNano} />}
       </div>
     </aside>
+  )
+}
+
+type HeadProps = {
+  spanId: string
+  span: Skeleton | undefined
+  message: string
+  onClose: () => void
+}
+
+function PanelHead({ spanId, span, message, onClose }: HeadProps) {
+  return (
+    <header className="panel-head">
+      <div className="panel-title">
+        <h2>
+          <Text>{span?.name || '(no name)'}</Text>
+        </h2>
+        <button
+          type="button"
+          className="tool"
+          onClick={onClose}
+          aria-label="Close the span panel"
+          title="Close (Esc)"
+        >
+          <Icon name="close" />
+        </button>
+      </div>
+      {span && (
+        <div className="panel-facts">
+          <Status status={span.status} />
+          <span>{duration(span.durationMs)}</span>
+          <Time iso={span.startedAt} />
+          <Text>{span.service}</Text>
+          <Id id={spanId} what="span id" />
+        </div>
+      )}
+      {message !== '' && (
+        <p className="panel-error" data-tone={span?.status === 'error' ? 'error' : undefined}>
+          <Text>{message}</Text>
+        </p>
+      )}
+    </header>
   )
 }
 

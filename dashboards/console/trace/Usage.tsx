@@ -33,10 +33,7 @@ export function Usage({ span }: { span: Span }) {
   }
   const cached = detail(span, 'cached')
   const reasoning = detail(span, 'reasoning')
-  const ttft = detail(span, 'ttftSeconds')
   const total = (input ?? 0) + (output ?? 0)
-  const perSecond =
-    output !== null && span.durationMs > 0 ? output / (span.durationMs / 1000) : null
   return (
     <>
       <section className="block">
@@ -56,28 +53,7 @@ export function Usage({ span }: { span: Span }) {
           </tbody>
         </table>
       </section>
-      <section className="block">
-        <h3>Cost and speed</h3>
-        <table className="numbers">
-          <tbody>
-            <Line name="Cost" value={cost(span.costUsd)} unit="USD" />
-            <Line
-              name="Per 1,000 tokens"
-              value={total > 0 && span.costUsd !== null ? cost((span.costUsd / total) * 1000) : '–'}
-              unit="USD"
-            />
-            <Line name="Duration" value={duration(span.durationMs)} unit="" />
-            {ttft !== null && (
-              <Line name="Time to first token" value={duration(ttft * 1000)} unit="" />
-            )}
-            <Line
-              name="Output over the whole call"
-              value={perSecond === null ? '–' : perSecond.toFixed(1)}
-              unit="tokens/s"
-            />
-          </tbody>
-        </table>
-      </section>
+      <CostAndSpeed span={span} total={total} />
       <dl className="plain-facts">
         <dt>Model</dt>
         <dd>
@@ -93,6 +69,38 @@ export function Usage({ span }: { span: Span }) {
         )}
       </dl>
     </>
+  )
+}
+
+function CostAndSpeed({ span, total }: { span: Span; total: number }) {
+  const ttft = detail(span, 'ttftSeconds')
+  const perSecond =
+    span.outputTokens !== null && span.durationMs > 0
+      ? span.outputTokens / (span.durationMs / 1000)
+      : null
+  return (
+    <section className="block">
+      <h3>Cost and speed</h3>
+      <table className="numbers">
+        <tbody>
+          <Line name="Cost" value={cost(span.costUsd)} unit="USD" />
+          <Line
+            name="Per 1,000 tokens"
+            value={total > 0 && span.costUsd !== null ? cost((span.costUsd / total) * 1000) : '–'}
+            unit="USD"
+          />
+          <Line name="Duration" value={duration(span.durationMs)} unit="" />
+          {ttft !== null && (
+            <Line name="Time to first token" value={duration(ttft * 1000)} unit="" />
+          )}
+          <Line
+            name="Output over the whole call"
+            value={perSecond === null ? '–' : perSecond.toFixed(1)}
+            unit="tokens/s"
+          />
+        </tbody>
+      </table>
+    </section>
   )
 }
 

@@ -12,7 +12,7 @@ import { Overview } from './Overview.tsx'
 import { place, ticks, type Window } from './scale.ts'
 import { Toolbar } from './Toolbar.tsx'
 import type { Row, Tree } from './tree.ts'
-import { useRows } from './useRows.ts'
+import { type RowsState, useRows } from './useRows.ts'
 import { WaterfallRow } from './WaterfallRow.tsx'
 
 const rowHeight = 28
@@ -32,7 +32,8 @@ type Props = {
   onClose: () => void
 }
 
-export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClose }: Props) {
+export function Waterfall(props: Props) {
+  const { tree, view, onZoom } = props
   const { rows } = tree
   const [nameWish, setNameWidth] = usePreference('nameWidth')
   const box = useRef<HTMLDivElement>(null)
@@ -40,45 +41,9 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
   const nameWidth = width > 0 ? Math.min(nameWish, Math.round(width * nameShareMax)) : nameWish
   const shown = useMemo(() => toWindow(tree, view.zoom), [tree, view.zoom])
   const nav = useRows(tree, view)
-  const { visible, active } = nav
   const hits = useMemo(() => findHits(rows, view.q), [rows, view.q])
   const failed = useMemo(() => indexesOf(rows, isFailed), [rows])
-  const jump = (among: Iterable<number>) => {
-    const at = nav.jump(among)
-    if (at !== undefined && view.span !== undefined) open(at)
-  }
-  const open = (at: number) => {
-    const row = rows[at]
-    if (row?.kind === 'span') onSpan(row.span.spanId)
-    else if (row) nav.toggle(row.key)
-  }
-  const onKey = (event: KeyboardEvent, line: number): boolean => {
-    const at = visible[line]
-    switch (event.key) {
-      case 'Escape':
-        if (view.span !== undefined) onClose()
-        else if (view.zoom) onZoom(undefined)
-        else return false
-        return true
-      case 'ArrowRight':
-        return at !== undefined && nav.unfold(at)
-      case 'ArrowLeft':
-        return at !== undefined && nav.foldOrRise(at)
-      case 'e':
-        jump(failed)
-        return true
-      case 'n':
-        jump(hits ?? [])
-        return true
-      case '0':
-        onZoom(undefined)
-        return true
-      case 'z':
-        return at !== undefined && zoomTo(rows[at]!, onZoom)
-      default:
-        return false
-    }
-  }
+  const moves = toMoves(props, nav, { hits: hits ?? [], failed })
   return (
     <div
       className="waterfall"
@@ -87,51 +52,22 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
     >
       <Toolbar
         q={view.q}
-        onSearch={onSearch}
+        onSearch={props.onSearch}
         hits={hits}
         failed={failed}
-        onJump={jump}
+        onJump={moves.jump}
         nav={nav}
         zoom={view.zoom}
         onZoom={onZoom}
       />
       <Overview tree={tree} shown={shown} onZoom={onZoom} zoomed={view.zoom !== undefined} />
-      <List
-        className="spans"
-        label="Spans"
-        role="treegrid"
-        count={visible.length}
-        rowHeight={rowHeight}
-        headHeight={headHeight}
-        head={<Axis shown={shown} most={Math.max(2, Math.floor((width - nameWidth) / tickPx))} />}
-        rowKey={(line) => rows[visible[line]!]!.key}
-        active={active}
-        onActive={(line) => {
-          nav.setActive(visible[line]!)
-          const row = rows[visible[line]!]
-          if (view.span !== undefined && row?.kind === 'span') onSpan(row.span.spanId)
-        }}
-        onOpen={(line) => open(visible[line]!)}
-        onKey={onKey}
-        rowProps={(line) =>
-          rowProps(
-            rows[visible[line]!]!,
-            nav.folded,
-            hits === undefined || hits.has(visible[line]!),
-          )
-        }
-        row={(line) => {
-          const row = rows[visible[line]!]!
-          return (
-            <WaterfallRow
-              row={row}
-              shown={shown}
-              folded={nav.folded.has(row.key)}
-              onToggle={nav.toggle}
-            />
-          )
-        }}
-        place={`trace ${traceId}`}
+      <SpanList
+        {...props}
+        nav={nav}
+        shown={shown}
+        hits={hits}
+        moves={moves}
+        ticksMost={Math.max(2, Math.floor((width - nameWidth) / tickPx))}
       />
       <Divider
         label="Width of the name column"
@@ -143,6 +79,92 @@ export function Waterfall({ tree, traceId, view, onSpan, onZoom, onSearch, onClo
       />
     </div>
   )
+}
+
+type SpanListProps = Props & {
+  nav: RowsState
+  shown: Window
+  hits: ReadonlySet<number> | undefined
+  moves: Moves
+  ticksMost: number
+}
+
+function SpanList(props: SpanListProps) {
+  const { nav, shown, hits, moves, view, onSpan } = props
+  const { visible, folded } = nav
+  const rowAt = (line: number) => props.tree.rows[visible[line]!]!
+  return (
+    <List
+      className="spans"
+      label="Spans"
+      role="treegrid"
+      count={visible.length}
+      rowHeight={rowHeight}
+      headHeight={headHeight}
+      head={<Axis shown={shown} most={props.ticksMost} />}
+      rowKey={(line) => rowAt(line).key}
+      active={nav.active}
+      onActive={(line) => {
+        nav.setActive(visible[line]!)
+        const row = rowAt(line)
+        if (view.span !== undefined && row.kind === 'span') onSpan(row.span.spanId)
+      }}
+      onOpen={(line) => moves.open(visible[line]!)}
+      onKey={(event, line) => moves.onKey(event.key, visible[line])}
+      rowProps={(line) => rowProps(rowAt(line), folded, hits?.has(visible[line]!) ?? true)}
+      row={(line) => (
+        <WaterfallRow
+          row={rowAt(line)}
+          shown={shown}
+          folded={folded.has(rowAt(line).key)}
+          onToggle={nav.toggle}
+        />
+      )}
+      place={`trace ${props.traceId}`}
+    />
+  )
+}
+
+type Moves = {
+  open: (at: number) => void
+  jump: (among: Iterable<number>) => void
+  /** `at`: the active row, an index into all rows. True when the key was one of these. */
+  onKey: (key: string, at: number | undefined) => boolean
+}
+type Targets = { hits: Iterable<number>; failed: Iterable<number> }
+
+function toMoves(props: Props, nav: RowsState, { hits, failed }: Targets): Moves {
+  const { tree, view, onSpan, onZoom } = props
+  const open = (at: number) => {
+    const row = tree.rows[at]
+    if (row?.kind === 'span') onSpan(row.span.spanId)
+    else if (row) nav.toggle(row.key)
+  }
+  const jump = (among: Iterable<number>) => {
+    const at = nav.jump(among)
+    if (at !== undefined && view.span !== undefined) open(at)
+    return true
+  }
+  const leave = () => {
+    if (view.span !== undefined) props.onClose()
+    else if (view.zoom) onZoom(undefined)
+    else return false
+    return true
+  }
+  const zoomOut = () => {
+    onZoom(undefined)
+    return true
+  }
+  const keys = new Map<string, (at: number) => boolean>([
+    ['Escape', leave],
+    ['ArrowRight', (at) => at >= 0 && nav.unfold(at)],
+    ['ArrowLeft', (at) => at >= 0 && nav.foldOrRise(at)],
+    ['e', () => jump(failed)],
+    ['n', () => jump(hits)],
+    ['z', (at) => at >= 0 && zoomTo(tree.rows[at]!, onZoom)],
+    ['0', zoomOut],
+  ])
+  return { open, jump, onKey: (key, at = -1) => keys.get(key)?.(at) ?? false }
 }
 
 function Axis({ shown, most }: { shown: Window; most: number }) {

@@ -61,20 +61,7 @@ export function FilterBar({ filters, onChange, busy }: Props) {
           {field.numeric && filters.by[field.key] && <span className="filter-unit">ms</span>}
         </label>
       ))}
-      <label className="filter" data-set={filters.by.status !== undefined || undefined}>
-        <span className="filter-title">Status</span>
-        <select
-          value={filters.by.status ?? ''}
-          onChange={(event) => set('status', event.target.value)}
-        >
-          <option value="">any</option>
-          {statuses.map((status) => (
-            <option key={status} value={status}>
-              {status.replaceAll('_', ' ')}
-            </option>
-          ))}
-        </select>
-      </label>
+      <StatusField value={filters.by.status ?? ''} onPick={(status) => set('status', status)} />
       {filters.range === 'custom' && <RangeEdges filters={filters} onChange={onChange} />}
       {others.map(([key, value]) => (
         <button
@@ -93,6 +80,22 @@ export function FilterBar({ filters, onChange, busy }: Props) {
         </button>
       )}
     </div>
+  )
+}
+
+function StatusField({ value, onPick }: { value: string; onPick: (status: string) => void }) {
+  return (
+    <label className="filter" data-set={value !== '' || undefined}>
+      <span className="filter-title">Status</span>
+      <select value={value} onChange={(event) => onPick(event.target.value)}>
+        <option value="">any</option>
+        {statuses.map((status) => (
+          <option key={status} value={status}>
+            {status.replaceAll('_', ' ')}
+          </option>
+        ))}
+      </select>
+    </label>
   )
 }
 

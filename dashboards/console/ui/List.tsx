@@ -106,7 +106,7 @@ const moves: Record<string, (at: number, page: number, count: number) => number>
   End: (_at, _page, count) => count - 1,
 }
 
-/** Keys work when the list has the focus or nothing has; letters also from anywhere that is not a text field. */
+/** Keys work when the list has the focus or nothing has; letters and Escape from anywhere that is not a text field. */
 function useListKeys(props: Props, box: React.RefObject<HTMLDivElement | null>): void {
   const held = useRef(props)
   held.current = props
@@ -117,7 +117,8 @@ function useListKeys(props: Props, box: React.RefObject<HTMLDivElement | null>):
       if (document.querySelector('dialog[open]')) return
       const target = event.target
       const mine = target === document.body || target === box.current
-      if (!mine && (event.key.length > 1 || isControl(target))) return
+      const anywhere = event.key.length === 1 || event.key === 'Escape'
+      if (!mine && (!anywhere || isControl(target))) return
       if (handle(event, held.current, box.current?.clientHeight ?? 0)) event.preventDefault()
     }
     addEventListener('keydown', onKeyDown)
