@@ -148,6 +148,9 @@ describe.skipIf(!hasBrowser)('the console in a browser', () => {
     await page.getByRole('switch', { name: 'Live' }).click()
     await page.keyboard.press('j')
     await page.keyboard.press('j')
+    expect(await page.getByRole('grid').evaluate((list) => list === document.activeElement)).toBe(
+      true,
+    )
     const [newest] = fixture.state.traces
     const added = { ...newest!, trace_id: 'f'.repeat(32), name: 'just came in' }
     fixture.state.traces = [added, ...fixture.state.traces]

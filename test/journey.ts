@@ -118,7 +118,7 @@ async function abandonedStreamComesBack(target: Target): Promise<void> {
         stream: true,
         messages: [{ role: 'user', content: 'A very long story, please.' }],
       },
-      { headers: { 'X-Sandbox': 'ttft=10,latency=30000' } },
+      { headers: { 'X-Sandbox': 'pace=200' } },
     )
     .withResponse()
   for await (const _ of stream) break

@@ -95,6 +95,7 @@ describe('protobuf that is not a request is 400, in protobuf, and stores nothing
     ['a length of 2^31-1', Buffer.from('0affffffff07', 'hex'), /past the end/],
     ['a negative length', Buffer.from('0affffffffffffffffff01', 'hex'), /length out of range/],
     ['a varint of eleven bytes', Buffer.from('98' + '80'.repeat(10) + '01', 'hex'), /byte/],
+    ['a varint of 65 bits', Buffer.from('98ffffffffffffffffff02', 'hex'), /byte/],
     ['field number 0', Buffer.from('0200', 'hex'), /field number 0/],
     ['wire type 7', Buffer.from('0f', 'hex'), /wire type 7/],
     ['a group that does not end', Buffer.from('f303', 'hex'), /truncated/],

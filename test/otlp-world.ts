@@ -10,7 +10,7 @@ import protobuf from 'protobufjs'
 import { newBatch } from '../collectors/otlp/aside.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { type OtlpLimits, otlpTraces } from '../collectors/otlp/route.ts'
-import type { Intake } from '../collectors/spool/intake.ts'
+import type { Batch, Intake } from '../collectors/spool/intake.ts'
 import { Fault } from '../schemas/faults.ts'
 import type { TableName } from '../schemas/tables.ts'
 import { type NativeRow, readNative } from './native-reader.ts'
@@ -111,22 +111,43 @@ export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World
   return world
 }
 
-/** One write after another: rows of a write that throws or fails are taken back, as the spool takes them back. */
+/**
+ * Writes of one turn of the loop share a batch and become durable together. What throws is taken back alone; a failing
+ * disk fails them all.
+ */
 function intakeOf(stored: Stored, failing: () => Error | undefined): Intake {
   let seq = 1n
+  let open: { batch: Batch; durable: Promise<void> } | undefined
+  const settle = async (batch: Batch): Promise<void> => {
+    await new Promise(setImmediate)
+    open = undefined
+    const error = failing()
+    if (error) throw error
+    for (const table of ['spans', 'payloads', 'envelopes'] as const) {
+      const { rows } = batch[table]
+      stored[table].push(...readNative(Buffer.concat(batch[table].seal(seq, 1_790_000_000))))
+      seq += BigInt(rows)
+    }
+  }
   return {
     async write(fill) {
-      const batch = newBatch()
-      const result = fill(batch)
-      await new Promise(setImmediate)
-      const error = failing()
-      if (error) throw error
-      for (const table of ['spans', 'payloads', 'envelopes'] as const) {
-        const { rows } = batch[table]
-        stored[table].push(...readNative(Buffer.concat(batch[table].seal(seq, 1_790_000_000))))
-        seq += BigInt(rows)
+      if (open === undefined) {
+        const batch = newBatch()
+        open = { batch, durable: settle(batch) }
       }
-      return result
+      const { batch, durable } = open
+      const blocks = [batch.spans, batch.payloads, batch.envelopes, batch.records]
+      const marks = blocks.map((block) => block.mark())
+      try {
+        const result = fill(batch)
+        await durable
+        return result
+      } catch (error) {
+        blocks.forEach((block, i) => {
+          block.rewind(marks[i]!)
+        })
+        throw error
+      }
     },
   }
 }

@@ -6,10 +6,16 @@ import { OTLPTraceExporter as ProtoExporter } from '@opentelemetry/exporter-trac
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { copyRows, newBatch } from '../collectors/otlp/aside.ts'
+import { decodeRequest } from '../collectors/otlp/decode.ts'
+import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { Tally } from '../collectors/otlp/tally.ts'
+import { readNative } from './native-reader.ts'
 import {
   diskFull,
   jsonRequest,
   jsonSpan,
+  nowMs,
   nowNs,
   openWorld,
   oracle,
@@ -316,6 +322,34 @@ describe('large bodies', () => {
       expect(world.stored.payloads).toHaveLength(12_000)
       expect(turns).toBeGreaterThan(5)
     }
+  })
+
+  test('rows copied into a batch that others write into keep their own attributes', async () => {
+    const spans = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) =>
+        jsonSpan({
+          name: String(from + i),
+          attributes: [{ key: `k${i % 7}`, value: { stringValue: String(from + i) } }],
+        }),
+      )
+    const batch = newBatch()
+    const later = newBatch()
+    const decode = (into: typeof batch, ...from: ReturnType<typeof spans>) => {
+      const notes = new EnvelopeBook().open(workspace)
+      const body = protobufRequest(...from)
+      const prompts = { link: () => '' }
+      const tally = new Tally(false)
+      for (const _ of decodeRequest({ body, workspace, prompts, notes, tally, nowMs }, into));
+    }
+    decode(batch, ...spans(0, 10))
+    decode(later, ...spans(10, 20))
+    copyRows(later, batch)
+    decode(batch, ...spans(30, 5))
+    const rows = readNative(Buffer.concat(batch.spans.seal(1n, 1)))
+    expect(rows.map((row) => [...(row.attr_str as Map<string, string>).values()][0])).toEqual(
+      rows.map((row) => row.name),
+    )
+    expect(rows).toHaveLength(35)
   })
 
   test('more than 100,000 spans in one request are 413 and nothing is stored', async () => {

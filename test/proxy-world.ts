@@ -41,7 +41,12 @@ export async function startProxy(
   const { ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000, ...overrides } = more
   const provider = { outbound, baseUrl: upstream.baseUrl, apiKey: upstreamKey }
   const deps: ProxyDeps = {
-    upstream: openaiUpstream({ ...provider, ttftTimeoutMs, idleTimeoutMs }),
+    upstream: openaiUpstream({
+      ...provider,
+      ttftTimeoutMs,
+      wholeTimeoutMs: ttftTimeoutMs,
+      idleTimeoutMs,
+    }),
     intake,
     envelopes: new EnvelopeBook(),
     signerOf: testSigners(),

@@ -50,15 +50,17 @@ export class HeldAnswer implements UpstreamHandler {
 
   onData(chunk: Buffer): void {
     this.#bytes += chunk.length
-    // A call that asked for a stream may get an error page instead; the upstream's own cap is for streams then.
-    if (this.#bytes <= answerBytesMax) this.#chunks.push(chunk)
+    this.#chunks.push(chunk)
+    if (this.#bytes <= answerBytesMax) return
+    // A call that asked for a stream and got something else: the upstream's own cap is that of streams then.
+    this.#upstream?.abort()
+    this.#chunks.length = 0
+    this.refuse(upstreamFault('The upstream answered with too large a body.', false))
   }
 
   onEnd(): void {
     const status = this.#status
-    if (this.#bytes > answerBytesMax) {
-      this.refuse(upstreamFault('The upstream answered with too large a body.', false))
-    } else if (status === 401 || status === 403) {
+    if (status === 401 || status === 403) {
       this.refuse(upstreamFault('The upstream did not accept our credentials.', false))
     } else if (status >= 300 && status < 400) {
       this.refuse(

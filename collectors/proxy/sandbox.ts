@@ -28,6 +28,8 @@ class SandboxCall implements UpstreamCall {
   #paused = false
   #playing = false
   #over = false
+  #paceMs = 0
+  #isWaiting = false
   #cancel: () => void = () => {}
 
   constructor(handler: UpstreamHandler) {
@@ -37,6 +39,7 @@ class SandboxCall implements UpstreamCall {
   start(request: UpstreamRequest): void {
     const given = readSimulation(request.clientHeaders['x-sandbox'])
     const simulation = 'mistake' in given ? emptySimulation : given
+    this.#paceMs = simulation.paceMs
     const answer = 'mistake' in given ? refusal(400, given.mistake) : answerTo(request, given)
     this.#pieces = answer.pieces
     this.#broken = answer.broken
@@ -54,7 +57,7 @@ class SandboxCall implements UpstreamCall {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    if (this.#playing) this.#after(0, () => this.#play())
+    if (this.#playing && !this.#isWaiting) this.#after(0, () => this.#play())
   }
 
   abort(): void {
@@ -66,23 +69,33 @@ class SandboxCall implements UpstreamCall {
     this.#playing = true
     while (!this.#over && !this.#paused) {
       const piece = this.#pieces[this.#at++]
-      if (piece) this.#handler.onData(piece)
-      else {
+      if (!piece) {
         this.#over = true
         if (this.#broken)
           this.#handler.onError(new OutboundError('broken', 'The connection broke.'))
         else this.#handler.onEnd()
+        return
+      }
+      this.#handler.onData(piece)
+      if (this.#paceMs > 0) {
+        this.#after(this.#paceMs, () => this.#play())
+        return
       }
     }
   }
 
   #after(ms: number, then: () => void): void {
     if (this.#over) return
+    this.#isWaiting = true
+    const go = () => {
+      this.#isWaiting = false
+      then()
+    }
     if (ms > 0) {
-      const timer = setTimeout(then, ms)
+      const timer = setTimeout(go, ms)
       this.#cancel = () => clearTimeout(timer)
     } else {
-      const immediate = setImmediate(then)
+      const immediate = setImmediate(go)
       this.#cancel = () => clearImmediate(immediate)
     }
   }

@@ -39,8 +39,10 @@ export function openaiUpstream(options: {
   baseUrl: string
   apiKey: string | undefined
   provider?: string
-  /** To the answer's head; then between two pieces of it. */
+  /** Of a stream to its head; then between two pieces of it. */
   ttftTimeoutMs?: number
+  /** Of an answer that is no stream to its head, which leaves when all of it has been thought of: what the SDKs wait. */
+  wholeTimeoutMs?: number
   idleTimeoutMs?: number
 }): Upstream {
   const base = new URL(options.baseUrl)
@@ -49,6 +51,7 @@ export function openaiUpstream(options: {
   fixed.push('user-agent', 'runledger')
   if (options.apiKey) fixed.push('authorization', `Bearer ${options.apiKey}`)
   const { outbound, ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000 } = options
+  const { wholeTimeoutMs = 600_000 } = options
   return {
     provider: options.provider ?? 'openai',
     call(request, handler) {
@@ -59,7 +62,7 @@ export function openaiUpstream(options: {
           method: 'POST',
           headers: toHeaders(fixed, request),
           body: request.body,
-          headTimeoutMs: ttftTimeoutMs,
+          headTimeoutMs: request.stream ? ttftTimeoutMs : wholeTimeoutMs,
           idleTimeoutMs,
           bodyBytesMax: request.stream ? streamBytesMax : answerBytesMax,
           trusted: true,

@@ -40,6 +40,8 @@ export function Login({ search }: { search: string }) {
         <h1>
           <Mark /> Runledger
         </h1>
+        {/* Password managers file a secret under a name; ours is the same for everyone. */}
+        <input type="text" autoComplete="username" value="api-key" readOnly hidden />
         <label className="stacked">
           <span>API key</span>
           <input

@@ -119,7 +119,10 @@ function useListKeys(props: Props, box: React.RefObject<HTMLDivElement | null>):
       const mine = target === document.body || target === box.current
       const anywhere = event.key.length === 1 || event.key === 'Escape'
       if (!mine && (!anywhere || isControl(target))) return
-      if (handle(event, held.current, box.current?.clientHeight ?? 0)) event.preventDefault()
+      if (!handle(event, held.current, box.current?.clientHeight ?? 0)) return
+      event.preventDefault()
+      // Who walks the list is in the list: the next Enter is meant for the row, not for the button used before.
+      if (moves[event.key]) box.current?.focus({ preventScroll: true })
     }
     addEventListener('keydown', onKeyDown)
     return () => removeEventListener('keydown', onKeyDown)
