@@ -284,6 +284,56 @@ describe('columns', () => {
     expect(world.stored.spans.map((row) => row.prompt_version_id)).toEqual(['support@latest', ''])
   })
 
+  test('a preview is the last text of the conversation, in JSON, structured, indexed or from an event', async () => {
+    const structured = {
+      arrayValue: {
+        values: [
+          {
+            kvlistValue: {
+              values: [
+                { key: 'role', value: { stringValue: 'user' } },
+                { key: 'content', value: { stringValue: 'last' } },
+              ],
+            },
+          },
+        ],
+      },
+    }
+    const json = {
+      stringValue:
+        '[{"role":"system","content":"first"},{"role":"user","content":[{"type":"text","text":"l\\u0061st"}]}]',
+    }
+    const list = [
+      jsonSpan({ attributes: [{ key: 'gen_ai.input.messages', value: structured }] }),
+      jsonSpan({ attributes: [{ key: 'gen_ai.input.messages', value: json }] }),
+      jsonSpan({
+        attributes: [
+          { key: 'gen_ai.prompt.0.content', value: { stringValue: 'first' } },
+          { key: 'gen_ai.prompt.1.content', value: { stringValue: 'last' } },
+        ],
+      }),
+      jsonSpan({
+        events: [
+          {
+            timeUnixNano: '1',
+            name: 'gen_ai.user.message',
+            attributes: [{ key: 'content', value: { stringValue: 'last' } }],
+          },
+        ],
+      }),
+      jsonSpan({ attributes: [{ key: 'input.value', value: { stringValue: '[not json' } }] }),
+    ]
+    await world.post(protobufRequest(...list))
+    expect(world.stored.spans.map((row) => row.input_preview)).toEqual([
+      'last',
+      'last',
+      'last',
+      'last',
+      '[not json',
+    ])
+    for (const row of world.stored.spans.slice(0, 4)) expect(row.attr_str).toEqual(new Map())
+  })
+
   test('a long value is cut at a rune for searching and whole in the payload', async () => {
     const long = `${'é'.repeat(511)}a€rest`
     const body = protobufRequest(

@@ -1,7 +1,7 @@
 // The started product: the real command in a process group of its own, on a free port and a data directory of its own.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -88,6 +88,17 @@ export function familyOf(pid: number): number[] {
   for (const parent of family)
     family.push(...listed.filter(([, ppid]) => ppid === parent).map(([child]) => child ?? 0))
   return family
+}
+
+/** Seconds of CPU that a process has used, from /proc. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024
 }
 
 async function untilHealthy(url: string, child: ChildProcess, output: () => string): Promise<void> {

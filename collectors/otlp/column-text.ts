@@ -1,6 +1,9 @@
 // Text on its way into search columns: cut at a rune, without control characters in labels, previews out of messages.
 // The raw span keeps everything; only what is searched and listed is shortened here.
 
+import { toPlain } from '../../schemas/attribute-set.ts'
+import { toMessages } from '../../schemas/conversation.ts'
+import type { AnyValue } from '../../schemas/dialects.ts'
 import type { StringColumn } from '../spool/native.ts'
 import type { WireReader } from './wire-reader.ts'
 
@@ -52,6 +55,17 @@ export function pushPreview(
     if (content > 0 && pushJsonString(column, json, content)) return
   }
   column.pushBytes(bytes, start, cutAtRune(bytes, start, end, previewBytesMax))
+}
+
+/** The same of messages that came as structured values rather than as JSON. */
+export function pushMessagesPreview(column: StringColumn, value: AnyValue, role: string): void {
+  const content = toMessages(toPlain(value), role).at(-1)?.content ?? ''
+  const text =
+    typeof content === 'string'
+      ? content
+      : content.map((part) => (part.type === 'text' ? part.text : '')).join('')
+  const bytes = Buffer.from(text.slice(0, previewBytesMax))
+  column.pushBytes(bytes, 0, cutAtRune(bytes, 0, bytes.length, previewBytesMax))
 }
 
 const contentKeys = ['"content"', '"text"'].map((key) => Buffer.from(key))

@@ -5,14 +5,23 @@ import type { PromptLinks } from '../../schemas/prompt.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import type { Batch } from '../spool/intake.ts'
 import type { F64Column, MapColumn, NativeBlock, StringColumn } from '../spool/native.ts'
-import { columnTextBytesMax, cutAtRune, pushLabel, pushPreview } from './column-text.ts'
+import {
+  columnTextBytesMax,
+  cutAtRune,
+  pushLabel,
+  pushMessagesPreview,
+  pushPreview,
+} from './column-text.ts'
 import { fieldIndex as fields } from './key-table.ts'
 import { valueTypes } from './scan-values.ts'
 import { fieldText, hasField, promptOf, ttftNsOf, typeOf, usageOf } from './span-facts.ts'
 import type { SpanScan } from './span-scan.ts'
+import { readComposite } from './span-view.ts'
 
 /** Entries of the two attribute maps of one row. */
 const mapEntriesMax = 128
+// Structured messages are read whole for their preview; larger ones have none.
+const compositeBytesMax = 64 * 1024
 
 const okBytes = Buffer.from('ok')
 const errorBytes = Buffer.from('error')
@@ -216,6 +225,15 @@ function pushAttributes(
 }
 
 function pushPreviewOf(column: StringColumn, scan: SpanScan, field: number): void {
-  if (!hasField(scan, field) || scan.fields.type[field] !== valueTypes.string) column.pushEmpty()
-  else pushPreview(column, scan.reader.bytes, [scan.fields.at[field]!, scan.fields.end[field]!])
+  const type = hasField(scan, field) ? scan.fields.type[field] : valueTypes.none
+  const start = scan.fields.at[field]!
+  const end = scan.fields.end[field]!
+  const isComposite = type === valueTypes.array || type === valueTypes.kvlist
+  if (type === valueTypes.string) pushPreview(column, scan.reader.bytes, [start, end])
+  else if (isComposite && end - start <= compositeBytesMax) {
+    const name = type === valueTypes.array ? 'arrayValue' : 'keyValueList'
+    const role = field === fields.inputMessages ? 'user' : 'assistant'
+    const value = readComposite(name, scan.reader.bytes.subarray(start, end))
+    pushMessagesPreview(column, value, role)
+  } else column.pushEmpty()
 }

@@ -98,6 +98,12 @@ export function readScope(envelope: Uint8Array): ScopeView {
   }
 }
 
+/** The content of an ArrayValue or KeyValueList: a list or a map. */
+export function readComposite(name: 'arrayValue' | 'keyValueList', bytes: Uint8Array): AnyValue {
+  const values = children(readTree(messages[name], bytes), 'values')
+  return name === 'arrayValue' ? values.map(anyValue) : new Map(values.map(keyValue))
+}
+
 function eventView(event: Tree): EventView {
   return {
     timeUnixNano: big(event, 'timeUnixNano'),

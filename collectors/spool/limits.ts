@@ -35,7 +35,7 @@ export const spoolLimits = {
   drainRows: 100_000,
   drainBytes: 64 * mebi,
   /** How long rows gather before they are inserted when little comes in. */
-  drainEveryMs: 250,
+  drainEveryMs: 1_000,
   /** Bytes read from disk at a time. */
   windowBytes: 4 * mebi,
   insertDeadlineMs: 60_000,

@@ -142,7 +142,7 @@ export function readSpan(body: unknown): Span {
     statusMessage: text(from.status_message),
     input: readMessages(from.input),
     output: readMessages(from.output),
-    tools: from.tools ?? null,
+    tools: Array.isArray(from.tools) && from.tools.length === 0 ? null : (from.tools ?? null),
     recordId: textOr(from.record_id),
     traceState: text(from.trace_state),
     flags: number(from.flags),

@@ -1,12 +1,11 @@
 // What the proxy costs a call: the same closed loop straight to the upstream and through the proxy, in turns.
 
-import { type ChildProcess, fork } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { packageRoot } from '../../src/root.ts'
-import { buildEntry } from '../build-child.ts'
+import { cpuSeconds, removeDataDir, residentBytes, startProduct, testKey } from '../product.ts'
 
 const connections = 32
 const repeats = 4
@@ -14,8 +13,8 @@ const warmMs = 1500
 const repeatMs = 2500
 
 export const method = `${connections} connections, closed loop, 1 KB JSON up and down, an instant upstream; generator, upstream and
-proxy are three processes on this machine. Koa, capture and signing on, rows sealed in memory (no disk). ${repeats} repeats
-of ${repeatMs / 1000} s each way, in turns; medians.`
+the started product share this machine. Everything on: keys, capture, signing, the spool on disk, ClickHouse loading beside it.
+${repeats} repeats of ${repeatMs / 1000} s each way, in turns; medians.`
 
 const body = JSON.stringify({
   model: 'gpt-4o-mini',
@@ -26,36 +25,31 @@ const body = JSON.stringify({
   ],
 })
 const requestBytes = Buffer.from(
-  `POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer batchin_api_bench\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  `POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer ${testKey}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
 )
 
 type Row = { name: string; figure: string; unit: string; reference?: string }
 type Measured = { perSecond: number; p50: number; p99: number; cpuMicros: number }
 
 export async function run(): Promise<Row[]> {
-  const out = join(packageRoot(), 'dist', `gateway-${process.pid}`)
-  const children: ChildProcess[] = []
+  const upstream = fork(join(packageRoot(), 'test/bench/instant-upstream.mjs'))
+  const [{ port }] = await once(upstream, 'message')
+  const product = await startProduct({ env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` } })
+  const proxyPort = Number(new URL(product.url).port)
   try {
-    const entry = await buildEntry(join(packageRoot(), 'test/bench/gateway-child.ts'), out)
-    const upstream = await start(
-      children,
-      join(packageRoot(), 'test/bench/instant-upstream.mjs'),
-      [],
-    )
-    const proxy = await start(children, entry, [`http://127.0.0.1:${upstream.port}/v1`])
-    await load(upstream.port, warmMs)
-    await load(proxy.port, warmMs)
+    await load(port, warmMs)
+    await load(proxyPort, warmMs)
     const direct: Measured[] = []
     const through: Measured[] = []
     for (let i = 0; i < repeats; i++) {
-      direct.push(await load(upstream.port, repeatMs))
-      through.push(await load(proxy.port, repeatMs, proxy.child))
+      direct.push(await load(port, repeatMs))
+      through.push(await load(proxyPort, repeatMs, product.pid))
     }
-    const { memory } = await usageOf(proxy.child)
-    return toRows(direct, through, memory)
+    return toRows(direct, through, residentBytes(product.pid))
   } finally {
-    for (const child of children) child.disconnect()
-    rmSync(out, { recursive: true, force: true })
+    upstream.disconnect()
+    await product.stop()
+    removeDataDir(product.dataDir)
   }
 }
 
@@ -72,44 +66,34 @@ function toRows(direct: Measured[], through: Measured[], rss: number): Row[] {
     row('calls through the proxy', 'perSecond', 'calls/s', 0),
     row('latency p50', 'p50', 'ms', 2),
     row('latency p99', 'p99', 'ms', 2),
-    { name: 'CPU of the proxy', figure: of(through, 'cpuMicros').toFixed(0), unit: 'µs a call' },
-    { name: 'memory of the proxy', figure: (rss / 2 ** 20).toFixed(0), unit: 'MiB resident' },
+    {
+      name: 'CPU of the serving process',
+      figure: of(through, 'cpuMicros').toFixed(0),
+      unit: 'µs a call',
+    },
+    {
+      name: 'memory of the serving process',
+      figure: (rss / 2 ** 20).toFixed(0),
+      unit: 'MiB resident',
+    },
   ]
 }
 
-async function start(
-  children: ChildProcess[],
-  path: string,
-  args: string[],
-): Promise<{ child: ChildProcess; port: number }> {
-  const child = fork(path, args, { cwd: packageRoot() })
-  children.push(child)
-  const [{ port }] = await once(child, 'message')
-  return { child, port }
-}
-
-async function usageOf(child: ChildProcess): Promise<{ cpuMicros: number; memory: number }> {
-  child.send('usage')
-  const [{ cpu, memory }] = await once(child, 'message')
-  return { cpuMicros: cpu.user + cpu.system, memory }
-}
-
 /** Every connection sends its next request when its answer is complete. */
-async function load(port: number, forMs: number, child?: ChildProcess): Promise<Measured> {
-  const before = child && (await usageOf(child))
+async function load(port: number, forMs: number, pid?: number): Promise<Measured> {
+  const before = pid === undefined ? Number.NaN : cpuSeconds(pid)
   const latencies: number[] = []
   const startedAt = performance.now()
   const endAt = startedAt + forMs
   await Promise.all(Array.from({ length: connections }, () => keepAsking(port, endAt, latencies)))
   const seconds = (performance.now() - startedAt) / 1000
-  const after = child && (await usageOf(child))
+  const after = pid === undefined ? Number.NaN : cpuSeconds(pid)
   latencies.sort((a, b) => a - b)
   return {
     perSecond: latencies.length / seconds,
     p50: latencies[Math.floor(latencies.length * 0.5)]!,
     p99: latencies[Math.floor(latencies.length * 0.99)]!,
-    cpuMicros:
-      before && after ? (after.cpuMicros - before.cpuMicros) / latencies.length : Number.NaN,
+    cpuMicros: ((after - before) * 1e6) / latencies.length,
   }
 }
 

@@ -1,6 +1,5 @@
 // Spans accepted and durable, end to end: the started product, gzip protobuf batches over keep-alive connections.
 
-import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import {
@@ -10,7 +9,7 @@ import {
 } from '../../collectors/otlp/protobuf-writer.ts'
 import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
 import { randomHex } from '../../schemas/ids.ts'
-import { type Product, removeDataDir, startProduct } from '../product.ts'
+import { cpuSeconds, type Product, removeDataDir, startProduct } from '../product.ts'
 
 const connections = 8
 const spansPerBatch = 500
@@ -24,9 +23,9 @@ export async function run() {
   const product = await startProduct()
   try {
     await send(product, bodies.slice(0, 20), 1)
-    const before = cpuOf(product)
+    const before = cpuSeconds(product.pid)
     const { accepted, elapsedMs, latencies } = await send(product, bodies.slice(20), seconds)
-    const cpuS = cpuOf(product) - before
+    const cpuS = cpuSeconds(product.pid) - before
     const lagMs = await untilDrained(product)
     latencies.sort((a, b) => a - b)
     const at = (share: number) => latencies[Math.floor(latencies.length * share)]?.toFixed(1) ?? '–'
@@ -150,10 +149,4 @@ async function untilDrained(product: Product): Promise<number> {
     if (/runledger_spool_undrained_rows 0\n/.test(metrics)) return performance.now() - startedAt
     if (performance.now() - startedAt > 120_000) throw new Error('not drained within two minutes')
   }
-}
-
-/** Seconds of CPU that the serving process has used, from /proc. */
-function cpuOf(product: Product): number {
-  const fields = readFileSync(`/proc/${product.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / 100
 }

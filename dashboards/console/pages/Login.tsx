@@ -40,24 +40,7 @@ export function Login({ search }: { search: string }) {
         <h1>
           <Mark /> Runledger
         </h1>
-        {/* Password managers file a secret under a name; ours is the same for everyone. */}
-        <input type="text" autoComplete="username" value="api-key" readOnly hidden />
-        <label className="stacked">
-          <span>API key</span>
-          <input
-            type="password"
-            // biome-ignore lint/a11y/noAutofocus: the only thing one can do on this page
-            autoFocus
-            required
-            autoComplete="current-password"
-            spellCheck={false}
-            placeholder="batchin_api_…"
-            value={key}
-            aria-invalid={state.mistake !== ''}
-            aria-describedby="login-hint"
-            onChange={(event) => setKey(event.target.value)}
-          />
-        </label>
+        <KeyField value={key} isWrong={state.mistake !== ''} onChange={setKey} />
         {state.mistake !== '' && (
           <p className="login-mistake" role="alert">
             {state.mistake}
@@ -78,6 +61,33 @@ export function Login({ search }: { search: string }) {
         <Icon name="verify" /> Verify evidence without signing in
       </a>
     </div>
+  )
+}
+
+type KeyFieldProps = { value: string; isWrong: boolean; onChange: (key: string) => void }
+
+function KeyField({ value, isWrong, onChange }: KeyFieldProps) {
+  return (
+    <>
+      {/* Password managers file a secret under a name; ours is the same for everyone. */}
+      <input type="text" autoComplete="username" value="api-key" readOnly hidden />
+      <label className="stacked">
+        <span>API key</span>
+        <input
+          type="password"
+          // biome-ignore lint/a11y/noAutofocus: the only thing one can do on this page
+          autoFocus
+          required
+          autoComplete="current-password"
+          spellCheck={false}
+          placeholder="batchin_api_…"
+          value={value}
+          aria-invalid={isWrong}
+          aria-describedby="login-hint"
+          onChange={(event) => onChange(event.target.value)}
+        />
+      </label>
+    </>
   )
 }
 

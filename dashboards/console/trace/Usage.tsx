@@ -95,7 +95,7 @@ function CostAndSpeed({ span, total }: { span: Span; total: number }) {
           )}
           <Line
             name="Output over the whole call"
-            value={perSecond === null ? '–' : perSecond.toFixed(1)}
+            value={perSecond === null ? '–' : count(Number(perSecond.toFixed(1)))}
             unit="tokens/s"
           />
         </tbody>
