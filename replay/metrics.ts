@@ -1,0 +1,118 @@
+// What is measured of a conversation, each as a number in [-1, 1] where more is better, and what must be proven of its mean.
+
+import type { DecisionPolicy, MetricName, Sample } from '../schemas/experiment.ts'
+
+export type Judged = Extract<Sample, { outcome: 'judged' }>
+
+export type Metric = {
+  name: MetricName
+  /** Undefined: this turn does not tell. */
+  valueOf(sample: Judged): number | undefined
+  /** Non-inferior when the mean is proven above it. */
+  holdsAbove(policy: DecisionPolicy): number
+  /** Worse when the mean is proven below it. */
+  worseBelow: number
+}
+
+// Ratios of times and prices are compared as logarithms, clipped here so that one stalled call cannot decide.
+const logRatioMax = Math.log(4)
+const ratioMargin = 0.1
+const latencyMarginMinMs = 20
+// One call in twenty may be slower than this; twice, because at 1.25 times two calls of the same prompt disagree too often
+// (log spread 0.3: 60 % of pairs) for five points ever to be proven.
+const tailRatio = 2
+const tailMargin = 0.05
+// Of the chance to fail a candidate by mistake, what belongs to the quality; the guardrails share the rest alike.
+const qualityShare = 0.6
+
+/**
+ * Any proven loss of quality or gain in hard failures is a failure. Latency and cost fail only beyond their margin, which for
+ * the ratios is inside the value: 0 is exactly at it.
+ */
+export const metrics: readonly Metric[] = [
+  {
+    name: 'quality',
+    valueOf: (sample) => sample.verdict.direction,
+    holdsAbove: (policy) => -policy.margin * policy.judgeJ,
+    worseBelow: 0,
+  },
+  {
+    name: 'hard_failures',
+    valueOf: ({ verdict }) => Number(verdict.baselineHard) - Number(verdict.candidateHard),
+    holdsAbove: (policy) => -policy.hardFailureMargin,
+    worseBelow: 0,
+  },
+  {
+    name: 'latency',
+    valueOf: (sample) => latencyHeadroom(sample.baseline.latencyMs, sample.candidate.latencyMs),
+    holdsAbove: () => 0,
+    worseBelow: 0,
+  },
+  {
+    name: 'latency_tail',
+    valueOf: (sample) => tailDifference(sample.baseline.latencyMs, sample.candidate.latencyMs),
+    holdsAbove: () => -tailMargin,
+    worseBelow: -tailMargin,
+  },
+  {
+    name: 'cost',
+    valueOf: (sample) => costHeadroom(sample.baseline.costUsd, sample.candidate.costUsd),
+    holdsAbove: () => 0,
+    worseBelow: 0,
+  },
+]
+
+export function activeMetrics(policy: DecisionPolicy): Metric[] {
+  return metrics.filter(({ name }) => name === 'quality' || policy.guardrails.includes(name))
+}
+
+/** A pass needs every metric, so each may use all of α; a failure needs one, so they share it (weighted Bonferroni). */
+export function failAlpha(policy: DecisionPolicy, name: MetricName): number {
+  const guardrails = policy.guardrails.length
+  if (guardrails === 0) return policy.alpha
+  return policy.alpha * (name === 'quality' ? qualityShare : (1 - qualityShare) / guardrails)
+}
+
+/** The mean over a conversation's turns: one draw, however many turns agree with each other. Undefined: no turn tells. */
+export function toUnitValue(metric: Metric, turns: readonly Judged[]): number | undefined {
+  let sum = 0
+  let told = 0
+  for (const turn of turns) {
+    const value = metric.valueOf(turn)
+    if (value === undefined) continue
+    sum += value
+    told++
+  }
+  return told === 0 ? undefined : sum / told
+}
+
+/** How far below its limit the candidate stayed: the baseline's time and 10 %, or 20 ms if that is more. */
+export function latencyHeadroom(baselineMs: number | null, candidateMs: number | null) {
+  if (baselineMs === null || candidateMs === null) return undefined
+  const baseline = Math.max(baselineMs, 0.001)
+  return headroom(latencyLimitMs(baseline), candidateMs)
+}
+
+export function latencyLimitMs(baselineMs: number): number {
+  return Math.max(baselineMs * (1 + ratioMargin), baselineMs + latencyMarginMinMs)
+}
+
+function costHeadroom(baseline: number | null, candidate: number | null): number | undefined {
+  if (baseline === null || candidate === null) return undefined
+  if (baseline === 0 && candidate === 0) return headroom(1 + ratioMargin, 1)
+  return headroom(baseline * (1 + ratioMargin), candidate)
+}
+
+function headroom(limit: number, value: number): number {
+  const ratio = Math.log(limit / Math.max(value, Number.MIN_VALUE)) / logRatioMax
+  return Math.max(-1, Math.min(1, ratio))
+}
+
+function tailDifference(baselineMs: number | null, candidateMs: number | null) {
+  if (baselineMs === null || candidateMs === null) return undefined
+  return Number(isMuchSlower(baselineMs, candidateMs)) - Number(isMuchSlower(candidateMs, baselineMs))
+}
+
+function isMuchSlower(slow: number, fast: number): boolean {
+  return slow > fast * tailRatio && slow > fast + latencyMarginMinMs
+}
