@@ -14,7 +14,7 @@ const run = (command, args, options = {}) =>
   spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], ...options })
 
 function ensureBrowser() {
-  if (process.env.CHROMIUM || browsers.some((path) => existsSync(path))) return
+  if (process.env.CHROMIUM_PATH || browsers.some((path) => existsSync(path))) return
   const isRoot = process.getuid?.() === 0
   if (isRoot && existsSync('/usr/bin/apt-get')) {
     console.log('Installing chromium for the browser tests …')
@@ -24,7 +24,7 @@ function ensureBrowser() {
     run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'chromium'], quiet)
   }
   if (!browsers.some((path) => existsSync(path))) {
-    console.log('Not run: the browser tests. Install chromium, or name one in CHROMIUM.')
+    console.log('Not run: the browser tests. Install chromium, or name one in CHROMIUM_PATH.')
   }
 }
 

@@ -1,0 +1,202 @@
+// A request placed in its family: which line of the template each of its lines is, and what that says about every part.
+
+import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
+import { newPresence, type Entry, type Family, type Group, keepBelow } from './state.ts'
+import { sinceStart, touch } from './presence.ts'
+import { type Line, mix } from './text.ts'
+
+// Of a group's usual words, the share a line must have to be one of its lines, and at least this many.
+const likenessMin = 0.6
+const sharedMin = 3
+const placesPerKeyMax = 8
+
+export function newFamily(given: {
+  id: number
+  registry: string
+  explicit: boolean
+  tools: string
+  atMs: number
+}): Family {
+  return {
+    ...given,
+    clock: 0,
+    nextGroup: 1,
+    nextNumber: 1,
+    groups: new Map(),
+    byKey: new Map(),
+    byPlace: new Map(),
+    recent: [],
+    versions: [],
+    byShape: new Map(),
+    core: [],
+    evaluatedAt: 0,
+    evaluatedMs: given.atMs,
+    unsettled: true,
+    newVersionsAt: [],
+    paused: false,
+    conflicts: new Set(),
+    lastSeenMs: given.atMs,
+  }
+}
+
+/**
+ * The group of each line. Lines known word for word take their groups first, so that a changed line never takes the place
+ * of one that is still there.
+ */
+export function place(family: Family, lines: Line[]): number[] {
+  const groups: number[] = new Array(lines.length).fill(0)
+  const taken = new Set<number>()
+  const times = new Map<number, number>()
+  const keys = lines.map((line) => {
+    const time = times.get(line.key) ?? 0
+    times.set(line.key, time + 1)
+    return time === 0 ? line.key : mix(line.key, time)
+  })
+  keys.forEach((key, i) => {
+    const id = family.byKey.get(key)
+    if (id === undefined || taken.has(id) || !family.groups.has(id)) return
+    taken.add(id)
+    groups[i] = id
+  })
+  lines.forEach((line, i) => {
+    if (groups[i] !== 0) return
+    const group = findAlike(family, line, taken) ?? addGroup(family, line)
+    keepBelow(family.byKey, keysPerFamilyMax)
+    family.byKey.set(keys[i]!, group.id)
+    taken.add(group.id)
+    groups[i] = group.id
+  })
+  return groups
+}
+
+function findAlike(family: Family, line: Line, taken: Set<number>): Group | undefined {
+  for (const key of [line.label, line.head, line.tail]) {
+    if (key === 0) continue
+    for (const id of family.byPlace.get(key) ?? []) {
+      const group = family.groups.get(id)
+      if (!group || taken.has(id)) continue
+      if (key === line.label || isAlike(group, line)) return group
+    }
+  }
+  return undefined
+}
+
+function isAlike(group: Group, line: Line): boolean {
+  let usual = 0
+  let shared = 0
+  const has = new Set(line.tokens)
+  const count = (word: number) => {
+    usual++
+    if (has.has(word)) shared++
+  }
+  if (group.words) {
+    for (const [word, presence] of group.words)
+      if (presence.count * 2 >= group.seen || presence.fixed) count(word)
+  } else for (const word of group.only.tokens) count(word)
+  return shared >= sharedMin && shared >= likenessMin * Math.min(usual, line.tokens.length)
+}
+
+function addGroup(family: Family, line: Line): Group {
+  if (family.groups.size >= groupsMax) dropGroups(family)
+  const keys = [line.label, line.head, line.tail].filter((key) => key !== 0)
+  const group: Group = {
+    id: family.nextGroup++,
+    presence: newPresence(),
+    seen: 0,
+    only: line,
+    keys,
+  }
+  family.groups.set(group.id, group)
+  for (const key of keys) {
+    const ids = family.byPlace.get(key) ?? []
+    if (ids.length >= placesPerKeyMax) ids.shift()
+    ids.push(group.id)
+    family.byPlace.set(key, ids)
+  }
+  return group
+}
+
+// A quarter at once, the longest unseen that are no part of a skeleton first: retrieved text comes and goes all day.
+function dropGroups(family: Family): void {
+  const versions = new Set(family.versions.flatMap((version) => version.exemplar.groups))
+  const order = [...family.groups.values()]
+    .filter((group) => !versions.has(group.id) || !group.presence.fixed)
+    .sort((a, b) => Number(a.presence.fixed) - Number(b.presence.fixed) || a.presence.last - b.presence.last || a.id - b.id)
+  for (const group of order.slice(0, groupsMax / 4)) {
+    family.groups.delete(group.id)
+    for (const key of group.keys) {
+      const left = (family.byPlace.get(key) ?? []).filter((id) => id !== group.id)
+      if (left.length > 0) family.byPlace.set(key, left)
+      else family.byPlace.delete(key)
+    }
+  }
+}
+
+/** Counts a placed request and remembers it. Returns the one that is forgotten for it. */
+export function count(family: Family, entry: Entry): Entry | undefined {
+  const clock = family.clock++
+  family.lastSeenMs = entry.atMs
+  entry.lines.forEach((line, i) => {
+    const group = family.groups.get(entry.groups[i]!)
+    if (!group) return
+    touch(group.presence, clock)
+    if (!group.words && line.key !== group.only.key) {
+      group.words = new Map(
+        group.only.tokens.map((word) => [word, sinceStart(group.seen)]),
+      )
+    }
+    if (group.words) touchWords(group, line)
+    group.seen++
+  })
+  family.recent.push(entry)
+  return family.recent.length > recentMax ? family.recent.shift() : undefined
+}
+
+function touchWords(group: Group, line: Line): void {
+  const words = group.words!
+  for (const word of line.tokens) {
+    let presence = words.get(word)
+    if (!presence) {
+      if (words.size >= tokensPerGroupMax) dropWords(words)
+      presence = newPresence()
+      words.set(word, presence)
+    }
+    touch(presence, group.seen)
+  }
+}
+
+function dropWords(words: Group['words'] & object): void {
+  const order = [...words].filter(([, presence]) => !presence.fixed).sort((a, b) => a[1].last - b[1].last)
+  for (const [word] of order.slice(0, tokensPerGroupMax / 4)) words.delete(word)
+  // All fixed: a line that was edited very often. The oldest go, or the group would grow for ever.
+  if (words.size >= tokensPerGroupMax) words.delete(words.keys().next().value as number)
+}
+
+/** The skeleton of a request as one number: its fixed lines in order, and of lines that change, their fixed words. */
+export function shapeOf(family: Family, entry: Entry): number {
+  let key = mix(7, entry.around)
+  for (let i = 0; i < entry.lines.length; i++) {
+    const group = family.groups.get(entry.groups[i]!)
+    if (!group?.presence.fixed) continue
+    key = mix(key, group.id)
+    if (!group.words) continue
+    for (const word of entry.lines[i]!.tokens) {
+      if (group.words.get(word)?.fixed) key = mix(key, word)
+    }
+  }
+  return key
+}
+
+/** The fixed parts of a request, each as a number: a line by its group, a word by group and word. */
+export function fixedPartsOf(family: Family, entry: Entry, into: number[] = []): number[] {
+  for (let i = 0; i < entry.lines.length; i++) {
+    const group = family.groups.get(entry.groups[i]!)
+    if (!group) continue
+    if (!group.presence.fixed) continue
+    into.push(group.id)
+    if (!group.words) continue
+    for (const word of entry.lines[i]!.tokens)
+      if (group.words.get(word)?.fixed) into.push(mix(group.id, word))
+  }
+  return into
+}

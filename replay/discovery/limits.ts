@@ -1,0 +1,57 @@
+// Every bound and threshold of discovery, each with what it trades. All counts are of requests unless said otherwise.
+
+/** Presence is judged in blocks of this many: shorter finds versions sooner, longer tells 95 % from always. */
+export const blockSize = 16
+/** Whole blocks without a gap that make a part of a prompt fixed, and their least share of the part's life. */
+export const fullBlocksMin = 2
+export const fullShareMin = 0.5
+/** Requests a family remembers in detail; a version that takes longer to show is found late. */
+export const recentMax = 256
+/** A part that comes and goes over this many is a variable, whatever it was before. */
+export const mixedMin = 192
+/** Absences of a fixed part that one other part must explain to make it a rollout and not a variable. */
+export const explainedMin = 12
+
+/** Sightings that make a shape provisional, and stable at once or after a while; rarer shapes are variants. */
+export const provisionalMin = 8
+export const stableMin = 30
+export const stableSlowMin = 15
+export const stableAfterMs = 10 * 60_000
+export const usersMin = 2
+/** With one user alone, this many: a loop in a test is no rollout. */
+export const oneUserStableMin = 120
+/** A shape that is no version after its family saw this many more is folded into the nearest. */
+export const variantAfter = 512
+
+/** More new versions an hour than this in one registry pause it. */
+export const newVersionsPerHour = 5
+export const hourMs = 3_600_000
+
+/** Share of a family's core, by weight, that a request must contain. */
+export const coreShareMin = 0.6
+/** What the same tools add to that share. */
+export const sameToolsBonus = 0.1
+/** Requests that fit no family wait here for others like them; the oldest is let go. */
+export const poolMax = 384
+export const poolEvery = 32
+export const poolSupportMin = 4
+export const poolMembersMin = 8
+export const poolLikenessMin = 0.5
+
+export const familiesMax = 200
+export const groupsMax = 512
+export const tokensPerGroupMax = 256
+export const keysPerFamilyMax = 4_000
+export const versionsMax = 64
+export const shapesMax = 128
+export const exactMax = 1_000
+export const linesMax = 4_000
+export const segmentsMax = 256
+export const tokensPerSegmentMax = 96
+export const segmentCharsMax = 240
+export const promptCharsMax = 200_000
+export const sampleCharsMax = 32_000
+export const familiesPerKeyMax = 32
+export const eventsMax = 10_000
+/** Workspaces held at once; the longest unseen is let go. */
+export const workspacesMax = 200

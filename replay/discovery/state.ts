@@ -1,0 +1,156 @@
+// What discovery remembers: plain data only, so that it can be written down and read back as it was.
+
+import type { DiscoveryEvent } from '../../schemas/discovery.ts'
+import type { Line } from './text.ts'
+
+/** How regularly one part of a prompt has been there, on the clock of what it belongs to. */
+export type Presence = {
+  count: number
+  first: number
+  last: number
+  /** Blocks in which it was never absent. */
+  full: number
+  block: number
+  inBlock: number
+  /** Part of the skeleton. Stays so through a rollout; taken back only when it proves to come and go. */
+  fixed: boolean
+  /** How often that was taken back; each time it must prove itself for longer. */
+  demoted: number
+}
+
+/** Lines that are one line of the template, whatever its variables held. */
+export type Group = {
+  id: number
+  presence: Presence
+  /** Its own clock: lines seen. */
+  seen: number
+  /** The first line; while no other came, the group has no words of its own. */
+  only: Line
+  words?: Map<number, Presence>
+  /** The line key and places it was filed under. */
+  keys: number[]
+}
+
+/** A request as lines in groups. `lines` and `groups` go together. */
+export type Entry = {
+  seq: number
+  ref: string | undefined
+  atMs: number
+  lines: Line[]
+  groups: number[]
+  /** Tools, response format and parameters in one. */
+  around: number
+  hashes: { tools: string; responseFormat: string; params: string }
+  user: number
+  /** The version name that the caller gave. */
+  label: string | undefined
+  key: number
+  /** Index of the version it was counted with, or -1. */
+  version: number
+  /** The version whose id the caller was last told, or -1. */
+  told: number
+}
+
+export type Version = {
+  key: number
+  exemplar: Entry
+  runs: number
+  firstSeenMs: number
+  lastSeenMs: number
+  /** Of the family's clock, when it was made. */
+  bornAt: number
+  users: number[]
+  status: 'provisional' | 'stable' | 'merged' | 'variant'
+  /** `v2`; absent until stable. */
+  name: string | undefined
+  into: number
+  /** A prompt of this version as it came, to make the template from. */
+  sample: string | undefined
+  checked: number
+  equal: number
+}
+
+export type Family = {
+  id: number
+  registry: string
+  explicit: boolean
+  clock: number
+  nextGroup: number
+  nextNumber: number
+  groups: Map<number, Group>
+  byKey: Map<number, number>
+  byPlace: Map<number, number[]>
+  recent: Entry[]
+  versions: Version[]
+  /** Skeleton key to version index. */
+  byShape: Map<number, number>
+  /** Where the index of the workspace knows it, and by which weight each counts. */
+  core: { keys: number[] }[]
+  tools: string
+  evaluatedAt: number
+  evaluatedMs: number
+  /** Something appeared or vanished since the last look. */
+  unsettled: boolean
+  newVersionsAt: number[]
+  paused: boolean
+  conflicts: Set<string>
+  lastSeenMs: number
+}
+
+export type Pooled = { entry: Entry; head: string }
+
+export type Known = { family: number; lines: Line[]; groups: number[] }
+
+export type Workspace = {
+  id: string
+  seq: number
+  nextFamily: number
+  families: Map<number, Family>
+  bySlug: Map<string, number>
+  /** Line and place keys of every family's core. */
+  index: Map<number, number[]>
+  pool: Pooled[]
+  pooledSince: number
+  poolDropped: number
+  /** Lines by the hash of their text, and whole prompts by theirs. */
+  lines: Map<number, Line>
+  exact: Map<string, Known>
+  events: DiscoveryEvent[]
+  eventsDropped: number
+}
+
+export function newWorkspace(id: string): Workspace {
+  return {
+    id,
+    seq: 0,
+    nextFamily: 1,
+    families: new Map(),
+    bySlug: new Map(),
+    index: new Map(),
+    pool: [],
+    pooledSince: 0,
+    poolDropped: 0,
+    lines: new Map(),
+    exact: new Map(),
+    events: [],
+    eventsDropped: 0,
+  }
+}
+
+export function newPresence(): Presence {
+  return {
+    count: 0,
+    first: -1,
+    last: -1,
+    full: 0,
+    block: -1,
+    inBlock: 0,
+    fixed: false,
+    demoted: 0,
+  }
+}
+
+/** Makes room for one more: the first of a map is the one longest unused. */
+export function keepBelow<K, V>(map: Map<K, V>, max: number): void {
+  while (map.size >= max) map.delete(map.keys().next().value as K) // not empty: its size is above zero
+}
