@@ -82,7 +82,7 @@ export async function openPrompts(deps: {
   }
 
   function latest(workspace: string, slug: string): string | undefined {
-    return [...(known.get(keyOf(workspace, slug)) ?? [])].at(-1)
+    return [...(known.get(keyOf(workspace, slug)) ?? [])].sort(byNumber).at(-1)
   }
 
   async function registerWaiting(): Promise<void> {
@@ -127,6 +127,14 @@ export async function openPrompts(deps: {
       await registerWaiting()
     },
   }
+}
+
+// `v10` comes after `v9` whichever was seen first; versions of other names stay in the order they were seen in.
+function byNumber(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) =>
+    Number(/^v(\d{1,9})$/.exec(version)?.[1] ?? Number.NaN),
+  )
+  return Number.isNaN(left) || Number.isNaN(right) ? 0 : (left ?? 0) - (right ?? 0)
 }
 
 async function register(sql: Sql, batch: Registration[]): Promise<void> {
@@ -186,6 +194,7 @@ async function listRegistries(
     deps.rows.query<SeenRow>({ sql: seenSql, params: { workspace } }),
   ])
   const seenById = new Map(seen.map((row) => [row.version_id, row]))
+  versions.sort((a, b) => byNumber(a.version, b.version))
   return registries.map((registry) => {
     const own = versions.filter((row) => row.registry_id === registry.registry_id)
     const listed = own.map((row): PromptVersion => {
@@ -195,8 +204,8 @@ async function listRegistries(
         version_id: versionId,
         status: row.status,
         total_runs: Number(runs?.runs ?? 0),
-        first_seen_at: runs ? runs.first : row.first_seen_at.toISOString(),
-        last_seen_at: runs ? runs.last : row.first_seen_at.toISOString(),
+        first_seen_at: (runs ? new Date(Number(runs.first)) : row.first_seen_at).toISOString(),
+        last_seen_at: (runs ? new Date(Number(runs.last)) : row.first_seen_at).toISOString(),
         content_hash: row.content_hash,
         conflict: row.conflict,
       }
@@ -215,7 +224,6 @@ async function listRegistries(
 // A run is counted once however often it was sent; replays are not traffic. A span linked by its attributes counts as a run
 // when no native run stands for it: it is the call, seen from outside.
 const seenSql = `SELECT any(prompt_registry) AS registry, prompt_version_id AS version_id, uniqExact(trace_id, span_id) AS runs,
-    formatDateTime(min(start_time), '%Y-%m-%dT%H:%i:%S.000Z', 'UTC') AS first,
-    formatDateTime(max(start_time), '%Y-%m-%dT%H:%i:%S.000Z', 'UTC') AS last
+    toUnixTimestamp64Milli(min(start_time)) AS first, toUnixTimestamp64Milli(max(start_time)) AS last
   FROM spans WHERE workspace = {workspace:String} AND prompt_version_id != '' AND origin != 'replay'
   GROUP BY prompt_version_id`

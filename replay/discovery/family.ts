@@ -3,7 +3,7 @@
 import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
 import { newPresence, type Entry, type Family, type Group, keepBelow } from './state.ts'
 import { sinceStart, touch } from './presence.ts'
-import { type Line, mix } from './text.ts'
+import { hashText, type Line, mix } from './text.ts'
 
 // Of a group's usual words, the share a line must have to be one of its lines, and at least this many.
 const likenessMin = 0.6
@@ -142,7 +142,7 @@ export function count(family: Family, entry: Entry): Entry | undefined {
     touch(group.presence, clock)
     if (!group.words && line.key !== group.only.key) {
       group.words = new Map(
-        group.only.tokens.map((word) => [word, sinceStart(group.seen)]),
+        group.only.tokens.map((word) => [word, sinceStart(Math.max(group.seen, 1))]),
       )
     }
     if (group.words) touchWords(group, line)
@@ -174,6 +174,12 @@ function dropWords(words: Group['words'] & object): void {
 
 /** The skeleton of a request as one number: its fixed lines in order, and of lines that change, their fixed words. */
 export function shapeOf(family: Family, entry: Entry): number {
+  if (entry.label !== undefined) return hashText(`@${entry.label}`)
+  return skeletonOf(family, entry)
+}
+
+/** The same without regard to what the caller called it. */
+export function skeletonOf(family: Family, entry: Entry): number {
   let key = mix(7, entry.around)
   for (let i = 0; i < entry.lines.length; i++) {
     const group = family.groups.get(entry.groups[i]!)

@@ -27,6 +27,17 @@ export const variantAfter = 512
 export const newVersionsPerHour = 5
 export const hourMs = 3_600_000
 
+/** Runs of one version that wait to be reported; the oldest are let go. */
+export const waitingMax = 1_000
+/** A family looks again at what it knows after this many, and at the latest after the time. */
+export const lookEvery = 16
+export const lookAnywayEvery = 64
+export const lookAfterMs = 10 * 60_000
+/** Of the latest, how many decide what the core is, and how many whether a shape has taken over. */
+export const coreWindow = 64
+export const takeoverWindow = 32
+export const takeoverShareMin = 0.75
+
 /** Share of a family's core, by weight, that a request must contain. */
 export const coreShareMin = 0.6
 /** What the same tools add to that share. */

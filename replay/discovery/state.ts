@@ -68,6 +68,8 @@ export type Version = {
   sample: string | undefined
   checked: number
   equal: number
+  /** Runs of its own that nobody was told about yet. */
+  waiting: string[]
 }
 
 export type Family = {

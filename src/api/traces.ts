@@ -19,9 +19,10 @@ export function traceRoutes(
   router: Router,
   deps: { traces: Traces; storedSpans: StoredSpans; flush: () => Promise<void> },
 ): void {
-  /** Looks, and when nothing is there waits for what has been accepted and is not loaded yet, and looks again. */
+  /** What was accepted before the question is part of the answer. */
   async function findFresh<T>(look: () => Promise<T | undefined>): Promise<T> {
-    const found = (await look()) ?? (await deps.flush().then(look))
+    await deps.flush()
+    const found = await look()
     if (found === undefined)
       throw new Fault('not_found', { message: 'There is no such trace or span here.' })
     return found
@@ -31,7 +32,9 @@ export function traceRoutes(
     const caller = requireScope(ctx, 'read')
     const query = new URLSearchParams(ctx.querystring)
     const page = { limit: readLimit(query, pageBounds), after: readCursor(query.get('cursor')) }
-    const found = await deps.traces.list(caller.workspace, readFilters(query), page)
+    const filters = readFilters(query)
+    if (!page.after) await deps.flush()
+    const found = await deps.traces.list(caller.workspace, filters, page)
     ctx.body = { items: found.items, next_cursor: found.next ? toCursor(found.next) : null }
   })
 
