@@ -119,11 +119,7 @@ function pending(monitor: Monitor, stopped: StopReason | undefined): Conclusion 
   }
 }
 
-function atTheEnd(
-  registered: Registered,
-  monitor: Monitor,
-  rows: readonly Sample[],
-): Conclusion {
+function atTheEnd(registered: Registered, monitor: Monitor, rows: readonly Sample[]): Conclusion {
   const { policy } = registered.registration
   const held = (reason: DecisionReason, detail: string): Conclusion => ({
     status: 'inconclusive',
@@ -167,8 +163,7 @@ function conclude(
   const { status, reason, detail } = conclusion
   return {
     status,
-    evidence:
-      conclusion.evidence ?? (status === 'passed' || status === 'failed' ? 'proven' : null),
+    evidence: conclusion.evidence ?? (status === 'passed' || status === 'failed' ? 'proven' : null),
     reason,
     detail,
     preregistrationHash: hash,

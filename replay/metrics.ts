@@ -110,7 +110,9 @@ function headroom(limit: number, value: number): number {
 
 function tailDifference(baselineMs: number | null, candidateMs: number | null) {
   if (baselineMs === null || candidateMs === null) return undefined
-  return Number(isMuchSlower(baselineMs, candidateMs)) - Number(isMuchSlower(candidateMs, baselineMs))
+  return (
+    Number(isMuchSlower(baselineMs, candidateMs)) - Number(isMuchSlower(candidateMs, baselineMs))
+  )
 }
 
 function isMuchSlower(slow: number, fast: number): boolean {

@@ -51,7 +51,9 @@ export function register(registration: Registration): Registered {
 /** Throws when the rule is not the one that was hashed before the first call. */
 export function checkRegistered({ registration, hash }: Registered): void {
   if (hashRegistration(registration) !== hash) {
-    throw new Error('The registration is not the one that was hashed: a changed rule is another experiment.')
+    throw new Error(
+      'The registration is not the one that was hashed: a changed rule is another experiment.',
+    )
   }
 }
 

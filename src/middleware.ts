@@ -3,8 +3,9 @@
 import type { Context, Middleware, Next } from 'koa'
 import { writeOtlpFault } from '../collectors/otlp/route.ts'
 import type { Counters } from '../schemas/counters.ts'
-import { Fault, toFault } from '../schemas/faults.ts'
+import { Fault } from '../schemas/faults.ts'
 import { newId, randomHex, toPrefixed } from '../schemas/ids.ts'
+import { toAnswerable } from './failures.ts'
 import type { Keys } from './keys.ts'
 import { csrfHeader, readCookie } from './sessions.ts'
 
@@ -26,8 +27,9 @@ export function answer(deps: { counters: Counters; log: (line: string) => void }
     try {
       await next()
     } catch (error) {
-      const fault = toFault(error)
-      if (fault.code === 'internal') deps.log(`${ctx.state.requestId} ${describe(fault.cause)}`)
+      const fault = toAnswerable(error)
+      if (fault.status >= 500 && fault.cause)
+        deps.log(`${ctx.state.requestId} ${describe(fault.cause)}`)
       deps.counters.count('http_faults_total', { code: fault.code })
       writeFault(ctx, fault)
     }

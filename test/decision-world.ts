@@ -1,10 +1,10 @@
 // Populations with a known truth, drawn from a seed, and the decision rule run over them many times. The rule is the product's
 // own (`Monitor`); only the rows are made here.
 
-import type { ArmFigures, DecisionPolicy } from '../schemas/experiment.ts'
 import { activeMetrics, type Judged, toUnitValue } from '../replay/metrics.ts'
 import { type Look, Monitor } from '../replay/monitor.ts'
 import { planPolicy } from '../replay/registration.ts'
+import type { ArmFigures, DecisionPolicy } from '../schemas/experiment.ts'
 
 export type Random = () => number
 

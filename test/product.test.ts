@@ -1,7 +1,7 @@
 // The started product, as a user starts it: first day, stop, restart, a second start, and kill -9 in the middle of ingest.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { afterAll, expect, test } from 'vitest'
 import {
@@ -91,6 +91,32 @@ test(`every span that got a 200 is there once after kill -9 of the whole family 
   expect(await product.stop()).toBe(0)
 })
 
+test('engines killed in the middle of ingest are not noticed by clients, and nothing is lost or doubled', async () => {
+  const product = await start()
+  const acked = new Set<string>()
+  const stop = new AbortController()
+  const refused: number[] = []
+  let sequence = 0
+  const sender = sendUntilGone(product, acked, () => ++sequence, { signal: stop.signal, refused })
+  for (let kills = 1; kills <= 3; kills++) {
+    await expect
+      .poll(() => acked.size, { interval: 20, timeout: 30_000 })
+      .toBeGreaterThan(kills * 2_000)
+    const [engine] = familyOf(product.pid).filter(isClickhouse)
+    expect(engine, 'a ClickHouse to kill').toBeDefined()
+    if (engine) process.kill(engine, 'SIGKILL')
+    // A read meanwhile is answered, or told to come again; it is never our fault and never an empty list.
+    const { status, body } = await get(product, '/v1/traces')
+    expect(status === 503 || body.items?.length > 0, `${status}`).toBe(true)
+  }
+  stop.abort()
+  await sender
+  const counts = await countByName(product)
+  expect([...acked].filter((name) => counts.get(name) !== 1)).toEqual([])
+  expect(refused).toEqual([])
+  expect(await product.stop()).toBe(0)
+})
+
 test('an API key made by the start is printed once and works', async () => {
   const product = await start({ env: { RUNLEDGER_BOOTSTRAP_KEY: '' } })
   const key = /batchin_api_\S+/.exec(product.output())?.[0] ?? ''
@@ -112,9 +138,10 @@ async function sendUntilGone(
   product: Product,
   acked: Set<string>,
   next: () => number,
+  until: { signal?: AbortSignal; refused?: number[] } = {},
 ): Promise<void> {
   const worker = async () => {
-    for (;;) {
+    while (!until.signal?.aborted) {
       const names = Array.from({ length: 50 }, () => `span-${next()}`)
       const response = await fetch(`${product.url}/v1/otlp/traces`, {
         method: 'POST',
@@ -127,6 +154,7 @@ async function sendUntilGone(
       }).catch(() => undefined)
       if (!response) return
       if (response.status === 200) for (const name of names) acked.add(name)
+      else until.refused?.push(response.status)
     }
   }
   await Promise.all([worker(), worker(), worker(), worker()])
@@ -173,6 +201,10 @@ async function countByName(product: Product): Promise<Map<string, number>> {
     for (const span of spans) counts.set(span.name, (counts.get(span.name) ?? 0) + 1)
     path = /<([^>]+)>/.exec(headers.get('link') ?? '')?.[1] ?? ''
   }
+}
+
+function isClickhouse(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('chdb-child')
 }
 
 function isRunning(pid: number): boolean {

@@ -1,8 +1,8 @@
 // A request placed in its family: which line of the template each of its lines is, and what that says about every part.
 
 import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
-import { newPresence, type Entry, type Family, type Group, keepBelow } from './state.ts'
 import { sinceStart, touch } from './presence.ts'
+import { type Entry, type Family, type Group, keepBelow, newPresence } from './state.ts'
 import { hashText, type Line, mix } from './text.ts'
 
 // Of a group's usual words, the share a line must have to be one of its lines, and at least this many.
@@ -26,7 +26,8 @@ export function newFamily(given: {
     byKey: new Map(),
     byPlace: new Map(),
     recent: [],
-    versions: [],
+    versions: new Map(),
+    nextVersion: 1,
     byShape: new Map(),
     core: [],
     evaluatedAt: 0,
@@ -118,10 +119,17 @@ function addGroup(family: Family, line: Line): Group {
 
 // A quarter at once, the longest unseen that are no part of a skeleton first: retrieved text comes and goes all day.
 function dropGroups(family: Family): void {
-  const versions = new Set(family.versions.flatMap((version) => version.exemplar.groups))
+  const versions = new Set(
+    [...family.versions.values()].flatMap((version) => version.exemplar.groups),
+  )
   const order = [...family.groups.values()]
     .filter((group) => !versions.has(group.id) || !group.presence.fixed)
-    .sort((a, b) => Number(a.presence.fixed) - Number(b.presence.fixed) || a.presence.last - b.presence.last || a.id - b.id)
+    .sort(
+      (a, b) =>
+        Number(a.presence.fixed) - Number(b.presence.fixed) ||
+        a.presence.last - b.presence.last ||
+        a.id - b.id,
+    )
   for (const group of order.slice(0, groupsMax / 4)) {
     family.groups.delete(group.id)
     for (const key of group.keys) {
@@ -166,7 +174,9 @@ function touchWords(group: Group, line: Line): void {
 }
 
 function dropWords(words: Group['words'] & object): void {
-  const order = [...words].filter(([, presence]) => !presence.fixed).sort((a, b) => a[1].last - b[1].last)
+  const order = [...words]
+    .filter(([, presence]) => !presence.fixed)
+    .sort((a, b) => a[1].last - b[1].last)
   for (const [word] of order.slice(0, tokensPerGroupMax / 4)) words.delete(word)
   // All fixed: a line that was edited very often. The oldest go, or the group would grow for ever.
   if (words.size >= tokensPerGroupMax) words.delete(words.keys().next().value as number)

@@ -60,12 +60,11 @@ export type Version = {
   /** Of the family's clock, when it was made. */
   bornAt: number
   users: number[]
-  status: 'provisional' | 'stable' | 'merged' | 'variant'
+  status: 'provisional' | 'stable'
   /** `v2`; absent until stable. */
   name: string | undefined
-  into: number
   /** A prompt of this version as it came, to make the template from. */
-  sample: string | undefined
+  sample: { text: string; groups: number[] } | undefined
   checked: number
   equal: number
   /** Runs of its own that nobody was told about yet. */
@@ -83,11 +82,12 @@ export type Family = {
   byKey: Map<number, number>
   byPlace: Map<number, number[]>
   recent: Entry[]
-  versions: Version[]
-  /** Skeleton key to version index. */
+  versions: Map<number, Version>
+  nextVersion: number
+  /** Skeleton key to version. */
   byShape: Map<number, number>
   /** Where the index of the workspace knows it, and by which weight each counts. */
-  core: { keys: number[] }[]
+  core: number[][]
   tools: string
   evaluatedAt: number
   evaluatedMs: number

@@ -20,7 +20,8 @@ export type Token = Span & { hash: number }
 // A URL, a word with its inner joints (dates, e-mails, ids, decimals), or one sign.
 const tokenPattern =
   /https?:\/\/[^\s"'<>)\]]+|[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*(?:['’.\-:/@+][\p{L}\p{M}\p{N}_]+)*|[^\s\p{L}\p{M}\p{N}_]/gu
-const datePattern = /^(\d{4}-\d{2}-\d{2}([T_].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})$/
+const datePattern =
+  /^(\d{4}-\d{2}-\d{2}([T_].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})$/
 const timePattern = /^\d{1,2}:\d{2}(:\d{2}([.:]\d+)?)?(Z|[ap]m)?$/i
 const idPattern = /^(?=(?:.*\d){3})(?=.*[\p{L}_-])[\p{L}\d_-]{6,}$/u
 const hexPattern = /^(?=.*\d)[0-9a-f]{8,}$/i
@@ -34,7 +35,11 @@ const blobChars = 40
 const longNumberDigits = 5
 const headWords = 4
 
-const masks = { date: hashText('\u0000date'), id: hashText('\u0000id'), blob: hashText('\u0000blob') }
+const masks = {
+  date: hashText('\u0000date'),
+  id: hashText('\u0000id'),
+  blob: hashText('\u0000blob'),
+}
 
 /** 52 bits of a text, the same in every process: two 32-bit FNV-1a sums with different starts. */
 export function hashText(text: string, start = 0, end = text.length): number {
@@ -127,7 +132,8 @@ function kindOf(word: string): Kind {
   const first = word.charCodeAt(0)
   if (word.length < 4 && !(first >= 48 && first <= 57)) return 'word'
   if (datePattern.test(word) || timePattern.test(word)) return 'date'
-  if (word.length >= blobChars && !word.startsWith('http') && /^[\w+/=.-]+$/.test(word)) return 'blob'
+  if (word.length >= blobChars && !word.startsWith('http') && /^[\w+/=.-]+$/.test(word))
+    return 'blob'
   if (/^\d+$/.test(word)) return word.length >= longNumberDigits ? 'id' : 'word'
   if (hexPattern.test(word) || mailPattern.test(word) || idPattern.test(word)) return 'id'
   return 'word'

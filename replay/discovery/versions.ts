@@ -6,45 +6,48 @@ import * as limit from './limits.ts'
 import type { Entry, Family, Version } from './state.ts'
 import { hashesOf } from './template.ts'
 
-type Fact = DiscoveryEvent extends infer E ? (E extends unknown ? Omit<E, 'workspace' | 'atMs'> : never) : never
+type Fact = DiscoveryEvent extends infer E
+  ? E extends unknown
+    ? Omit<E, 'workspace' | 'atMs'>
+    : never
+  : never
 export type Tell = (fact: Fact) => void
 
 /** After the fixed parts changed: what each version's shape is now. Two with one shape are one. */
 export function reshape(family: Family, newlyFixed: number[], tell: Tell): void {
   if (newlyFixed.length > 0) keepMeanings(family, new Set(newlyFixed))
   family.byShape.clear()
-  family.versions.forEach((version, index) => {
-    if (version.status === 'merged' || version.status === 'variant') return
+  for (const [index, version] of family.versions) {
     version.key = shapeOf(family, version.exemplar)
     const other = family.byShape.get(version.key)
     if (other === undefined) family.byShape.set(version.key, index)
     else merge(family, { from: index, into: other, tell })
-  })
+  }
 }
 
 // A part that became fixed belongs to a version only if it always did: ids never change their meaning.
 function keepMeanings(family: Family, newly: Set<number>): void {
   const fresh = (entry: Entry) => fixedPartsOf(family, entry).filter((part) => newly.has(part))
-  family.versions.forEach((version, index) => {
-    if (version.exemplar.label !== undefined || fresh(version.exemplar).length === 0) return
+  for (const [index, version] of family.versions) {
+    if (version.exemplar.label !== undefined || fresh(version.exemplar).length === 0) continue
     const own = family.recent.filter((entry) => entry.version === index)
     const counts = own.map((entry) => fresh(entry).length)
     const least = Math.min(...counts)
-    if (counts.filter((count) => count === least).length < lackingShareMin * own.length) return
+    if (counts.filter((count) => count === least).length < lackingShareMin * own.length) continue
     if (least < fresh(version.exemplar).length) version.exemplar = own[counts.indexOf(least)]!
-  })
+  }
 }
 const lackingShareMin = 0.2
 
 function merge(family: Family, pair: { from: number; into: number; tell: Tell }): void {
   let { from, into } = pair
-  const isNumbered = (index: number) => family.versions[index]!.status === 'stable'
+  const isNumbered = (index: number) => family.versions.get(index)!.status === 'stable'
   // A version that has its number stays; of two numbered ones, the older.
   if (!isNumbered(into) && isNumbered(from)) {
     ;[from, into] = [into, from]
-    family.byShape.set(family.versions[into]!.key, into)
+    family.byShape.set(family.versions.get(into)!.key, into)
   }
-  const [gone, kept] = [family.versions[from]!, family.versions[into]!]
+  const [gone, kept] = [family.versions.get(from)!, family.versions.get(into)!]
   if (gone.name !== undefined && kept.name !== undefined)
     pair.tell({
       type: 'version_merged',
@@ -53,23 +56,20 @@ function merge(family: Family, pair: { from: number; into: number; tell: Tell })
       into: `${family.registry}@${kept.name}`,
       reason: 'Their skeletons are the same since a variable was learned.',
     })
-  close(family, { from, into, status: 'merged' })
+  close(family, { from, into })
 }
 
-function close(family: Family, move: { from: number; into: number; status: 'merged' | 'variant' }): void {
-  const [gone, kept] = [family.versions[move.from]!, family.versions[move.into]!]
-  gone.status = move.status
-  gone.into = move.into
-  gone.sample = undefined
+function close(family: Family, move: { from: number; into: number }): void {
+  const [gone, kept] = [family.versions.get(move.from)!, family.versions.get(move.into)!]
+  family.versions.delete(move.from)
   kept.runs += gone.runs
   kept.firstSeenMs = Math.min(kept.firstSeenMs, gone.firstSeenMs)
   kept.lastSeenMs = Math.max(kept.lastSeenMs, gone.lastSeenMs)
-  if (gone.name === undefined) await_(kept, gone.waiting)
-  gone.waiting = []
+  wait(kept, gone.waiting)
   for (const entry of family.recent) if (entry.version === move.from) entry.version = move.into
 }
 
-function await_(version: Version, refs: string[]): void {
+function wait(version: Version, refs: string[]): void {
   version.waiting.push(...refs)
   if (version.waiting.length > limit.waitingMax)
     version.waiting.splice(0, version.waiting.length - limit.waitingMax)
@@ -91,14 +91,13 @@ export function regroup(family: Family, tell: Tell): void {
   for (const [key, entries] of unknown) {
     if (entries.length < limit.provisionalMin && entries[0]!.label === undefined) continue
     if (fixedPartsOf(family, entries[0]!).length === 0 && entries[0]!.label === undefined) continue
-    if (live(family).length >= limit.versionsMax) continue
     begin(family, { key, entries, tell })
   }
 }
 
 function move(family: Family, entry: Entry, index: number): void {
   if (entry.version === index) return
-  const [old, next] = [family.versions[entry.version], family.versions[index]]
+  const [old, next] = [family.versions.get(entry.version), family.versions.get(index)]
   if (old) old.runs--
   if (next) countRun(next, entry)
   entry.version = index
@@ -109,14 +108,23 @@ export function countRun(version: Version, entry: Entry): void {
   version.runs++
   version.firstSeenMs = Math.min(version.firstSeenMs, entry.atMs)
   version.lastSeenMs = Math.max(version.lastSeenMs, entry.atMs)
-  if (entry.user !== 0 && version.users.length < limit.usersMin && !version.users.includes(entry.user))
+  if (
+    entry.user !== 0 &&
+    version.users.length < limit.usersMin &&
+    !version.users.includes(entry.user)
+  )
     version.users.push(entry.user)
 }
 
-function begin(family: Family, found: { key: number; entries: Entry[]; tell: Tell }): void {
+/** A new version of these requests; a stable one when they name it. Returns its number in the family. */
+export function begin(
+  family: Family,
+  found: { key: number; entries: Entry[]; tell: Tell },
+): number {
   const exemplar = found.entries[0]!
-  const index = family.versions.length
-  family.versions.push({
+  if (family.versions.size >= limit.versionsMax) retire(family)
+  const index = family.nextVersion++
+  family.versions.set(index, {
     key: found.key,
     exemplar,
     runs: 0,
@@ -126,7 +134,6 @@ function begin(family: Family, found: { key: number; entries: Entry[]; tell: Tel
     users: [],
     status: exemplar.label === undefined ? 'provisional' : 'stable',
     name: exemplar.label,
-    into: -1,
     sample: undefined,
     checked: 0,
     equal: 0,
@@ -134,30 +141,36 @@ function begin(family: Family, found: { key: number; entries: Entry[]; tell: Tel
   })
   family.byShape.set(found.key, index)
   for (const entry of found.entries) move(family, entry, index)
-  if (exemplar.label !== undefined) return
-  found.tell({
-    type: 'version_provisional',
-    registry: family.registry,
-    shape: nameOfShape(family, index),
-    runs: found.entries.length,
-  })
+  if (exemplar.label === undefined)
+    found.tell({
+      type: 'version_provisional',
+      registry: family.registry,
+      shape: nameOfShape(family, index),
+      runs: found.entries.length,
+    })
+  return index
+}
+
+// The longest unseen makes room, one without a number first. Its number is not given again.
+function retire(family: Family): void {
+  const order = [...family.versions].sort(
+    ([, a], [, b]) =>
+      Number(a.status === 'stable') - Number(b.status === 'stable') || a.lastSeenMs - b.lastSeenMs,
+  )
+  const [index, version] = order[0]!
+  family.versions.delete(index)
+  if (family.byShape.get(version.key) === index) family.byShape.delete(version.key)
+  for (const entry of family.recent) if (entry.version === index) entry.version = -1
 }
 
 function nameOfShape(family: Family, index: number): string {
-  return `${family.registry}#${index + 1}`
-}
-
-function live(family: Family): number[] {
-  return family.versions.flatMap((version, index) =>
-    version.status === 'stable' || version.status === 'provisional' ? [index] : [],
-  )
+  return `${family.registry}#${index}`
 }
 
 /** Provisional versions that have shown enough get their number; those that never do are folded. */
 export function settle(family: Family, atMs: number, tell: Tell): void {
   family.newVersionsAt = family.newVersionsAt.filter((at) => at > atMs - limit.hourMs)
-  for (const index of live(family)) {
-    const version = family.versions[index]!
+  for (const [index, version] of [...family.versions]) {
     if (version.status !== 'provisional') continue
     if (isProven(family, index, atMs)) number(family, { index, atMs, tell })
     else if (family.clock - version.bornAt > limit.variantAfter) fold(family, index, tell)
@@ -165,32 +178,42 @@ export function settle(family: Family, atMs: number, tell: Tell): void {
 }
 
 function isProven(family: Family, index: number, atMs: number): boolean {
-  const version = family.versions[index]!
+  const version = family.versions.get(index)!
   const isOneUser = version.users.length === 1
   const isMany = version.runs >= (isOneUser ? limit.oneUserStableMin : limit.stableMin)
-  const isOld = version.runs >= limit.stableSlowMin && atMs - version.firstSeenMs >= limit.stableAfterMs
+  const isOld =
+    version.runs >= limit.stableSlowMin && atMs - version.firstSeenMs >= limit.stableAfterMs
   if (!isMany && !(isOld && !isOneUser)) return false
-  const others = live(family).filter((other) => other !== index)
-  if (others.length === 0) return true
+  if (family.versions.size === 1) return true
   // Something of its own, or everybody has it now. What merely lacks a line may be the line's condition.
   const own = fixedPartsOf(family, version.exemplar)
   const nearest = nearestOf(family, index)
-  const theirs = new Set(fixedPartsOf(family, family.versions[nearest]!.exemplar))
-  if (own.some((part) => !theirs.has(part)) || family.versions[nearest]!.exemplar.around !== version.exemplar.around)
+  const theirs = new Set(fixedPartsOf(family, family.versions.get(nearest)!.exemplar))
+  if (
+    own.some((part) => !theirs.has(part)) ||
+    family.versions.get(nearest)!.exemplar.around !== version.exemplar.around
+  )
     return true
   const latest = family.recent.slice(-limit.takeoverWindow)
-  return latest.filter((entry) => entry.version === index).length >= limit.takeoverShareMin * latest.length
+  return (
+    latest.filter((entry) => entry.version === index).length >=
+    limit.takeoverShareMin * latest.length
+  )
 }
 
 function number(family: Family, given: { index: number; atMs: number; tell: Tell }): void {
   if (family.paused) return
   if (family.newVersionsAt.length >= limit.newVersionsPerHour) {
     family.paused = true
-    given.tell({ type: 'registry_paused', registry: family.registry, newVersions: family.newVersionsAt.length + 1 })
+    given.tell({
+      type: 'registry_paused',
+      registry: family.registry,
+      newVersions: family.newVersionsAt.length + 1,
+    })
     return
   }
-  const version = family.versions[given.index]!
-  const names = new Set(family.versions.map((other) => other.name))
+  const version = family.versions.get(given.index)!
+  const names = new Set([...family.versions.values()].map((other) => other.name))
   while (names.has(`v${family.nextNumber}`)) family.nextNumber++
   version.name = `v${family.nextNumber++}`
   version.status = 'stable'
@@ -211,22 +234,24 @@ function number(family: Family, given: { index: number; atMs: number; tell: Tell
 function fold(family: Family, index: number, tell: Tell): void {
   const into = nearestOf(family, index, true)
   if (into < 0) return
-  const version = family.versions[index]!
+  const version = family.versions.get(index)!
   family.byShape.delete(version.key)
   tell({
     type: 'variant_folded',
     registry: family.registry,
     shape: nameOfShape(family, index),
-    into: `${family.registry}@${family.versions[into]!.name}`,
+    into: `${family.registry}@${family.versions.get(into)!.name}`,
     runs: version.runs,
   })
-  close(family, { from: index, into, status: 'variant' })
+  close(family, { from: index, into })
 }
 
 /** The version with the fewest fixed parts that only one of the two has. */
 function nearestOf(family: Family, index: number, isNamed = false): number {
-  return nearestTo(family, family.versions[index]!.exemplar, (other) =>
-    other !== index && (!isNamed || family.versions[other]!.name !== undefined),
+  return nearestTo(
+    family,
+    family.versions.get(index)!.exemplar,
+    (other) => other !== index && (!isNamed || family.versions.get(other)!.name !== undefined),
   )
 }
 
@@ -234,9 +259,9 @@ function nearestTo(family: Family, entry: Entry, accept: (index: number) => bool
   const own = new Set(fixedPartsOf(family, entry))
   let best = -1
   let least = Number.POSITIVE_INFINITY
-  for (const index of live(family)) {
+  for (const [index, other] of family.versions) {
     if (!accept(index)) continue
-    const theirs = fixedPartsOf(family, family.versions[index]!.exemplar)
+    const theirs = fixedPartsOf(family, other.exemplar)
     const shared = theirs.filter((part) => own.has(part)).length
     const distance = own.size + theirs.length - 2 * shared
     if (distance < least) [best, least] = [index, distance]
@@ -247,25 +272,29 @@ function nearestTo(family: Family, entry: Entry, accept: (index: number) => bool
 /** A request leaves memory: it is counted where it stands, with the nearest version if its shape is none. */
 export function forget(family: Family, entry: Entry): void {
   if (entry.version < 0) {
-    const index = nearestTo(family, entry, (other) => family.versions[other]!.name !== undefined)
+    const index = nearestTo(
+      family,
+      entry,
+      (other) => family.versions.get(other)!.name !== undefined,
+    )
     if (index < 0) return
     entry.version = index
-    countRun(family.versions[index]!, entry)
+    countRun(family.versions.get(index)!, entry)
   }
   if (entry.told !== entry.version && entry.ref !== undefined)
-    await_(family.versions[entry.version]!, [entry.ref])
+    wait(family.versions.get(entry.version)!, [entry.ref])
 }
 
 /** Tells which runs belong to which numbered version, where that is not what their callers were told. */
 export function report(family: Family, tell: Tell): void {
   for (const entry of family.recent) {
-    const version = family.versions[entry.version]
+    const version = family.versions.get(entry.version)
     if (version?.name === undefined || entry.told === entry.version) continue
     entry.told = entry.version
     if (entry.ref !== undefined) version.waiting.push(entry.ref)
   }
-  for (const version of family.versions) {
-    if (version.name === undefined || version.waiting.length === 0 || version.status === 'merged') continue
+  for (const version of family.versions.values()) {
+    if (version.name === undefined || version.waiting.length === 0) continue
     tell({
       type: 'assigned',
       registry: family.registry,
@@ -290,6 +319,11 @@ export function findConflicts(family: Family, tell: Tell): void {
     const second = [...shapes.values()].sort((a, b) => b - a)[1] ?? 0
     if (second < limit.stableSlowMin || family.conflicts.size >= limit.versionsMax) continue
     family.conflicts.add(label)
-    tell({ type: 'version_conflict', registry: family.registry, versionId: `${family.registry}@${label}`, runs: second })
+    tell({
+      type: 'version_conflict',
+      registry: family.registry,
+      versionId: `${family.registry}@${label}`,
+      runs: second,
+    })
   }
 }

@@ -45,10 +45,7 @@ export function similarityOf(
     parts.push(
       left !== undefined && right !== undefined
         ? leafSimilarity(left, right)
-        : textSimilarity(
-            normalise(a.text.slice(0, textMax)),
-            normalise(b.text.slice(0, textMax)),
-          ),
+        : textSimilarity(normalise(a.text.slice(0, textMax)), normalise(b.text.slice(0, textMax))),
     )
   }
   if (a.toolCalls.length > 0 || b.toolCalls.length > 0) {
@@ -74,7 +71,8 @@ export function leavesOf(root: unknown): Leaf[] {
     const { path, value } = open.pop()!
     const members = typeof value === 'object' && value !== null ? Object.entries(value) : []
     if (members.length === 0) leaves.push({ path: path || '/', value })
-    for (const [key, member] of members.reverse()) open.push({ path: `${path}/${key}`, value: member })
+    for (const [key, member] of members.reverse())
+      open.push({ path: `${path}/${key}`, value: member })
   }
   return leaves
 }

@@ -7,18 +7,40 @@ export type Span = { kind: SpanKind; value: string }
 // Longer answers are read to here; the similarity still sees that the rest differs.
 const textMax = 40_000
 
-const numerals = ['two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve']
+const numerals = [
+  'two',
+  'three',
+  'four',
+  'five',
+  'six',
+  'seven',
+  'eight',
+  'nine',
+  'ten',
+  'eleven',
+  'twelve',
+]
 const months = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 const monthWord =
   '(Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)'
 const amount = '(\\d[\\d,]*(?:\\.\\d+)?)'
 const currency = '([$€£¥₹]|(?:US[D$]|EUR|GBP|JPY|CNY|CHF|INR|AUD|CAD)\\b)'
-const currencyAfter = '([€£¥₹]|(?:USD|EUR|GBP|JPY|CNY|CHF|INR|AUD|CAD|dollars?|euros?|pounds?|yen)\\b)'
+const currencyAfter =
+  '([€£¥₹]|(?:USD|EUR|GBP|JPY|CNY|CHF|INR|AUD|CAD|dollars?|euros?|pounds?|yen)\\b)'
 const currencies: Record<string, string> = {
-  $: 'USD', us$: 'USD', dollar: 'USD', dollars: 'USD',
-  '€': 'EUR', euro: 'EUR', euros: 'EUR',
-  '£': 'GBP', pound: 'GBP', pounds: 'GBP',
-  '¥': 'JPY', yen: 'JPY', '₹': 'INR',
+  $: 'USD',
+  us$: 'USD',
+  dollar: 'USD',
+  dollars: 'USD',
+  '€': 'EUR',
+  euro: 'EUR',
+  euros: 'EUR',
+  '£': 'GBP',
+  pound: 'GBP',
+  pounds: 'GBP',
+  '¥': 'JPY',
+  yen: 'JPY',
+  '₹': 'INR',
 }
 const units =
   '%|percent|ms|sec(?:ond)?s?|min(?:ute)?s?|h(?:ou)?rs?|days?|weeks?|months?|years?|kg|mg|mcg|µg|g|lbs?|oz|km|cm|mm|mi(?:les?)?|ml|l|[kmgt]i?b|[kmg]?hz|k?wh?|°[cf]|x'
@@ -27,7 +49,11 @@ type Rule = { kind: SpanKind; pattern: RegExp; toValue(match: string[]): string 
 
 /** In this order; what one rule took, the next does not see. No pattern has nested repeats: the text is a model's. */
 const rules: readonly Rule[] = [
-  { kind: 'code', pattern: /```[^\n`]{0,40}\n([\s\S]*?)```/g, toValue: ([, code]) => squeeze(code) },
+  {
+    kind: 'code',
+    pattern: /```[^\n`]{0,40}\n([\s\S]*?)```/g,
+    toValue: ([, code]) => squeeze(code),
+  },
   { kind: 'code', pattern: /`([^`\n]{1,200})`/g, toValue: ([, code]) => squeeze(code) },
   {
     kind: 'url',
@@ -46,15 +72,25 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'date',
-    pattern: new RegExp(`\\b${monthWord}\\.? (\\d{1,2})(?:st|nd|rd|th)?\\b(?:,? (\\d{4})\\b)?`, 'g'),
+    pattern: new RegExp(
+      `\\b${monthWord}\\.? (\\d{1,2})(?:st|nd|rd|th)?\\b(?:,? (\\d{4})\\b)?`,
+      'g',
+    ),
     toValue: ([, month, day, year]) => toDate(year, month, day),
   },
   {
     kind: 'date',
-    pattern: new RegExp(`\\b(\\d{1,2})(?:st|nd|rd|th)?(?: of)? ${monthWord}\\b\\.?(?:,? (\\d{4})\\b)?`, 'g'),
+    pattern: new RegExp(
+      `\\b(\\d{1,2})(?:st|nd|rd|th)?(?: of)? ${monthWord}\\b\\.?(?:,? (\\d{4})\\b)?`,
+      'g',
+    ),
     toValue: ([, day, month, year]) => toDate(year, month, day),
   },
-  { kind: 'date', pattern: /(?<![\d/.])\d{1,2}[/.]\d{1,2}[/.]\d{2,4}(?![\d/])/g, toValue: ([date]) => date ?? '' },
+  {
+    kind: 'date',
+    pattern: /(?<![\d/.])\d{1,2}[/.]\d{1,2}[/.]\d{2,4}(?![\d/])/g,
+    toValue: ([date]) => date ?? '',
+  },
   {
     kind: 'date',
     pattern: /(?<![\d:])(\d{1,2}:\d{2}(?::\d{2})?)(?: ?([ap])\.?m\b\.?)?/gi,
@@ -67,14 +103,21 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'money',
-    pattern: new RegExp(`(?<![\\w.])${amount} ?(?:(k|m|bn?|million|billion) )?${currencyAfter}`, 'gi'),
+    pattern: new RegExp(
+      `(?<![\\w.])${amount} ?(?:(k|m|bn?|million|billion) )?${currencyAfter}`,
+      'gi',
+    ),
     toValue: ([, value, scale, sign]) => toMoney(sign, value, scale),
   },
   { kind: 'id', pattern: /#\w[\w-]*/g, toValue: ([id]) => (id ?? '').slice(1) },
   {
     kind: 'number',
-    pattern: new RegExp(`(?<![\\w.,])([-+]?)${amount}(?:[ -]?(${units})(?![\\w]))?(?![\\w-]*\\w)`, 'gi'),
-    toValue: ([, sign, value, unit]) => `${sign === '-' ? '-' : ''}${toNumber(value)}${toUnit(unit)}`,
+    pattern: new RegExp(
+      `(?<![\\w.,])([-+]?)${amount}(?:[ -]?(${units})(?![\\w]))?(?![\\w-]*\\w)`,
+      'gi',
+    ),
+    toValue: ([, sign, value, unit]) =>
+      `${sign === '-' ? '-' : ''}${toNumber(value)}${toUnit(unit)}`,
   },
   // A word with a digit in it, as order, model and flight numbers are; ordinals are numbers.
   {
@@ -91,7 +134,10 @@ export function spansOf(given: string): Span[] {
   for (const { kind, pattern, toValue } of rules) {
     text = text.replaceAll(pattern, (...match: unknown[]) => {
       // The groups come before the offset, which is the first number.
-      const groups = match.slice(0, match.findIndex((part) => typeof part === 'number'))
+      const groups = match.slice(
+        0,
+        match.findIndex((part) => typeof part === 'number'),
+      )
       spans.push({ kind, value: toValue(groups as string[]) }) // a group is a string, or undefined
       return ' ; '
     })
@@ -143,6 +189,9 @@ function toUnit(unit: string | undefined): string {
   const plain = unit.toLowerCase()
   if (plain === 'percent') return '%'
   return /^(sec|min|hr|hour|day|week|month|year|lb|mile)/.test(plain)
-    ? plain.replace(/^(sec|min).*/, '$1').replace(/^h(ou)?rs?$/, 'hour').replace(/s$/, '')
+    ? plain
+        .replace(/^(sec|min).*/, '$1')
+        .replace(/^h(ou)?rs?$/, 'hour')
+        .replace(/s$/, '')
     : plain
 }

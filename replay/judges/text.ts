@@ -1,7 +1,7 @@
 // What judges do not take for a difference: Unicode form, white space, typographic quotes and dashes, the order of JSON keys.
 
-import { toLooseJcs } from '../../schemas/jcs.ts'
 import type { ReplayOutput } from '../../schemas/experiment.ts'
+import { toLooseJcs } from '../../schemas/jcs.ts'
 
 export function normalise(text: string): string {
   return text

@@ -1,0 +1,27 @@
+// A failure of a store, as the caller is told it: away for a moment is 503 and may be tried again, anything else is our mistake.
+
+import { Fault, toFault } from '../schemas/faults.ts'
+import { ClickhouseError } from './clickhouse.ts'
+import { sqlState } from './postgres.ts'
+
+// SQLSTATE classes of a server that is starting, stopping, full of connections, or past its statement's time.
+const passingStates = /^(08|53|57)/
+const passingCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'])
+
+/** The fault itself, or `service_unavailable` for a store that is away, or `internal`; the cause stays with us. */
+export function toAnswerable(error: unknown): Fault {
+  return isPassing(error) ? new Fault('service_unavailable', {}, { cause: error }) : toFault(error)
+}
+
+function isPassing(error: unknown): boolean {
+  if (error instanceof ClickhouseError) return error.transient
+  const state = sqlState(error)
+  if (state !== undefined) return passingStates.test(state)
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? error.code : undefined
+  // node-postgres names a connection that broke, and one that was not to be had, in words only.
+  return (
+    passingCodes.has(String(code)) ||
+    /^(Connection terminated|timeout exceeded when trying to connect)/.test(error.message)
+  )
+}
