@@ -9,9 +9,12 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const vite = `${root}node_modules/vite/bin/vite.js`
 const main = `${root}dist/server/main.js`
 
+const consolePort = '5173'
+
 const run = (...args) => spawn(process.execPath, args, { cwd: root, stdio: 'inherit' })
 
 run(vite, 'build', '--watch', '--config', 'src/vite.config.ts')
 while (!existsSync(main)) await wait(100)
 run('--watch-path=dist/server', main)
-run(vite, '--config', 'dashboards/console/vite.config.ts')
+run(vite, '--config', 'dashboards/console/vite.config.ts', '--port', consolePort, '--strictPort')
+console.error(`The console, reloading as it changes: http://localhost:${consolePort}/console/`)

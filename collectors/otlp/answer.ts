@@ -14,6 +14,10 @@ const contentTypes: Record<Encoding, string> = {
 // The specification bounds responses; clients cut at 4 MiB, people long before.
 const messageLengthMax = 1000
 const badRequestType = 'type.googleapis.com/google.rpc.BadRequest'
+const retryInfoType = 'type.googleapis.com/google.rpc.RetryInfo'
+
+/** What was left out of a success, and why; both empty when nothing was. */
+export type PartialSuccess = { rejected: number; message: string }
 
 /** The encoding that a Content-Type names; its parameters and case do not matter. */
 export function encodingOf(contentType: string): Encoding | undefined {
@@ -30,29 +34,35 @@ export function encodingOf(contentType: string): Encoding | undefined {
 }
 
 /** 200. A message without rejected spans is a warning; without either, the partial success is left out. */
-export function writeOtlpSuccess(
-  ctx: Context,
-  encoding: Encoding,
-  partial: { rejected: number; message: string },
-): void {
-  const isFull = partial.rejected === 0 && partial.message === ''
+export function writeOtlpSuccess(ctx: Context, encoding: Encoding, partial: PartialSuccess): void {
   if (encoding === 'json') {
     const body = {
       ...(partial.rejected > 0 ? { rejectedSpans: String(partial.rejected) } : {}),
       ...(partial.message === '' ? {} : { errorMessage: partial.message }),
     }
-    write(ctx, encoding, Buffer.from(JSON.stringify(isFull ? {} : { partialSuccess: body })))
-  } else {
-    const writer = new WireWriter()
-    if (!isFull) {
-      const start = writer.begin(1)
-      writer.varintField(1, partial.rejected)
-      writer.stringField(2, partial.message)
-      writer.end(start)
-    }
-    write(ctx, encoding, writer.finish())
-  }
+    write(
+      ctx,
+      encoding,
+      Buffer.from(JSON.stringify(isFull(partial) ? {} : { partialSuccess: body })),
+    )
+  } else write(ctx, encoding, successMessage(partial))
   ctx.status = 200
+}
+
+/** ExportTraceServiceResponse in protobuf. */
+export function successMessage(partial: PartialSuccess): Buffer {
+  const writer = new WireWriter()
+  if (!isFull(partial)) {
+    const start = writer.begin(1)
+    writer.varintField(1, partial.rejected)
+    writer.stringField(2, partial.message)
+    writer.end(start)
+  }
+  return writer.finish()
+}
+
+function isFull(partial: PartialSuccess): boolean {
+  return partial.rejected === 0 && partial.message === ''
 }
 
 /** Any failure on the OTLP paths. JSON when the request does not name an encoding we know. */
@@ -67,24 +77,44 @@ export function writeOtlpFault(ctx: Context, fault: Fault): void {
     ]
     const status = { code, message, ...(violations ? { details: violations } : {}) }
     write(ctx, encoding, Buffer.from(JSON.stringify(status)))
-  } else write(ctx, encoding, statusMessage(code, message, field))
+  } else write(ctx, encoding, statusMessage({ code, message, field }))
   ctx.status = fault.status
   if (fault.retryAfterS !== undefined) ctx.set('Retry-After', String(fault.retryAfterS))
   for (const [name, value] of Object.entries(fault.detail.headers ?? {})) ctx.set(name, value)
 }
 
-function statusMessage(code: number, message: string, field: string | undefined): Buffer {
+type RpcStatus = {
+  code: number
+  message: string
+  field?: string | undefined
+  /** Over gRPC, where there is no Retry-After header: the same as a detail. */
+  retryAfterS?: number | undefined
+}
+
+/** google.rpc.Status in protobuf, its message within the bound of every answer. */
+export function statusMessage(status: RpcStatus): Buffer {
   const writer = new WireWriter()
-  writer.varintField(1, code)
+  const message = status.message.slice(0, messageLengthMax)
+  writer.varintField(1, status.code)
   writer.stringField(2, message)
-  if (field) {
+  if (status.field) {
     const any = writer.begin(3)
     writer.stringField(1, badRequestType)
     const value = writer.begin(2)
     const violation = writer.begin(1)
-    writer.stringField(1, field)
+    writer.stringField(1, status.field)
     writer.stringField(2, message)
     writer.end(violation)
+    writer.end(value)
+    writer.end(any)
+  }
+  if (status.retryAfterS !== undefined) {
+    const any = writer.begin(3)
+    writer.stringField(1, retryInfoType)
+    const value = writer.begin(2)
+    const delay = writer.begin(1)
+    writer.varintField(1, status.retryAfterS)
+    writer.end(delay)
     writer.end(value)
     writer.end(any)
   }

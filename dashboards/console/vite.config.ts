@@ -6,11 +6,15 @@ import { defineConfig } from 'vite'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
+const plane = `http://127.0.0.1:${process.env.PORT ?? '4100'}`
+
 export default defineConfig({
   root: at('.'),
   base: '/console/',
   logLevel: 'warn',
   plugins: [react()],
+  // `npm run dev`: the page comes from here, its answers from the plane beside it.
+  server: { proxy: { '/v1': plane, '/console/session': plane } },
   build: {
     outDir: at('../../dist/console'),
     emptyOutDir: true,

@@ -15,7 +15,8 @@ export type Line = {
 }
 
 export type Span = { start: number; end: number }
-export type Token = Span & { hash: number }
+/** `masked`: a date, an id, a blob; never part of what a version is. */
+export type Token = Span & { hash: number; masked: boolean }
 
 // A URL, a word with its inner joints (dates, e-mails, ids, decimals), or one sign.
 const tokenPattern =
@@ -122,7 +123,12 @@ export function tokensOf(text: string, span: Span): Token[] {
     const time = times.get(hash) ?? 0
     times.set(hash, time + 1)
     const start = span.start + word.at
-    return { hash: time === 0 ? hash : mix(hash, time), start, end: start + word.text.length }
+    return {
+      hash: time === 0 ? hash : mix(hash, time),
+      masked: word.kind !== 'word',
+      start,
+      end: start + word.text.length,
+    }
   })
 }
 

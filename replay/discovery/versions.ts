@@ -91,7 +91,7 @@ export function regroup(family: Family, tell: Tell): void {
   for (const [key, entries] of unknown) {
     if (entries.length < limit.provisionalMin && entries[0]!.label === undefined) continue
     if (fixedPartsOf(family, entries[0]!).length === 0 && entries[0]!.label === undefined) continue
-    begin(family, { key, entries, tell })
+    begin(family, { key, entries, exemplar: entries[0]!, tell })
   }
 }
 
@@ -119,9 +119,9 @@ export function countRun(version: Version, entry: Entry): void {
 /** A new version of these requests; a stable one when they name it. Returns its number in the family. */
 export function begin(
   family: Family,
-  found: { key: number; entries: Entry[]; tell: Tell },
+  found: { key: number; entries: Entry[]; exemplar: Entry; tell: Tell },
 ): number {
-  const exemplar = found.entries[0]!
+  const { exemplar } = found
   if (family.versions.size >= limit.versionsMax) retire(family)
   const index = family.nextVersion++
   family.versions.set(index, {

@@ -1,0 +1,102 @@
+// Requests that fit no family wait for others like them. What they always share together is a prompt; one-offs pass through.
+
+import { poolLikenessMin, poolMembersMin, poolSupportMin } from './limits.ts'
+import type { Pooled } from './state.ts'
+import type { Line } from './text.ts'
+
+// Lines that are seen together this often are of one template; others are retrieved or conditional.
+const togetherMin = 0.5
+const anchorsPerRequestMax = 60
+const leadersMax = 64
+
+/** Clusters of waiting requests, each large enough for a family, in the order of their first requests. */
+export function findClusters(pool: readonly Pooled[]): Pooled[][] {
+  const support = countKeys(pool)
+  const anchors = pool.map((pooled) => anchorsOf(pooled.entry.lines, support))
+  const partners = partnersOf(anchors)
+  const kept = anchors.map((list) => {
+    const firm = list.filter((key) => partners.has(key))
+    // A prompt of one line has no partners, and of prompts that share a preamble the first own line tells.
+    return new Set(firm.length > 0 ? firm : list.slice(0, 1))
+  })
+  const counts = new Map<number, number>()
+  for (const set of kept) for (const key of set) counts.set(key, (counts.get(key) ?? 0) + 1)
+  const weightOf = (key: number) => 0.3 + Math.log(pool.length / (counts.get(key) ?? 1))
+  const clusters: { leader: Set<number>; around: number; members: Pooled[] }[] = []
+  pool.forEach((pooled, i) => {
+    const own = kept[i]!
+    if (own.size === 0) return
+    let best: (typeof clusters)[number] | undefined
+    let bestLikeness = poolLikenessMin
+    for (const cluster of clusters) {
+      const likeness = likenessOf(cluster.leader, own, weightOf)
+      if (likeness >= bestLikeness) [best, bestLikeness] = [cluster, likeness]
+    }
+    if (best) best.members.push(pooled)
+    else if (clusters.length < leadersMax)
+      clusters.push({ leader: own, around: pooled.entry.around, members: [pooled] })
+  })
+  return clusters.map((cluster) => cluster.members).filter((members) => members.length >= poolMembersMin)
+}
+
+function countKeys(pool: readonly Pooled[]): Map<number, number> {
+  const support = new Map<number, number>()
+  for (const { entry } of pool) {
+    const keys = new Set<number>()
+    for (const line of entry.lines) for (const key of keysOf(line)) keys.add(key)
+    for (const key of keys) support.set(key, (support.get(key) ?? 0) + 1)
+  }
+  return support
+}
+
+/** Where a line can be found again: as it is, then by its label, its beginning, its end. */
+export function keysOf(line: Line): number[] {
+  return [line.key, line.label, line.head, line.tail].filter((key) => key !== 0)
+}
+
+function anchorsOf(lines: readonly Line[], support: Map<number, number>): number[] {
+  const found = new Set<number>()
+  for (const line of lines) {
+    const key = keysOf(line).find((one) => (support.get(one) ?? 0) >= poolSupportMin)
+    if (key !== undefined) found.add(key)
+    if (found.size >= anchorsPerRequestMax) break
+  }
+  return [...found]
+}
+
+function partnersOf(anchors: readonly number[][]): Set<number> {
+  const alone = new Map<number, number>()
+  const together = new Map<number, Map<number, number>>()
+  for (const list of anchors) {
+    for (const key of list) {
+      alone.set(key, (alone.get(key) ?? 0) + 1)
+      let row = together.get(key)
+      if (!row) {
+        row = new Map()
+        together.set(key, row)
+      }
+      for (const other of list) if (other !== key) row.set(other, (row.get(other) ?? 0) + 1)
+    }
+  }
+  const found = new Set<number>()
+  for (const [key, row] of together) {
+    for (const [other, times] of row) {
+      if (times < togetherMin * Math.max(alone.get(key)!, alone.get(other)!)) continue
+      found.add(key)
+      break
+    }
+  }
+  return found
+}
+
+function likenessOf(a: Set<number>, b: Set<number>, weightOf: (key: number) => number): number {
+  let shared = 0
+  let all = 0
+  for (const key of a) {
+    const weight = weightOf(key)
+    all += weight
+    if (b.has(key)) shared += weight
+  }
+  for (const key of b) if (!a.has(key)) all += weightOf(key)
+  return all === 0 ? 0 : shared / all
+}
