@@ -12,7 +12,8 @@ export default defineConfig({
     ssr: true,
     target: 'node20',
     outDir: at('../dist/server'),
-    emptyOutDir: true,
+    // A plane that runs from here may start its child again while a build goes on: nothing vanishes, files are replaced.
+    emptyOutDir: false,
     minify: false,
     sourcemap: true,
     rolldownOptions: {

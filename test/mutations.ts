@@ -158,7 +158,7 @@ const critical: [string, Mutation['apply']][] = [
   ['code wrong', onProse((words) => words.replace('max_connections', 'min_connections'))],
   [
     'sentence with a value dropped',
-    onProse((words) => words.replace(/(?<=\. )[^.]*\d[^.]*\.(?= |$)/, '')),
+    onProse((words) => words.replace(/(?<=\. )[^.\n]*\d[^.\n]*\.(?= |$)/, '')),
   ],
   ['refusal', onText(() => "I'm sorry, but I can't help with that request.")],
   ['language switched', onProse((words) => (words.length > 100 ? german : words))],

@@ -6,8 +6,26 @@ export type NativeRow = Record<string, Cell>
 /** Columns that hold messages, not text. */
 const binary = new Set(['raw', 'canonical'])
 
+/** The rows of one block; anything after it is a mistake. */
 export function readNative(block: Buffer): NativeRow[] {
-  let at = 0
+  const { rows, end } = readOne(block, 0)
+  if (end !== block.length) throw new Error(`${block.length - end} bytes follow the block`)
+  return rows
+}
+
+/** The rows of blocks that stand one after the other, as the drain sends them. */
+export function readNativeBlocks(blocks: Buffer): NativeRow[] {
+  const all: NativeRow[] = []
+  for (let at = 0; at < blocks.length; ) {
+    const { rows, end } = readOne(blocks, at)
+    for (const row of rows) all.push(row)
+    at = end
+  }
+  return all
+}
+
+function readOne(block: Buffer, start: number): { rows: NativeRow[]; end: number } {
+  let at = start
   const take = (size: number): Buffer => {
     if (at + size > block.length) throw new Error('the block ends early')
     at += size
@@ -56,8 +74,7 @@ export function readNative(block: Buffer): NativeRow[] {
         value: () => cell(mapOf, name),
       })
   }
-  if (at !== block.length) throw new Error(`${block.length - at} bytes follow the block`)
-  return rows
+  return { rows, end: at }
 }
 
 function readMaps(

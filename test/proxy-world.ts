@@ -15,7 +15,7 @@ import type { Caller } from '../schemas/caller.ts'
 import { toFault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
 import { createSigner } from '../src/signer.ts'
-import { type CollectingIntake, collectingIntake } from './proxy-native.ts'
+import { type CollectingIntake, collectingIntake } from './proxy-intake.ts'
 import { type ScriptedUpstream, startUpstream } from './upstream.ts'
 
 export const workspace = '0190a000-0000-7000-8000-000000000001'

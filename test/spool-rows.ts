@@ -14,6 +14,7 @@ import {
 } from '../collectors/spool/native.ts'
 import type { Counters } from '../schemas/counters.ts'
 import { type TableName, tables } from '../schemas/tables.ts'
+import { readNativeBlocks } from './native-reader.ts'
 
 /** The column of each table that carries the row's name. */
 const named = {
@@ -69,7 +70,7 @@ export class MemoryClickHouse {
     if (refused) throw refused
     const key = `${table} ${token}`
     if (!this.#tokens.has(key)) {
-      const read = readNative(bytes)
+      const read = readNativeBlocks(bytes)
       if (read.length !== rows) throw new Error(`${rows} rows announced, ${read.length} came`)
       for (const row of read) this.rows.push({ table, ...nameOf(table, row) })
       this.#tokens.add(key)
@@ -102,7 +103,7 @@ export function contains(attempt: Attempt, name: string): boolean {
 }
 
 export function namesIn(table: TableName, bytes: Buffer): string[] {
-  return readNative(bytes).map((row) => nameOf(table, row).name)
+  return readNativeBlocks(bytes).map((row) => nameOf(table, row).name)
 }
 
 function nameOf(table: TableName, row: Record<string, unknown>): Omit<StoredRow, 'table'> {
@@ -110,78 +111,5 @@ function nameOf(table: TableName, row: Record<string, unknown>): Omit<StoredRow,
     name: String(row[named[table]]),
     seq: BigInt(String(row.ingest_seq)),
     ingestedAt: Number(row.ingested_at),
-  }
-}
-
-/** Rows of concatenated Native blocks, read independently of the writer. */
-export function readNative(bytes: Buffer): Record<string, unknown>[] {
-  const rows: Record<string, unknown>[] = []
-  const reader = new NativeReader(bytes)
-  while (reader.at < bytes.length) {
-    const columns = reader.varint()
-    const count = reader.varint()
-    const block = Array.from({ length: count }, (): Record<string, unknown> => ({}))
-    for (let i = 0; i < columns; i++) {
-      const name = reader.text()
-      const values = reader.values(reader.text(), count)
-      block.forEach((row, at) => {
-        row[name] = values[at]
-      })
-    }
-    rows.push(...block)
-  }
-  return rows
-}
-
-class NativeReader {
-  at = 0
-  readonly #bytes: Buffer
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  varint(): number {
-    let value = 0
-    for (let factor = 1; ; factor *= 128) {
-      const byte = this.#bytes.readUInt8(this.at++)
-      value += (byte & 127) * factor
-      if (byte < 128) return value
-    }
-  }
-
-  text(): string {
-    const size = this.varint()
-    return this.#take(size).toString('utf8')
-  }
-
-  values(type: string, count: number): unknown[] {
-    const map = /^Map\(String, (.+)\)$/.exec(type)
-    if (map) {
-      const offsets = this.values('UInt64', count)
-      const entries = Number(offsets.at(-1) ?? 0)
-      this.values('String', entries)
-      this.values(map[1]!, entries)
-      return offsets
-    }
-    return Array.from({ length: count }, () => this.#value(type))
-  }
-
-  #value(type: string): unknown {
-    const fixed = /^FixedString\((\d+)\)$/.exec(type)
-    if (fixed) return this.#take(Number(fixed[1])).toString('hex')
-    if (type === 'String') return this.text()
-    if (type === 'UInt8') return this.#take(1).readUInt8()
-    if (type === 'UInt32' || type === 'DateTime') return this.#take(4).readUInt32LE()
-    if (type === 'Float64') return this.#take(8).readDoubleLE()
-    return this.#take(8).readBigUInt64LE()
-  }
-
-  #take(size: number): Buffer {
-    const end = this.at + size
-    if (end > this.#bytes.length) throw new Error('the block is cut off')
-    const taken = this.#bytes.subarray(this.at, end)
-    this.at = end
-    return taken
   }
 }

@@ -2,7 +2,8 @@
 
 import { expect, test } from 'vitest'
 import { NativeBlock } from '../collectors/spool/native.ts'
-import { MemoryClickHouse, pushRow, pushSpan, readNative } from './spool-rows.ts'
+import { readNative } from './native-reader.ts'
+import { MemoryClickHouse, pushRow, pushSpan } from './spool-rows.ts'
 import { openWorld, until } from './spool-world.ts'
 
 // No zeros are written in the background, so that every sync a test sees is a commit's.

@@ -23,7 +23,7 @@ const numerals = [
 const months = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
 const monthWord =
   '(Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)'
-const amount = '(\\d[\\d,]*(?:\\.\\d+)?)'
+const amount = '(\\d[\\d,]{0,30}(?:\\.\\d{1,30})?)'
 const currency = '([$€£¥₹]|(?:US[D$]|EUR|GBP|JPY|CNY|CHF|INR|AUD|CAD)\\b)'
 const currencyAfter =
   '([€£¥₹]|(?:USD|EUR|GBP|JPY|CNY|CHF|INR|AUD|CAD|dollars?|euros?|pounds?|yen)\\b)'
@@ -47,7 +47,7 @@ const units =
 
 type Rule = { kind: SpanKind; pattern: RegExp; toValue(match: string[]): string }
 
-/** In this order; what one rule took, the next does not see. No pattern has nested repeats: the text is a model's. */
+/** In this order; what one rule took, the next does not see. The text is a model's: repeats are bounded, none is nested. */
 const rules: readonly Rule[] = [
   {
     kind: 'code',
@@ -113,7 +113,7 @@ const rules: readonly Rule[] = [
   {
     kind: 'number',
     pattern: new RegExp(
-      `(?<![\\w.,])([-+]?)${amount}(?:[ -]?(${units})(?![\\w]))?(?![\\w-]*\\w)`,
+      `(?<![\\w.,]-?)([-+]?)${amount}(?:[ -]?((?:(?:business|working|calendar) )?(?:${units}))(?![\\w]))?(?![\\w-]{0,60}\\w)`,
       'gi',
     ),
     toValue: ([, sign, value, unit]) =>
@@ -147,14 +147,18 @@ export function spansOf(given: string): Span[] {
 
 /** Line breaks stay: fences and list markers need them. A list's own numbers say nothing. */
 function prepare(text: string): string {
-  return text
-    .normalize('NFC')
-    .replaceAll(/[‐‑‒–—−]/g, '-')
-    .replaceAll(/[\u00a0\u202f\u2009]/g, ' ')
-    .replaceAll(/^[ \t]*\d{1,2}[.)][ \t]+/gm, '')
-    .replaceAll(new RegExp(`\\b(${numerals.join('|')})\\b`, 'gi'), (word) =>
-      String(numerals.indexOf(word.toLowerCase()) + 2),
-    )
+  return (
+    text
+      .normalize('NFC')
+      .replaceAll(/[‐‑‒–—−]/g, '-')
+      .replaceAll(/[\u00a0\u202f\u2009]/g, ' ')
+      // One word in backticks is typography: whatever it is, it is that without them too.
+      .replaceAll(/`([^`\s]{1,80})`/g, '$1')
+      .replaceAll(/^[ \t]*\d{1,2}[.)][ \t]+/gm, '')
+      .replaceAll(new RegExp(`\\b(${numerals.join('|')})\\b`, 'gi'), (word) =>
+        String(numerals.indexOf(word.toLowerCase()) + 2),
+      )
+  )
 }
 
 function squeeze(text: string | undefined): string {

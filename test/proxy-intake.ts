@@ -1,0 +1,60 @@
+// An intake that keeps what the proxy stores in memory, as plain rows to compare with.
+
+import type { Batch, Intake } from '../collectors/spool/intake.ts'
+import { NativeBlock } from '../collectors/spool/native.ts'
+import { Fault } from '../schemas/faults.ts'
+import type { TableName } from '../schemas/tables.ts'
+import { type NativeRow, readNative } from './native-reader.ts'
+
+/** Text as text, messages too; fixed strings in hex; 64-bit integers as bigint; maps as objects. */
+export type Row = Record<string, string | number | bigint | Record<string, string | number>>
+
+export type CollectingIntake = Intake & {
+  rows: Record<TableName, Row[]>
+  writes: number
+  /** While true, every write is refused, as a full disk refuses. */
+  refusing: boolean
+  /** Set: writes wait for this before they settle. */
+  gate: Promise<void> | undefined
+}
+
+/** An intake that keeps rows in memory; each write is a batch of its own, settled a turn of the event loop later. */
+export function collectingIntake(): CollectingIntake {
+  const rows: Record<TableName, Row[]> = { spans: [], payloads: [], envelopes: [], records: [] }
+  let seq = 1n
+  const intake: CollectingIntake = {
+    rows,
+    writes: 0,
+    refusing: false,
+    gate: undefined,
+    async write(fill) {
+      if (intake.refusing) throw new Fault('service_unavailable')
+      const batch: Batch = {
+        spans: new NativeBlock('spans'),
+        payloads: new NativeBlock('payloads'),
+        envelopes: new NativeBlock('envelopes'),
+        records: new NativeBlock('records'),
+      }
+      const result = fill(batch)
+      await new Promise(setImmediate)
+      await intake.gate
+      intake.writes += 1
+      for (const block of Object.values(batch)) {
+        const sealed = Buffer.concat(block.seal(seq, 1_700_000_000))
+        rows[block.table as TableName].push(...readNative(sealed).map(toRow))
+        seq += BigInt(block.rows)
+      }
+      return result
+    },
+  }
+  return intake
+}
+
+function toRow(row: NativeRow): Row {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, cell]) => {
+      if (cell instanceof Map) return [name, Object.fromEntries(cell)]
+      return [name, Buffer.isBuffer(cell) ? cell.toString('utf8') : cell]
+    }),
+  )
+}
