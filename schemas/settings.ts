@@ -11,6 +11,8 @@ export type Settings = {
   openaiBaseUrl: string | undefined
   openaiApiKey: string | undefined
   environment: string
+  /** Unset: no OTLP over gRPC. */
+  otlpGrpcPort: number | undefined
 }
 
 type Row = {
@@ -79,6 +81,12 @@ export const settingRows: Record<keyof Settings, Row> = {
     fallback: 'development',
     help: 'The environment of runs that name none.',
   },
+  otlpGrpcPort: {
+    env: 'OTLP_GRPC_PORT',
+    fallback: undefined,
+    help: 'Port for OTLP over gRPC, 4317 by convention; 0 takes a free one. Unset: off.',
+    check: isPort,
+  },
 }
 
 /** Settings from environment variables. Throws one Error naming every mistake, each with its variable. */
@@ -94,7 +102,12 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
   }
   if (mistakes.length > 0)
     throw new Error(`The settings are not valid:\n  ${mistakes.join('\n  ')}`)
-  return { ...values, port: Number(values.port) } as Settings // every row above is a key of Settings
+  const { port, otlpGrpcPort } = values
+  return {
+    ...values,
+    port: Number(port),
+    otlpGrpcPort: otlpGrpcPort === undefined ? undefined : Number(otlpGrpcPort),
+  } as Settings // every row above is a key of Settings
 }
 
 function isPort(text: string): string | undefined {

@@ -4,9 +4,18 @@ import type { Context } from 'koa'
 import type { Caller, Scope } from '../schemas/caller.ts'
 import { Fault } from '../schemas/faults.ts'
 
+/** The key in an `authorization` value, if that is where it is. */
+export function bearerToken(authorization: string): string | undefined {
+  return /^bearer ([\x21-\x7e]+)$/i.exec(authorization)?.[1]
+}
+
 /** The caller, when it has the scope; else 401 for nobody and 403 for somebody. */
 export function requireScope(ctx: Context, scope: Scope): Caller {
-  const caller: Caller | undefined = ctx.state.caller
+  return withScope(ctx.state.caller, scope)
+}
+
+/** The same where there is no Koa. */
+export function withScope(caller: Caller | undefined, scope: Scope): Caller {
   if (!caller) throw new Fault('unauthorized')
   if (!caller.scopes.includes(scope)) {
     throw new Fault('forbidden', { message: `This key lacks the scope \`${scope}\`.` })

@@ -3,8 +3,10 @@
 import { join } from 'node:path'
 import Router from '@koa/router'
 import type Koa from 'koa'
+import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
+import { otlpLimits } from '../collectors/otlp/take.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { chatCompletions } from '../collectors/proxy/route.ts'
 import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
@@ -20,6 +22,7 @@ import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
 import { consoleRoutes } from './console-files.ts'
 import { openEvidence } from './evidence.ts'
+import type { OtlpShared } from './grpc-door.ts'
 import type { Metrics } from './metrics.ts'
 import type { Stores } from './plane.ts'
 import { openPrompts } from './prompts.ts'
@@ -35,7 +38,13 @@ const flushDeadlineMs = 2_000
 // Upstream calls of runs that are being given up.
 const closeDeadlineMs = 2_000
 
-export type Doors = { app: Koa; provider: string; close(): Promise<void> }
+export type Doors = {
+  app: Koa
+  provider: string
+  /** For OTLP over gRPC, which has a listener of its own. */
+  otlp: OtlpShared
+  close(): Promise<void>
+}
 
 type DoorDeps = Stores &
   Accounts & {

@@ -84,11 +84,16 @@ function answerStarting(req: IncomingMessage, res: ServerResponse): void {
   res.end(JSON.stringify(isHealth ? { status: 'starting' } : fault.toBody()))
 }
 
-function toSentence(error: NodeJS.ErrnoException, at: { host: string; port: number }): string {
+/** Why an address cannot be listened on, and what to do about it. `setting` names the port's variable. */
+export function toSentence(
+  error: NodeJS.ErrnoException,
+  at: { host: string; port: number },
+  setting = 'PORT',
+): string {
   if (error.code === 'EADDRINUSE')
-    return `Port ${at.port} on ${at.host} is taken by another program. Stop it, or set PORT.`
+    return `Port ${at.port} on ${at.host} is taken by another program. Stop it, or set ${setting}.`
   if (error.code === 'EACCES')
-    return `Port ${at.port} may not be opened by this user. Set PORT to one above 1023.`
+    return `Port ${at.port} may not be opened by this user. Set ${setting} to one above 1023.`
   return `${at.host}:${at.port} cannot be listened on: ${error.message}`
 }
 

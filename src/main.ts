@@ -1,6 +1,7 @@
 // The command line: reads the environment, starts what was asked for, and stops it when told. Nothing else reads process.env.
 
 import { readSettings } from '../schemas/settings.ts'
+import { doctor } from './cli/doctor.ts'
 import { seedCommand } from './cli/seed.ts'
 import { verifyFile } from './cli/verify.ts'
 import { startPlane } from './plane.ts'
@@ -10,6 +11,7 @@ const usage = `runledger [serve]            start the plane
 runledger seed [--url U] [--key K] [--seed N]
                              send a believable day of traffic to a running plane
 runledger verify FILE        check an evidence pack offline
+runledger doctor             is this machine fit: settings, engines, disk, fdatasync, lock, clock
 `
 
 const [command = 'serve', ...args] = process.argv.slice(2)
@@ -32,6 +34,8 @@ async function run(name: string): Promise<void> {
       return seedCommand(args, process.env)
     case 'verify':
       return verifyFile(args)
+    case 'doctor':
+      return doctor(process.env)
     default:
       console.error(usage)
       process.exitCode = 2

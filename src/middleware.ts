@@ -6,6 +6,7 @@ import type { Counters } from '../schemas/counters.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, randomHex, toPrefixed } from '../schemas/ids.ts'
 import { toAnswerable } from './failures.ts'
+import { bearerToken } from './access.ts'
 import type { Keys } from './keys.ts'
 import { csrfHeader, readCookie } from './sessions.ts'
 
@@ -73,7 +74,7 @@ export function authenticate(keys: Keys): Middleware {
   return async (ctx, next) => {
     const header = ctx.get('authorization')
     if (header !== '') {
-      const token = /^bearer ([\x21-\x7e]+)$/i.exec(header)?.[1]
+      const token = bearerToken(header)
       const caller = token && (await lookUp(() => keys.find(token)))
       if (!caller) throw new Fault('unauthorized')
       ctx.state.caller = caller

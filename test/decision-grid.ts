@@ -46,11 +46,15 @@ const clustered = { turns: 5, icc: 0.6 }
 const errorsOnly = (cells: Cell[]) =>
   cells.filter(({ atMost }) => atMost !== undefined).map((cell) => ({ ...cell, atMost: 0.015 }))
 
+/** Turns that repeat each other buy little: the promise in pairs is for one turn a conversation. */
+const withoutPairs = (cells: Cell[]): Cell[] =>
+  cells.map(({ unitsMeanMax: _mean, unitsP90Max: _p90, ...cell }) => cell)
+
 export const coreCells: readonly Cell[] = [
   ...promised('quality alone', alone, {}),
   ...promised('all guardrails', guarded, calls),
-  ...errorsOnly(promised('5 correlated turns', alone, clustered)),
-  ...promised('5 correlated turns, regressions', alone, clustered).slice(2),
+  ...promised('5 correlated turns, one of each', alone, { ...clustered, isOneTurnReplayed: true }),
+  ...withoutPairs(promised('5 correlated turns, all of them', alone, clustered)),
   ...errorsOnly(
     promised('judge J 0.7', qualityAlone(plenty, { judgeJ: 0.7 }), { judgeAccuracy: 0.85 }),
   ),

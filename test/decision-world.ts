@@ -27,6 +27,8 @@ export type Truth = {
   /** Turns of a conversation, and the share of their variance that they have in common. */
   turns?: number
   icc?: number
+  /** Replay one turn of each conversation, drawn at random, in place of all. */
+  isOneTurnReplayed?: boolean
   /** Sensitivity and specificity alike, so J = 2 × this - 1; 1 without it. */
   judgeAccuracy?: number
   /** Guardrails are drawn only when the policy watches them. */
@@ -47,7 +49,7 @@ const bothGoodShare = 0.9
 export function drawUnit(truth: Truth, random: Random): Judged[] {
   const { turns = 1, icc = 0 } = truth
   const common = turns > 1 ? drawDirection(truth, random) : 0
-  return Array.from({ length: turns }, (_, turn) => {
+  const rows = Array.from({ length: turns }, (_, turn) => {
     const isCommon = turns > 1 && random() < Math.sqrt(icc)
     const direction = isCommon ? common : drawDirection(truth, random)
     return toRow({ turn, turns }, judge(direction, truth.judgeAccuracy ?? 1, random), {
@@ -55,6 +57,7 @@ export function drawUnit(truth: Truth, random: Random): Judged[] {
       random,
     })
   })
+  return truth.isOneTurnReplayed ? [rows[Math.floor(random() * turns)]!] : rows
 }
 
 function drawDirection({ discordance, delta }: Truth, random: Random): -1 | 0 | 1 {

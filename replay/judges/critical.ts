@@ -110,11 +110,14 @@ function turnedSentences(a: string, b: string): string[] {
   return turned
 }
 
+// A line break ends a sentence only before a blank line or a list's next item; elsewhere it is layout.
+const sentenceEnd = /(?<=[.!?;:])\s+|\n\s*\n|\n(?=\s*(?:[-*•#]|\d{1,2}[.)]))/
+
 type Sentence = { text: string; words: Set<string>; isNegated: boolean }
 
 function sentencesOf(text: string): Sentence[] {
   return text
-    .split(/(?<=[.!?;])\s+|\n+/)
+    .split(sentenceEnd)
     .map(normalise)
     .filter((sentence) => sentence !== '')
     .map((sentence) => {

@@ -132,6 +132,8 @@ export function spansOf(given: string): Span[] {
   const spans: Span[] = []
   let text = prepare(given.slice(0, textMax))
   for (const { kind, pattern, toValue } of rules) {
+    // Fences are lines; to everything else a line break is a space.
+    if (pattern !== rules[0]?.pattern) text = text.replaceAll(/\s+/g, ' ')
     text = text.replaceAll(pattern, (...match: unknown[]) => {
       // The groups come before the offset, which is the first number.
       const groups = match.slice(

@@ -28,7 +28,7 @@ export async function run(options: string[]): Promise<Figure[]> {
 }
 
 function toFigure(cell: Cell, result: Tally): Figure {
-  const turns = cell.truth.turns ?? 1
+  const turns = cell.truth.isOneTurnReplayed ? 1 : (cell.truth.turns ?? 1)
   const pairs = (units: number) => Math.round(units * turns).toLocaleString('en')
   const promises = [
     cell.atMost !== undefined && `≤ ${percent(cell.atMost)} %`,
