@@ -89,10 +89,19 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   })
   await consoleRoutes(router, join(packageRoot(), 'dist', 'console'))
 
-  const doors = ingestDoors(deps, { prompts, upstream })
+  const otlp: OtlpShared = {
+    intake: spool,
+    prompts,
+    counters: metrics,
+    nowMs,
+    envelopes: new EnvelopeBook(nowMs),
+    budget: new ByteBudget(otlpLimits.inFlightBytesMax),
+  }
+  const doors = ingestDoors(deps, { otlp, upstream })
   return {
     app: createApp({ keys: deps.keys, metrics, log, doors, router }),
     provider: upstream.provider,
+    otlp,
     async close() {
       await prompts.close()
       await outbound.close(closeDeadlineMs)
@@ -100,14 +109,9 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
 }
 
-function ingestDoors(
-  deps: DoorDeps,
-  made: { prompts: Awaited<ReturnType<typeof openPrompts>>; upstream: Upstream },
-): Door[] {
-  const { spool, metrics, nowMs, settings, ledger } = deps
-  const envelopes = new EnvelopeBook(nowMs)
-  const common = { intake: spool, prompts: made.prompts, counters: metrics, nowMs, envelopes }
-  const signed = { ...common, signerOf: ledger.signerOf, environment: settings.environment }
+function ingestDoors(deps: DoorDeps, made: { otlp: OtlpShared; upstream: Upstream }): Door[] {
+  const { spool, settings, ledger } = deps
+  const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
   return [
     {
       method: 'POST',
@@ -123,7 +127,7 @@ function ingestDoors(
       method: 'POST',
       paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],
       scope: 'ingest',
-      enter: otlpTraces(common),
+      enter: otlpTraces(made.otlp),
     },
     {
       method: 'POST',

@@ -18,11 +18,17 @@ export async function openGrpcDoor(
   if (port === undefined) return undefined
   // Loaded only when asked for: a start without it need not wait for a package it does not use.
   const { openOtlpGrpc } = await import('../collectors/otlp/grpc.ts')
-  const admit = async (authorization: string) => {
+  return openOtlpGrpc({ ...deps, admit: admitBy(deps.keys) }, { host, port }).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw new Error(toSentence(error, { host, port }, 'OTLP_GRPC_PORT'), { cause: error })
+    },
+  )
+}
+
+/** The key lookup and the scope of the HTTP paths. */
+export function admitBy(keys: Pick<Keys, 'find'>): OtlpGrpcDeps['admit'] {
+  return async (authorization) => {
     const token = bearerToken(authorization)
-    return withScope(token ? await deps.keys.find(token) : undefined, 'ingest')
+    return withScope(token === undefined ? undefined : await keys.find(token), 'ingest')
   }
-  return openOtlpGrpc({ ...deps, admit }, { host, port }).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(toSentence(error, { host, port }, 'OTLP_GRPC_PORT'), { cause: error })
-  })
 }

@@ -10,6 +10,7 @@ import { openDoors } from './doors.ts'
 import { startClickhouse } from './engines/clickhouse.ts'
 import type { Engine, EngineState } from './engines/engine.ts'
 import { startPostgres } from './engines/postgres.ts'
+import { openGrpcDoor } from './grpc-door.ts'
 import { openListener } from './listener.ts'
 import { openMetrics } from './metrics.ts'
 import { connectPostgres, type Postgres } from './postgres.ts'
@@ -22,6 +23,8 @@ export type Plane = {
   /** The key in clear, when this start made one. */
   madeKey: string | undefined
   provider: string
+  /** Where OTLP over gRPC listens, when it does. */
+  otlpGrpcPort: number | undefined
   startedInMs: number
   stop(): Promise<void>
 }
@@ -88,11 +91,20 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     spool,
   })
   closers.push({ name: 'doors', close: () => doors.close() })
+  const grpc = await openGrpcDoor(settings, { ...doors.otlp, keys: accounts.keys, log })
+  if (grpc) closers.push({ name: 'gRPC listener', close: () => grpc.close() })
   io.signal.throwIfAborted()
   listener.serve(doors.app)
-  // The listener goes first: calls in progress finish and are written before anything below them stops.
-  closers.push({ name: 'calls', close: () => listener.drain() })
-  return { url: listener.url, version, madeKey: accounts.madeKey, provider: doors.provider }
+  // The listeners go first: calls in progress finish and are written before anything below them stops.
+  const drain = async () => void (await Promise.all([listener.drain(), grpc?.drain()]))
+  closers.push({ name: 'calls', close: drain })
+  return {
+    url: listener.url,
+    version,
+    madeKey: accounts.madeKey,
+    provider: doors.provider,
+    otlpGrpcPort: grpc?.port,
+  }
 }
 
 export type Stores = {

@@ -8,6 +8,7 @@ export type Welcome = {
   /** The key in clear, when this start made one. */
   madeKey: string | undefined
   provider: string
+  otlpGrpcPort: number | undefined
   startedInMs: number
 }
 
@@ -22,6 +23,7 @@ export function welcome(plane: Welcome, settings: Settings): string {
     `  Runledger ${plane.version}, ready in ${(plane.startedInMs / 1000).toFixed(1)} s`,
     '',
     `  API        ${plane.url}/v1      OTLP  ${plane.url}/v1/otlp`,
+    ...(plane.otlpGrpcPort ? [`  OTLP/gRPC  http://${settings.host}:${plane.otlpGrpcPort}`] : []),
     `  Console    ${plane.url}/console/traces`,
     `  ClickHouse ${settings.clickhouseUrl ? 'yours' : 'embedded'}      Postgres  ${settings.databaseUrl ? 'yours' : 'embedded'}      data in ${settings.dataDir}`,
     `  Upstream   ${upstream}`,

@@ -1,12 +1,9 @@
-// The OTLP route on a real Koa server, an intake that behaves as the spool does, and protobufjs as the oracle.
+// The OTLP route on a real Koa server, and an intake that behaves as the spool does.
 
-import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import Koa from 'koa'
-import protobuf from 'protobufjs'
 import { newBatch } from '../collectors/otlp/aside.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
@@ -15,25 +12,18 @@ import type { Batch, Intake } from '../collectors/spool/intake.ts'
 import { Fault } from '../schemas/faults.ts'
 import type { TableName } from '../schemas/tables.ts'
 import { type NativeRow, readNative } from './native-reader.ts'
+import { nowMs, oracle, type Plain } from './otlp-messages.ts'
 
-const protoFile = fileURLToPath(
-  new URL('../schemas/proto/opentelemetry-trace.proto', import.meta.url),
-)
-const root = protobuf.parse(readFileSync(protoFile, 'utf8')).root
-
-/** A message as the oracle reads it: 64-bit integers as decimal strings, bytes as Buffers, enums as numbers. */
-export type Plain = { [key: string]: unknown }
-
-export const oracle = {
-  encode(type: string, value: Plain): Buffer {
-    const message = root.lookupType(`otlp.${type}`)
-    return Buffer.from(message.encode(message.fromObject(value)).finish())
-  },
-  decode(type: string, bytes: Uint8Array): Plain {
-    const message = root.lookupType(`otlp.${type}`)
-    return message.toObject(message.decode(bytes), { longs: String, bytes: Buffer, enums: Number })
-  },
-}
+export {
+  jsonRequest,
+  jsonSpan,
+  nowMs,
+  nowNs,
+  oracle,
+  type Plain,
+  protobufRequest,
+  toOracle,
+} from './otlp-messages.ts'
 
 export type Stored = Record<Exclude<TableName, 'records'>, NativeRow[]>
 
@@ -67,9 +57,6 @@ export type Answer = {
 }
 
 export const workspace = '01900000-0000-7000-8000-00000000000a'
-export const nowMs = Date.UTC(2026, 10, 20, 12)
-export const nowNs = BigInt(nowMs) * 1_000_000n
-
 export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World> {
   const stored: Stored = { spans: [], payloads: [], envelopes: [] }
   const counts = new Map<string, number>()
@@ -116,7 +103,7 @@ export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World
  * Writes of one turn of the loop share a batch and become durable together. What throws is taken back alone; a failing
  * disk fails them all.
  */
-function intakeOf(stored: Stored, failing: () => Error | undefined): Intake {
+export function intakeOf(stored: Stored, failing: () => Error | undefined): Intake {
   let seq = 1n
   let open: { batch: Batch; durable: Promise<void> } | undefined
   const settle = async (batch: Batch): Promise<void> => {
@@ -186,43 +173,4 @@ function close(server: Server): Promise<void> {
 
 export function diskFull(): Fault {
   return new Fault('service_unavailable', { message: 'The disk is full.', retryAfterS: 2 })
-}
-
-/** A valid span in OTLP/JSON form, with what is given in place of or beside the defaults. */
-export function jsonSpan(over: Plain = {}): Plain {
-  return {
-    traceId: '5b8efff798038103d269b633813fc60c',
-    spanId: 'eee19b7ec3c1b174',
-    name: 'op',
-    kind: 2,
-    startTimeUnixNano: String(nowNs),
-    endTimeUnixNano: String(nowNs + 1_500_000n),
-    ...over,
-  }
-}
-
-export function jsonRequest(...spans: Plain[]): Plain {
-  return {
-    resourceSpans: [
-      {
-        resource: { attributes: [{ key: 'service.name', value: { stringValue: 'shop' } }] },
-        scopeSpans: [{ scope: { name: 'lib', version: '1' }, spans }],
-      },
-    ],
-  }
-}
-
-/** The same for the oracle: ids as bytes. */
-export function toOracle(span: Plain): Plain {
-  const id = (value: unknown) => (typeof value === 'string' ? Buffer.from(value, 'hex') : value)
-  return {
-    ...span,
-    traceId: id(span.traceId),
-    spanId: id(span.spanId),
-    ...(span.parentSpanId === undefined ? {} : { parentSpanId: id(span.parentSpanId) }),
-  }
-}
-
-export function protobufRequest(...spans: Plain[]): Buffer {
-  return oracle.encode('ExportTraceServiceRequest', jsonRequest(...spans.map(toOracle)))
 }

@@ -247,7 +247,7 @@ function fillLine(
 }
 
 function oneOff(random: Random, n: number, atMs: number): Call {
-  const content = sentences(random, 1 + Math.floor(random() * 6)).join('\n')
+  const content = Array.from({ length: 1 + Math.floor(random() * 6) }, () => freeText(random)).join('\n')
   return {
     family: `one-off-${n}`,
     version: `one-off-${n}`,
@@ -260,6 +260,23 @@ function oneOff(random: Random, n: number, atMs: number): Call {
     },
   }
 }
+
+// People's own words: few sentences twice, though many begin alike.
+function freeText(random: Random): string {
+  const words = Array.from({ length: 5 + Math.floor(random() * 25) }, () =>
+    random() < 0.3
+      ? pick(random, nouns)
+      : Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(random, syllables)).join(''),
+  )
+  return `${random() < 0.3 ? `${pick(random, openers)} ` : ''}${words.join(' ')}.`
+}
+const syllables = 'ka lo mi ter su ran del vo pi ne sha tor bel qui das fen gro hul'.split(' ')
+const openers = [
+  'Please summarise the following text:',
+  'What is the best way to',
+  'You are a helpful assistant.',
+  'Write a short story about',
+]
 
 const inlineLines = [
   'You are talking to {name}, a customer from {city} who asks about the %.',

@@ -70,10 +70,15 @@ export class Room {
   }
 
   async look(): Promise<void> {
+    const wasLow = this.isDiskLow
     try {
       const { freeBytes, totalBytes } = await this.#disk.space(this.#dir)
       this.#freeBytes = freeBytes
       this.#floorBytes = Math.max(this.#limits.freeBytesMin, totalBytes * this.#limits.freeShareMin)
+      const facts = { freeBytes, neededBytes: this.#floorBytes }
+      if (this.isDiskLow && !wasLow)
+        this.#log('error', 'The disk is nearly full: writes are refused until there is room', facts)
+      if (!this.isDiskLow && wasLow) this.#log('info', 'The disk has room again', facts)
     } catch (error) {
       this.#log('warn', 'The free space of the spool disk is not known', {
         reason: reasonOf(error),

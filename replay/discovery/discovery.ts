@@ -183,7 +183,7 @@ function admit(workspace: Workspace, family: Family, seen: Seen): Sighting {
   const forgotten = count(family, entry)
   if (forgotten) versions.forget(family, forgotten)
   entry.key = shapeOf(family, entry)
-  let index = family.byShape.get(entry.key)
+  let index = versions.homeOf(family, entry.key)
   if (index === undefined && entry.label !== undefined)
     index = versions.begin(family, { key: entry.key, entries: [], exemplar: entry, tell })
   const version = index === undefined ? undefined : family.versions.get(index)

@@ -102,7 +102,7 @@ function addGroup(family: Family, line: Line): Group {
   const keys = [line.label, line.head, line.tail].filter((key) => key !== 0)
   const group: Group = {
     id: family.nextGroup++,
-    presence: newPresence(),
+    presence: newPresence(family.clock),
     seen: 0,
     only: line,
     keys,
@@ -150,23 +150,23 @@ export function count(family: Family, entry: Entry): Entry | undefined {
     touch(group.presence, clock)
     if (!group.words && line.key !== group.only.key) {
       group.words = new Map(
-        group.only.tokens.map((word) => [word, sinceStart(Math.max(group.seen, 1))]),
+        group.only.tokens.map((word) => [word, sinceStart(Math.max(group.seen, 1), group.presence.born)]),
       )
     }
-    if (group.words) touchWords(group, line)
+    if (group.words) touchWords(group, line, clock)
     group.seen++
   })
   family.recent.push(entry)
   return family.recent.length > recentMax ? family.recent.shift() : undefined
 }
 
-function touchWords(group: Group, line: Line): void {
+function touchWords(group: Group, line: Line, clock: number): void {
   const words = group.words!
   for (const word of line.tokens) {
     let presence = words.get(word)
     if (!presence) {
       if (words.size >= tokensPerGroupMax) dropWords(words)
-      presence = newPresence()
+      presence = newPresence(clock)
       words.set(word, presence)
     }
     touch(presence, group.seen)
@@ -201,6 +201,19 @@ export function skeletonOf(family: Family, entry: Entry): number {
     }
   }
   return key
+}
+
+/** Whether a request has a fixed part that was first seen after the given time of the family's clock. */
+export function hasPartSince(family: Family, entry: Entry, clock: number): boolean {
+  return entry.lines.some((line, i) => {
+    const group = family.groups.get(entry.groups[i]!)
+    if (!group?.presence.fixed) return false
+    if (group.presence.born > clock) return true
+    return line.tokens.some((word) => {
+      const presence = group.words?.get(word)
+      return presence?.fixed && presence.born > clock
+    })
+  })
 }
 
 /** The fixed parts of a request, each as a number: a line by its group, a word by group and word. */

@@ -22,6 +22,8 @@ export const usersMin = 2
 export const oneUserStableMin = 120
 /** A shape that is no version after its family saw this many more is folded into the nearest. */
 export const variantAfter = 512
+/** The same for a shape that has nothing of its own: it lacks a line that others have, or mixes what was there before. */
+export const mixtureAfter = 96
 
 /** More new versions an hour than this in one registry pause it. */
 export const newVersionsPerHour = 5

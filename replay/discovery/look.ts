@@ -108,6 +108,7 @@ const alreadyFixed: Presence = {
   count: 0,
   first: 0,
   last: 0,
+  born: 0,
   full: 0,
   block: 0,
   inBlock: 0,

@@ -76,7 +76,7 @@ function placesOf(latest: readonly Entry[], id: number, only: Line): number[] {
   }
   const found = new Set<number>()
   for (const line of lines.size > 0 ? lines.values() : [only])
-    for (const key of lines.size > 1 ? keysOf(line).slice(1) : keysOf(line)) found.add(key)
+    for (const key of lines.size > 1 ? keysOf(line) : [line.key]) found.add(key)
   return found.size > 0 ? [...found] : [only.key]
 }
 

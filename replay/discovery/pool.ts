@@ -15,9 +15,10 @@ export function findClusters(pool: readonly Pooled[]): Pooled[][] {
   const anchors = pool.map((pooled) => anchorsOf(pooled.entry.lines, support))
   const partners = partnersOf(anchors)
   const kept = anchors.map((list) => {
-    const firm = list.filter((key) => partners.has(key))
-    // A prompt of one line has no partners, and of prompts that share a preamble the first own line tells.
-    return new Set(firm.length > 0 ? firm : list.slice(0, 1))
+    const firm = list.filter(({ key }) => partners.has(key)).map(({ key }) => key)
+    // A prompt of one line has no partners; an opening that many one-offs share is not enough.
+    const whole = list.filter(({ isWhole }) => isWhole).map(({ key }) => key)
+    return new Set(firm.length > 0 ? firm : whole.slice(0, 1))
   })
   const counts = new Map<number, number>()
   for (const set of kept) for (const key of set) counts.set(key, (counts.get(key) ?? 0) + 1)
@@ -54,28 +55,33 @@ export function keysOf(line: Line): number[] {
   return [line.key, line.label, line.head, line.tail].filter((key) => key !== 0)
 }
 
-function anchorsOf(lines: readonly Line[], support: Map<number, number>): number[] {
-  const found = new Set<number>()
+type Anchor = { key: number; isWhole: boolean }
+
+function anchorsOf(lines: readonly Line[], support: Map<number, number>): Anchor[] {
+  const found = new Map<number, Anchor>()
+  const isSupported = (key: number) => (support.get(key) ?? 0) >= poolSupportMin
   for (const line of lines) {
-    const key = keysOf(line).find((one) => (support.get(one) ?? 0) >= poolSupportMin)
-    if (key !== undefined) found.add(key)
+    const isWhole = isSupported(line.key)
+    const keys = isWhole ? [line.key] : keysOf(line).filter(isSupported)
+    for (const key of keys) found.set(key, { key, isWhole })
     if (found.size >= anchorsPerRequestMax) break
   }
-  return [...found]
+  return [...found.values()]
 }
 
-function partnersOf(anchors: readonly number[][]): Set<number> {
+function partnersOf(anchors: readonly Anchor[][]): Set<number> {
   const alone = new Map<number, number>()
   const together = new Map<number, Map<number, number>>()
   for (const list of anchors) {
-    for (const key of list) {
+    for (const { key } of list) {
       alone.set(key, (alone.get(key) ?? 0) + 1)
       let row = together.get(key)
       if (!row) {
         row = new Map()
         together.set(key, row)
       }
-      for (const other of list) if (other !== key) row.set(other, (row.get(other) ?? 0) + 1)
+      for (const { key: other } of list)
+        if (other !== key) row.set(other, (row.get(other) ?? 0) + 1)
     }
   }
   const found = new Set<number>()

@@ -37,11 +37,12 @@ export function demote(presence: Presence): void {
 }
 
 /** The presence of something that has been there since the start of a clock. */
-export function sinceStart(clock: number): Presence {
+export function sinceStart(clock: number, born: number): Presence {
   return {
     count: clock,
     first: 0,
     last: clock - 1,
+    born,
     full: Math.floor(clock / blockSize),
     block: Math.floor((clock - 1) / blockSize),
     inBlock: ((clock - 1) % blockSize) + 1,

@@ -8,6 +8,8 @@ export type Presence = {
   count: number
   first: number
   last: number
+  /** When it was first seen, on the clock of its family. */
+  born: number
   /** Blocks in which it was never absent. */
   full: number
   block: number
@@ -60,7 +62,9 @@ export type Version = {
   /** Of the family's clock, when it was made. */
   bornAt: number
   users: number[]
-  status: 'provisional' | 'stable'
+  /** A variant is too rare or too mixed for a number, and is counted with the version `into`. */
+  status: 'provisional' | 'stable' | 'variant'
+  into: number
   /** `v2`; absent until stable. */
   name: string | undefined
   /** A prompt of this version as it came, to make the template from. */
@@ -139,11 +143,12 @@ export function newWorkspace(id: string): Workspace {
   }
 }
 
-export function newPresence(): Presence {
+export function newPresence(born: number): Presence {
   return {
     count: 0,
     first: -1,
     last: -1,
+    born,
     full: 0,
     block: -1,
     inBlock: 0,

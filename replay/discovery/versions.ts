@@ -1,7 +1,7 @@
 // Shapes become versions: provisional, then numbered; merged when a variable was learned, folded when rare, paused in a flood.
 
 import type { DiscoveryEvent } from '../../schemas/discovery.ts'
-import { fixedPartsOf, shapeOf, skeletonOf } from './family.ts'
+import { fixedPartsOf, hasPartSince, shapeOf, skeletonOf } from './family.ts'
 import * as limit from './limits.ts'
 import type { Entry, Family, Version } from './state.ts'
 import { hashesOf } from './template.ts'
@@ -39,9 +39,16 @@ function keepMeanings(family: Family, newly: Set<number>): void {
 }
 const lackingShareMin = 0.2
 
+/** The version that a shape is counted with: itself, or the one its variant belongs to. */
+export function homeOf(family: Family, key: number): number | undefined {
+  const index = family.byShape.get(key)
+  const version = index === undefined ? undefined : family.versions.get(index)
+  return version?.status === 'variant' ? version.into : index
+}
+
 function merge(family: Family, pair: { from: number; into: number; tell: Tell }): void {
   let { from, into } = pair
-  const isNumbered = (index: number) => family.versions.get(index)!.status === 'stable'
+  const isNumbered = (index: number) => family.versions.get(index)!.name !== undefined
   // A version that has its number stays; of two numbered ones, the older.
   if (!isNumbered(into) && isNumbered(from)) {
     ;[from, into] = [into, from]
@@ -56,16 +63,25 @@ function merge(family: Family, pair: { from: number; into: number; tell: Tell })
       into: `${family.registry}@${kept.name}`,
       reason: 'Their skeletons are the same since a variable was learned.',
     })
-  close(family, { from, into })
+  close(family, { from, into, isVariant: false })
 }
 
-function close(family: Family, move: { from: number; into: number }): void {
+function close(family: Family, move: { from: number; into: number; isVariant: boolean }): void {
   const [gone, kept] = [family.versions.get(move.from)!, family.versions.get(move.into)!]
-  family.versions.delete(move.from)
   kept.runs += gone.runs
+  if (move.isVariant) {
+    gone.status = 'variant'
+    gone.into = move.into
+    gone.runs = 0
+    gone.sample = undefined
+  } else {
+    family.versions.delete(move.from)
+    for (const other of family.versions.values()) if (other.into === move.from) other.into = move.into
+  }
   kept.firstSeenMs = Math.min(kept.firstSeenMs, gone.firstSeenMs)
   kept.lastSeenMs = Math.max(kept.lastSeenMs, gone.lastSeenMs)
   wait(kept, gone.waiting)
+  gone.waiting = []
   for (const entry of family.recent) if (entry.version === move.from) entry.version = move.into
 }
 
@@ -80,7 +96,7 @@ export function regroup(family: Family, tell: Tell): void {
   const unknown = new Map<number, Entry[]>()
   for (const entry of family.recent) {
     entry.key = shapeOf(family, entry)
-    const index = family.byShape.get(entry.key) ?? -1
+    const index = homeOf(family, entry.key) ?? -1
     if (index < 0) {
       const same = unknown.get(entry.key)
       if (same) same.push(entry)
@@ -134,6 +150,7 @@ export function begin(
     users: [],
     status: exemplar.label === undefined ? 'provisional' : 'stable',
     name: exemplar.label,
+    into: -1,
     sample: undefined,
     checked: 0,
     equal: 0,
@@ -155,12 +172,18 @@ export function begin(
 function retire(family: Family): void {
   const order = [...family.versions].sort(
     ([, a], [, b]) =>
-      Number(a.status === 'stable') - Number(b.status === 'stable') || a.lastSeenMs - b.lastSeenMs,
+      rankOf(a) - rankOf(b) || a.lastSeenMs - b.lastSeenMs,
   )
   const [index, version] = order[0]!
   family.versions.delete(index)
+  for (const [variant, other] of family.versions)
+    if (other.into === index) family.versions.delete(variant)
   if (family.byShape.get(version.key) === index) family.byShape.delete(version.key)
   for (const entry of family.recent) if (entry.version === index) entry.version = -1
+}
+
+function rankOf(version: Version): number {
+  return ['variant', 'provisional', 'stable'].indexOf(version.status)
 }
 
 function nameOfShape(family: Family, index: number): string {
@@ -171,9 +194,10 @@ function nameOfShape(family: Family, index: number): string {
 export function settle(family: Family, atMs: number, tell: Tell): void {
   family.newVersionsAt = family.newVersionsAt.filter((at) => at > atMs - limit.hourMs)
   for (const [index, version] of [...family.versions]) {
+    if (version.status === 'variant' && hasTakenOver(family, version.key)) reopen(family, index)
     if (version.status !== 'provisional') continue
     if (isProven(family, index, atMs)) number(family, { index, atMs, tell })
-    else if (family.clock - version.bornAt > limit.variantAfter) fold(family, index, tell)
+    else fold(family, index, tell)
   }
 }
 
@@ -184,21 +208,24 @@ function isProven(family: Family, index: number, atMs: number): boolean {
   const isOld =
     version.runs >= limit.stableSlowMin && atMs - version.firstSeenMs >= limit.stableAfterMs
   if (!isMany && !(isOld && !isOneUser)) return false
-  if (family.versions.size === 1) return true
-  // Something of its own, or everybody has it now. What merely lacks a line may be the line's condition.
-  const own = fixedPartsOf(family, version.exemplar)
-  const nearest = nearestOf(family, index)
-  const theirs = new Set(fixedPartsOf(family, family.versions.get(nearest)!.exemplar))
-  if (
-    own.some((part) => !theirs.has(part)) ||
-    family.versions.get(nearest)!.exemplar.around !== version.exemplar.around
-  )
-    return true
-  const latest = family.recent.slice(-limit.takeoverWindow)
+  const nearest = nearestOf(family, index, true)
+  return nearest < 0 || isNews(family, version, nearest) || hasTakenOver(family, version.key)
+}
+
+// Something that no version had before it, or another set of tools. What merely lacks a line, or mixes parts that were there
+// all along, may be a condition or a variable.
+function isNews(family: Family, version: Version, nearest: number): boolean {
+  const other = family.versions.get(nearest)!
   return (
-    latest.filter((entry) => entry.version === index).length >=
-    limit.takeoverShareMin * latest.length
+    other.exemplar.around !== version.exemplar.around ||
+    hasPartSince(family, version.exemplar, other.bornAt)
   )
+}
+
+function hasTakenOver(family: Family, key: number): boolean {
+  const latest = family.recent.slice(-limit.takeoverWindow)
+  const own = latest.filter((entry) => entry.key === key)
+  return own.length >= limit.takeoverShareMin * latest.length
 }
 
 function number(family: Family, given: { index: number; atMs: number; tell: Tell }): void {
@@ -231,11 +258,21 @@ function number(family: Family, given: { index: number; atMs: number; tell: Tell
   })
 }
 
+// A line that was optional for long is gone for good, or the other way round.
+function reopen(family: Family, index: number): void {
+  const version = family.versions.get(index)!
+  version.status = 'provisional'
+  version.into = -1
+  version.bornAt = family.clock
+  for (const entry of family.recent) if (entry.key === version.key) move(family, entry, index)
+}
+
 function fold(family: Family, index: number, tell: Tell): void {
   const into = nearestOf(family, index, true)
   if (into < 0) return
   const version = family.versions.get(index)!
-  family.byShape.delete(version.key)
+  const after = isNews(family, version, into) ? limit.variantAfter : limit.mixtureAfter
+  if (family.clock - version.bornAt <= after) return
   tell({
     type: 'variant_folded',
     registry: family.registry,
@@ -243,7 +280,7 @@ function fold(family: Family, index: number, tell: Tell): void {
     into: `${family.registry}@${family.versions.get(into)!.name}`,
     runs: version.runs,
   })
-  close(family, { from: index, into })
+  close(family, { from: index, into, isVariant: true })
 }
 
 /** The version with the fewest fixed parts that only one of the two has. */
@@ -261,6 +298,7 @@ function nearestTo(family: Family, entry: Entry, accept: (index: number) => bool
   let least = Number.POSITIVE_INFINITY
   for (const [index, other] of family.versions) {
     if (!accept(index)) continue
+    if (other.status === 'variant') continue
     const theirs = fixedPartsOf(family, other.exemplar)
     const shared = theirs.filter((part) => own.has(part)).length
     const distance = own.size + theirs.length - 2 * shared

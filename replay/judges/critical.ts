@@ -54,7 +54,7 @@ function changedSpans(a: string, b: string): string[] {
   for (const [key, { kind, value, count }] of before) {
     const now = after.get(key)?.count ?? 0
     if (now === 0 && !isSpelledOut(kind, value, b)) changes.push(`${kind}: ${value} is gone`)
-    else if (now > 0 && now < count) rarer.set(kind, value)
+    else if (now < 0) rarer.set(kind, value)
     else if (now > count) oftener.add(kind)
   }
   for (const [key, { kind, value }] of after) {
