@@ -74,7 +74,7 @@ export function openStoredSpans(rows: Rows) {
     if (hashes.length === 0) return new Map()
     const where = and(
       inWorkspace(workspace),
-      'hash IN (SELECT unhex(arrayJoin({hashes:Array(String)})))',
+      'hash IN (SELECT toFixedString(unhex(arrayJoin({hashes:Array(String)})), 16))',
       { hashes },
     )
     const loaded = await rows.query<{ name: string; bytes: string }>({

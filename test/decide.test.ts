@@ -139,6 +139,22 @@ test('each guardrail can fail a candidate whose answers are as good, and is name
   }
 })
 
+test('a guardrail fails a candidate on its own share of the chance for mistakes, not on all of it', () => {
+  const rule = registered(1_300, { batch: 1 })
+  const { metrics } = decide(rule, rows(1_300, { candidateHard: true }))
+  const failed = metrics.filter(({ worse }) => worse)
+  expect(failed.map(({ name }) => name)).toEqual(['hard_failures'])
+  expect(failed[0]?.logFail).toBeGreaterThanOrEqual(Math.log(1 / 0.001))
+})
+
+test('no pass comes before the registered minimum, however good the candidate', () => {
+  const better = rows(1_300, { direction: 1 })
+  expect(decide(registered(1_300, { batch: 5, guardrails: [] }), better).units).toBe(50)
+  expect(decide(registered(1_300, { batch: 5, guardrails: [], unitsMin: 0 }), better).units).toBe(
+    10,
+  )
+})
+
 test('twenty milliseconds more are no slowdown, however quick the baseline', () => {
   const at = (baselineMs: number, candidateMs: number) =>
     decide(
@@ -201,7 +217,10 @@ test('three good samples of a small frame pass by threshold, and two do not', ()
     status: 'inconclusive',
     reason: 'threshold_missed',
   })
-  expect(decide(registered(99), rows(99)).evidence).toBe('threshold')
+  expect(decide(registered(99, { guardrails: [] }), rows(99, { direction: 1 }))).toMatchObject({
+    evidence: 'threshold',
+    sampleCount: 99,
+  })
 })
 
 test('one sample short of the threshold holds the candidate, and says which', () => {
@@ -289,6 +308,11 @@ test('margins follow from what can be replayed, and the owner may choose others'
     margin: 0.03,
     unitsMax: 900,
   })
+})
+
+test('a judge that is right less often must see a smaller loss: the margin shrinks by its J', () => {
+  const at = (judgeJ: number) => decide(registered(1_300, { judgeJ }), rows(1_300)).metrics[0]!
+  expect([at(1).holdsAbove, at(0.5).holdsAbove]).toEqual([-0.05, -0.025])
 })
 
 test('proof promotes anywhere, a threshold where nothing is routed or the policy says so, the rest never', () => {

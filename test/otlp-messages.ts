@@ -1,12 +1,11 @@
 // OTLP messages for tests: plain values to JSON and protobuf and back, with protobufjs as the oracle.
 
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import protobuf from 'protobufjs'
+import { packageRoot } from '../src/root.ts'
 
-const protoFile = fileURLToPath(
-  new URL('../schemas/proto/opentelemetry-trace.proto', import.meta.url),
-)
+const protoFile = join(packageRoot(), 'schemas/proto/opentelemetry-trace.proto')
 const root = protobuf.parse(readFileSync(protoFile, 'utf8')).root
 
 /** A message as the oracle reads it: 64-bit integers as decimal strings, bytes as Buffers, enums as numbers. */

@@ -262,6 +262,19 @@ describe('one trace', () => {
     expect(spansOf(exported.body).length).toBe(4)
   })
 
+  test('is found by ids that end or begin in zero bytes', async () => {
+    for (const traceId of [
+      'ab00000000000000000000000000cd00',
+      '000000000000000000000000000000ef',
+    ]) {
+      await send({ traceId, spanId: 'ab00000000000000', service: 'zeros' })
+      const { body } = await get(world, `/v1/traces/${traceId}`)
+      expect(body).toMatchObject({ trace_id: traceId, span_count: 1 })
+      expect((await get(world, `/v1/traces/${traceId}/spans/ab00000000000000`)).status).toBe(200)
+    }
+    await untilListed('service=zeros', 2)
+  })
+
   test('is whole when its spans claim each other as parents, or one that never came', async () => {
     const traceId = randomHex(16)
     await send(

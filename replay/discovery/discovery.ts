@@ -180,8 +180,9 @@ function dropFamily(workspace: Workspace): void {
 function admit(workspace: Workspace, family: Family, seen: Seen): Sighting {
   const { entry } = seen
   const tell = teller(workspace, entry.atMs)
-  const forgotten = count(family, entry)
+  const { forgotten, isReworded } = count(family, entry)
   if (forgotten) versions.forget(family, forgotten)
+  if (isReworded) versions.reshape(family, [], tell)
   entry.key = shapeOf(family, entry)
   let index = versions.homeOf(family, entry.key)
   if (index === undefined && entry.label !== undefined)
@@ -225,8 +226,7 @@ function look(workspace: Workspace, family: Family, atMs: number): void {
   const tell = teller(workspace, atMs)
   const steady = fixSteady(family)
   const mixed = sortMixed(family)
-  const newly = [...steady, ...mixed.fixed]
-  if (newly.length > 0 || mixed.loosened > 0) versions.reshape(family, newly, tell)
+  versions.reshape(family, [...steady, ...mixed], tell)
   versions.regroup(family, tell)
   versions.settle(family, atMs, tell)
   versions.report(family, tell)
@@ -249,13 +249,13 @@ function addToPool(workspace: Workspace, seen: Seen): void {
 
 function formFamilies(workspace: Workspace, atMs: number): void {
   workspace.pooledSince = 0
-  for (const members of findClusters(workspace.pool)) {
+  for (const members of findClusters(workspace.pool, workspace.seq)) {
     const first = members[0]!
     const registry = nameFamily(first.head, (slug) => workspace.bySlug.has(slug))
     const family = addFamily(workspace, { registry, explicit: false, entry: first.entry })
     for (const { entry } of members) {
       entry.groups = place(family, entry.lines)
-      const forgotten = count(family, entry)
+      const { forgotten } = count(family, entry)
       if (forgotten) versions.forget(family, forgotten)
     }
     const gone = new Set(members)

@@ -1,13 +1,14 @@
 // A request placed in its family: which line of the template each of its lines is, and what that says about every part.
 
 import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
-import { sinceStart, touch } from './presence.ts'
+import { inherit, touch } from './presence.ts'
 import { type Entry, type Family, type Group, keepBelow, newPresence } from './state.ts'
 import { hashText, type Line, mix } from './text.ts'
 
-// Of a group's usual words, the share a line must have to be one of its lines, and at least this many.
-const likenessMin = 0.6
+// Of a group's usual words, the share a line must have to be one of its lines, at least how many, and of the line's own.
+const likenessMin = 0.7
 const sharedMin = 3
+const ownMin = 0.5
 const placesPerKeyMax = 8
 
 export function newFamily(given: {
@@ -76,25 +77,29 @@ function findAlike(family: Family, line: Line, taken: Set<number>): Group | unde
     for (const id of family.byPlace.get(key) ?? []) {
       const group = family.groups.get(id)
       if (!group || taken.has(id)) continue
-      if (key === line.label || isAlike(group, line)) return group
+      if (key === line.label || (hasLabel(group, line) && isAlike(group, line))) return group
     }
   }
   return undefined
 }
 
+// A label is there to say which line it is.
+function hasLabel(group: Group, line: Line): boolean {
+  return group.only.label === line.label
+}
+
 function isAlike(group: Group, line: Line): boolean {
-  let usual = 0
-  let shared = 0
+  const usual = group.words ? usualOf(group) : group.only.tokens
   const has = new Set(line.tokens)
-  const count = (word: number) => {
-    usual++
-    if (has.has(word)) shared++
-  }
-  if (group.words) {
-    for (const [word, presence] of group.words)
-      if (presence.count * 2 >= group.seen || presence.fixed) count(word)
-  } else for (const word of group.only.tokens) count(word)
-  return shared >= sharedMin && shared >= likenessMin * Math.min(usual, line.tokens.length)
+  const shared = usual.filter((word) => has.has(word)).length
+  if (shared < sharedMin) return false
+  return shared >= likenessMin * usual.length && shared >= ownMin * line.tokens.length
+}
+
+function usualOf(group: Group): number[] {
+  return [...group.words!]
+    .filter(([, presence]) => presence.fixed || presence.count * 2 >= group.seen)
+    .map(([word]) => word)
 }
 
 function addGroup(family: Family, line: Line): Group {
@@ -140,24 +145,33 @@ function dropGroups(family: Family): void {
   }
 }
 
-/** Counts a placed request and remembers it. Returns the one that is forgotten for it. */
-export function count(family: Family, entry: Entry): Entry | undefined {
+/**
+ * Counts a placed request and remembers it. Returns the one that is forgotten for it, and whether shapes are written
+ * differently from now on, because a line that was always the same has got words.
+ */
+export function count(
+  family: Family,
+  entry: Entry,
+): { forgotten: Entry | undefined; isReworded: boolean } {
+  let isReworded = false
   const clock = family.clock++
   family.lastSeenMs = entry.atMs
   entry.lines.forEach((line, i) => {
     const group = family.groups.get(entry.groups[i]!)
     if (!group) return
-    touch(group.presence, clock)
+    touch(group.presence, clock, clock)
     if (!group.words && line.key !== group.only.key) {
+      isReworded = true
       group.words = new Map(
-        group.only.tokens.map((word) => [word, sinceStart(Math.max(group.seen, 1), group.presence.born)]),
+        group.only.tokens.map((word) => [word, inherit(group.seen, group.presence)]),
       )
     }
     if (group.words) touchWords(group, line, clock)
     group.seen++
   })
   family.recent.push(entry)
-  return family.recent.length > recentMax ? family.recent.shift() : undefined
+  const forgotten = family.recent.length > recentMax ? family.recent.shift() : undefined
+  return { forgotten, isReworded }
 }
 
 function touchWords(group: Group, line: Line, clock: number): void {
@@ -169,7 +183,7 @@ function touchWords(group: Group, line: Line, clock: number): void {
       presence = newPresence(clock)
       words.set(word, presence)
     }
-    touch(presence, group.seen)
+    touch(presence, group.seen, clock)
   }
 }
 

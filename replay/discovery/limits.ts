@@ -3,8 +3,13 @@
 /** Presence is judged in blocks of this many: shorter finds versions sooner, longer tells 95 % from always. */
 export const blockSize = 16
 /** Whole blocks without a gap that make a part of a prompt fixed, and their least share of the part's life. */
-export const fullBlocksMin = 2
-export const fullShareMin = 0.5
+export const fullBlocksMin = 3
+export const fullShareMin = 0.6
+/** A block with less than this share of sightings ends a part's life; the next sighting begins another. */
+export const sparseShareMax = 0.25
+/** The two bounds for a word in a line whose words change: "the" is in nearly every sentence, and belongs to none. */
+export const fullBlocksOfWordMin = 4
+export const fullShareOfWordMin = 0.75
 /** Requests a family remembers in detail; a version that takes longer to show is found late. */
 export const recentMax = 256
 /** A part that comes and goes over this many is a variable, whatever it was before. */
@@ -50,6 +55,9 @@ export const poolEvery = 32
 export const poolSupportMin = 4
 export const poolMembersMin = 8
 export const poolLikenessMin = 0.5
+/** Until this many others came, a request is only judged by lines most of which are known to repeat. */
+export const poolWait = 96
+export const poolKnownShareMin = 0.5
 
 export const familiesMax = 200
 export const groupsMax = 512

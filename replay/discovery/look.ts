@@ -1,8 +1,7 @@
 // A family looks at what it has seen lately and decides which parts are fixed: the skeleton that versions are told apart by.
 
-import { fixedPartsOf } from './family.ts'
 import { explainedMin, mixedMin } from './limits.ts'
-import { demote, isSteady } from './presence.ts'
+import { asWord, demote, fix, isSteady } from './presence.ts'
 import type { Entry, Family, Presence } from './state.ts'
 import { mix } from './text.ts'
 
@@ -15,13 +14,13 @@ export function fixSteady(family: Family): number[] {
   const found: number[] = []
   for (const group of family.groups.values()) {
     if (!group.presence.fixed && isSteady(group.presence)) {
-      group.presence.fixed = true
+      fix(group.presence, family.clock)
       found.push(group.id)
     }
     if (!group.presence.fixed || !group.words) continue
     for (const [word, presence] of group.words) {
-      if (presence.fixed || !isSteady(presence)) continue
-      presence.fixed = true
+      if (presence.fixed || !isSteady(presence, asWord)) continue
+      fix(presence, family.clock)
       found.push(mix(group.id, word))
     }
   }
@@ -29,111 +28,86 @@ export function fixSteady(family: Family): number[] {
 }
 
 /**
- * Fixed parts that come and go. One other part in their place: a rollout or an A/B test, and that part is fixed too. No such
- * part, for long: a conditional line or a variable that kept one value for a while, and it is fixed no longer.
+ * Fixed parts that come and go. One newer part in their place: a rollout or an A/B test, and that part is fixed too. No such
+ * part, for long: a conditional line, or a variable that kept one value for a while, and it is fixed no longer. Returns the
+ * parts that became fixed.
  */
-export function sortMixed(family: Family): { fixed: number[]; loosened: number } {
-  const { recent } = family
-  const parts = recent.map((entry) => new Set(fixedPartsOf(family, entry)))
-  const counts = new Map<number, number>()
-  for (const set of parts) for (const part of set) counts.set(part, (counts.get(part) ?? 0) + 1)
-  const fixed: number[] = []
-  let loosened = 0
+export function sortMixed(family: Family): number[] {
+  const parts = family.recent.map((entry) => partsOf(family, entry))
+  const counts = new Map<number, Part>()
+  for (const list of parts)
+    for (const [id, presence] of list) {
+      const known = counts.get(id)
+      if (known) known.times++
+      else counts.set(id, { id, presence, times: 1 })
+    }
+  const found: number[] = []
   // Parts that are missing from the same requests have the same explanation: looked for once.
-  const seen = new Map<string, Explanation>()
-  for (const [part, times] of counts) {
-    const absences = recent.length - times
-    if (absences < explainedMin) continue
-    const absent = parts.map((set) => !set.has(part))
-    const where = absent.map((isAbsent) => (isAbsent ? '1' : '0')).join('')
-    let why = seen.get(where)
-    if (!why) {
-      why = explain(family, absent, parts)
-      seen.set(where, why)
+  const explained = new Map<string, Part[]>()
+  for (const part of counts.values()) {
+    if (!part.presence.fixed || parts.length - part.times < explainedMin) continue
+    const absent = parts.map((list) => !list.has(part.id))
+    const where = absent.map(Number).join('')
+    const standIns = explained.get(where) ?? findStandIns(parts, absent, counts)
+    explained.set(where, standIns)
+    // A value that was there before the part was taken for fixed is another value of a variable.
+    const newer = standIns.filter((one) => one.presence.born >= part.presence.fixedAt)
+    for (const { id, presence } of newer) {
+      if (presence.fixed) continue
+      fix(presence, family.clock)
+      found.push(id)
     }
-    for (const found of why.unfixed) {
-      if (found.presence.fixed) continue
-      found.presence.fixed = true
-      fixed.push(found.part)
-    }
-    if (why.isExplained || !isMixed(absent)) continue
-    const presence = presenceOf(family, part)
-    if (!presence) continue
-    demote(presence)
-    loosened++
+    if (newer.length > 0 || isReplacement(part, standIns) || !isMixed(absent)) continue
+    demote(part.presence)
   }
-  return { fixed, loosened }
+  return found
 }
 
-type Found = { part: number; presence: Presence }
-type Explanation = { unfixed: Found[]; isExplained: boolean }
+type Part = { id: number; presence: Presence; times: number }
 
-function explain(family: Family, absent: boolean[], fixed: Set<number>[]): Explanation {
-  const inside = new Map<number, { times: number; presence: Presence }>()
-  const absences = absent.filter(Boolean).length
-  family.recent.forEach((entry, i) => {
+// The newer part of such a pair has the older one for its explanation.
+function isReplacement(part: Part, standIns: Part[]): boolean {
+  return standIns.some(
+    (one) => one.presence.fixed && part.presence.born >= one.presence.fixedAt,
+  )
+}
+
+function findStandIns(
+  parts: Map<number, Presence>[],
+  absent: boolean[],
+  counts: Map<number, Part>,
+): Part[] {
+  const inside = new Map<number, number>()
+  let absences = 0
+  parts.forEach((list, i) => {
     if (!absent[i]) return
-    eachUnfixed(family, entry, (part, presence) => {
-      const known = inside.get(part)
-      if (known) known.times++
-      else inside.set(part, { times: 1, presence })
-    })
-    for (const part of fixed[i]!) {
-      const known = inside.get(part)
-      if (known) known.times++
-      else inside.set(part, { times: 1, presence: alreadyFixed })
-    }
+    absences++
+    for (const id of list.keys()) inside.set(id, (inside.get(id) ?? 0) + 1)
   })
-  for (const [part, found] of inside) if (found.times < standsInMin * absences) inside.delete(part)
-  const beside = new Map<number, number>()
-  family.recent.forEach((entry, i) => {
-    if (absent[i]) return
-    const tally = (part: number) => {
-      if (inside.has(part)) beside.set(part, (beside.get(part) ?? 0) + 1)
-    }
-    eachUnfixed(family, entry, tally)
-    for (const part of fixed[i]!) tally(part)
-  })
-  const presences = family.recent.length - absences
-  const standIns = [...inside].filter(([part]) => (beside.get(part) ?? 0) <= besideMax * presences)
-  return {
-    isExplained: standIns.length > 0,
-    unfixed: standIns
-      .filter(([, found]) => found.presence !== alreadyFixed)
-      .map(([part, found]) => ({ part, presence: found.presence })),
+  const presences = parts.length - absences
+  const found: Part[] = []
+  for (const [id, times] of inside) {
+    const part = counts.get(id)!
+    if (times >= standsInMin * absences && part.times - times <= besideMax * presences)
+      found.push(part)
   }
+  return found
 }
 
-const alreadyFixed: Presence = {
-  count: 0,
-  first: 0,
-  last: 0,
-  born: 0,
-  full: 0,
-  block: 0,
-  inBlock: 0,
-  fixed: true,
-  demoted: 0,
-}
-
-function eachUnfixed(
-  family: Family,
-  entry: Entry,
-  visit: (part: number, presence: Presence) => void,
-): void {
+/** All parts of a request that a skeleton could have: lines, and the words of fixed lines that change. */
+function partsOf(family: Family, entry: Entry): Map<number, Presence> {
+  const found = new Map<number, Presence>()
   for (let i = 0; i < entry.lines.length; i++) {
     const group = family.groups.get(entry.groups[i]!)
     if (!group) continue
-    if (!group.presence.fixed) {
-      visit(group.id, group.presence)
-      continue
-    }
-    if (!group.words) continue
+    found.set(group.id, group.presence)
+    if (!group.presence.fixed || !group.words) continue
     for (const word of entry.lines[i]!.tokens) {
       const presence = group.words.get(word)
-      if (presence && !presence.fixed) visit(mix(group.id, word), presence)
+      if (presence) found.set(mix(group.id, word), presence)
     }
   }
+  return found
 }
 
 // With and without alternate over many requests, and do not just follow each other once.
@@ -150,15 +124,4 @@ function isMixed(absent: boolean[]): boolean {
   }
   const share = absences / length
   return switches >= share * (1 - share) * length
-}
-
-function presenceOf(family: Family, part: number): Presence | undefined {
-  const group = family.groups.get(part)
-  if (group) return group.presence
-  for (const other of family.groups.values()) {
-    if (!other.words) continue
-    for (const [word, presence] of other.words)
-      if (presence.fixed && mix(other.id, word) === part) return presence
-  }
-  return undefined
 }

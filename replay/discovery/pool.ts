@@ -1,16 +1,27 @@
 // Requests that fit no family wait for others like them. What they always share together is a prompt; one-offs pass through.
 
-import { poolLikenessMin, poolMembersMin, poolSupportMin } from './limits.ts'
+import {
+  poolKnownShareMin,
+  poolLikenessMin,
+  poolMembersMin,
+  poolSupportMin,
+  poolWait,
+} from './limits.ts'
 import type { Pooled } from './state.ts'
 import type { Line } from './text.ts'
 
 // Lines that are seen together this often are of one template; others are retrieved or conditional.
 const togetherMin = 0.5
+// What a line counts that nobody shares yet: enough that a common preamble alone makes no family.
+const otherWeight = 0.4
 const anchorsPerRequestMax = 60
 const leadersMax = 64
 
-/** Clusters of waiting requests, each large enough for a family, in the order of their first requests. */
-export function findClusters(pool: readonly Pooled[]): Pooled[][] {
+/**
+ * Clusters of waiting requests, each large enough for a family, in the order of their first requests. `now` is the count
+ * of the workspace's requests.
+ */
+export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
   const support = countKeys(pool)
   const anchors = pool.map((pooled) => anchorsOf(pooled.entry.lines, support))
   const partners = partnersOf(anchors)
@@ -22,20 +33,23 @@ export function findClusters(pool: readonly Pooled[]): Pooled[][] {
   })
   const counts = new Map<number, number>()
   for (const set of kept) for (const key of set) counts.set(key, (counts.get(key) ?? 0) + 1)
-  const weightOf = (key: number) => 0.3 + Math.log(pool.length / (counts.get(key) ?? 1))
-  const clusters: { leader: Set<number>; around: number; members: Pooled[] }[] = []
+  const weightOf = (key: number) => 1 + Math.log(pool.length / (counts.get(key) ?? 1))
+  const clusters: { leader: Set<number>; others: number; members: Pooled[] }[] = []
+  const othersOf = (i: number) => Math.max(0, pool[i]!.entry.lines.length - kept[i]!.size)
   pool.forEach((pooled, i) => {
     const own = kept[i]!
-    if (own.size === 0) return
+    const isKnown = own.size >= poolKnownShareMin * pooled.entry.lines.length
+    if (own.size === 0 || (!isKnown && now - pooled.entry.seq < poolWait)) return
     let best: (typeof clusters)[number] | undefined
     let bestLikeness = poolLikenessMin
     for (const cluster of clusters) {
-      const likeness = likenessOf(cluster.leader, own, weightOf)
+      const others = (cluster.others + othersOf(i)) * otherWeight
+      const likeness = likenessOf(cluster.leader, own, { weightOf, others })
       if (likeness >= bestLikeness) [best, bestLikeness] = [cluster, likeness]
     }
     if (best) best.members.push(pooled)
     else if (clusters.length < leadersMax)
-      clusters.push({ leader: own, around: pooled.entry.around, members: [pooled] })
+      clusters.push({ leader: own, others: othersOf(i), members: [pooled] })
   })
   return clusters.map((cluster) => cluster.members).filter((members) => members.length >= poolMembersMin)
 }
@@ -95,9 +109,14 @@ function partnersOf(anchors: readonly Anchor[][]): Set<number> {
   return found
 }
 
-function likenessOf(a: Set<number>, b: Set<number>, weightOf: (key: number) => number): number {
+function likenessOf(
+  a: Set<number>,
+  b: Set<number>,
+  by: { weightOf: (key: number) => number; others: number },
+): number {
+  const { weightOf } = by
   let shared = 0
-  let all = 0
+  let all = by.others
   for (const key of a) {
     const weight = weightOf(key)
     all += weight

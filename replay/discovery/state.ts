@@ -8,8 +8,9 @@ export type Presence = {
   count: number
   first: number
   last: number
-  /** When it was first seen, on the clock of its family. */
+  /** When it was first seen, and when it became fixed, on the clock of its family; -1 while it is not. */
   born: number
+  fixedAt: number
   /** Blocks in which it was never absent. */
   full: number
   block: number
@@ -149,6 +150,7 @@ export function newPresence(born: number): Presence {
     first: -1,
     last: -1,
     born,
+    fixedAt: -1,
     full: 0,
     block: -1,
     inBlock: 0,

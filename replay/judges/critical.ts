@@ -39,6 +39,8 @@ function toLabel(text: string): string | undefined {
   const bare = normalise(text)
     .toLowerCase()
     .replaceAll(/^[*_"'`]+|[*_"'`.!]+$/g, '')
+  // A value is a span, with a spelling of its own.
+  if (/\d/.test(bare)) return undefined
   return bare.length <= 40 && bare.split(' ').length <= 2 ? bare : undefined
 }
 
@@ -54,7 +56,7 @@ function changedSpans(a: string, b: string): string[] {
   for (const [key, { kind, value, count }] of before) {
     const now = after.get(key)?.count ?? 0
     if (now === 0 && !isSpelledOut(kind, value, b)) changes.push(`${kind}: ${value} is gone`)
-    else if (now < 0) rarer.set(kind, value)
+    else if (now > 0 && now < count) rarer.set(kind, value)
     else if (now > count) oftener.add(kind)
   }
   for (const [key, { kind, value }] of after) {
@@ -85,7 +87,7 @@ function isSpelledOut(kind: string, value: string, text: string): boolean {
 // Words that turn a sentence round. `unable`, `denied` and their like are in it, so that "cannot" and "unable to" agree and
 // "approved" and "denied" do not.
 const negation =
-  /\b(?:not|no|never|none|nothing|nobody|cannot|without|nor|neither|hardly|unable|impossible|invalid|ineligible|unavailable|unsafe|incorrect|false|denied|deny|denies|rejected|declined|refused|forbidden|prohibited|disallowed|disabled|kein\w{0,2}|nicht|nie|ohne|pas|jamais|sans|nunca|sin)\b|n't\b/gi
+  /\b(?:not|no|never|none|nothing|nobody|cannot|without|nor|neither|hardly|unable|impossible|invalid|ineligible|unavailable|unsafe|incorrect|false|denied|deny|denies|rejected|declined|refused|forbidden|prohibited|disallowed|disabled|exclud(?:es?|ed)|kein\w{0,2}|nicht|nie|ohne|pas|jamais|sans|nunca|sin)\b|n't\b/gi
 const noTopic = /^(?:yes|do|does|did|ca|wo|is|are|was|can|will|the|a|an|to|of|it|be|been)$/
 
 /** Sentences about the same whose number of negations differs by one (two cancel out). An added sentence has no partner. */

@@ -1,4 +1,4 @@
-// The spans of a text that must not change unnoticed: numbers with their units, money, dates, ids, URLs, e-mails, code.
+// The spans of a text that must not change unnoticed: numbers with their units, money, dates and times, ids, URLs, code.
 // Each has one spelling, so that 1,000 and 1000, $5.00 and 5 USD, 4 March 2026 and 2026-03-04 are no difference.
 
 export type SpanKind = 'code' | 'url' | 'email' | 'date' | 'money' | 'id' | 'number'
@@ -93,21 +93,38 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'date',
-    pattern: /(?<![\d:])(\d{1,2}:\d{2}(?::\d{2})?)(?: ?([ap])\.?m\b\.?)?/gi,
-    toValue: ([, time, half]) => `${time}${half ? `${half.toLowerCase()}m` : ''}`,
+    pattern:
+      /(?<![\d:.,])(\d{1,2})(:\d{2}(?::\d{2})?)?(?: ?([ap])\.?m\b\.?)|(?<![\d:])(\d{1,2}:\d{2}(?::\d{2})?)/gi,
+    toValue: ([, hour, rest, half, plain]) =>
+      plain ?? `${hour}${rest ?? ':00'}${half?.toLowerCase()}m`,
   },
   {
-    kind: 'money',
-    pattern: new RegExp(`${currency} ?${amount}(?: ?(k|m|bn?|million|billion)\\b)?`, 'gi'),
-    toValue: ([, sign, value, scale]) => toMoney(sign, value, scale),
+    kind: 'date',
+    pattern: /\b(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b/g,
+    toValue: ([, day]) => (day ?? '').slice(0, 3),
+  },
+  // Versions and network addresses: more than one dot, so no number.
+  {
+    kind: 'id',
+    pattern: /(?<![\w.])\d{1,5}(?:\.\d{1,5}){2,5}(?![\w])/g,
+    toValue: ([id]) => id ?? '',
   },
   {
     kind: 'money',
     pattern: new RegExp(
-      `(?<![\\w.])${amount} ?(?:(k|m|bn?|million|billion) )?${currencyAfter}`,
+      `((?<!\\w)-)?${currency} ?(-?)${amount}(?: ?(k|m|bn?|million|billion)\\b)?`,
       'gi',
     ),
-    toValue: ([, value, scale, sign]) => toMoney(sign, value, scale),
+    toValue: ([, outer, sign, inner, value, scale]) =>
+      `${outer ?? inner}${toMoney(sign, value, scale)}`,
+  },
+  {
+    kind: 'money',
+    pattern: new RegExp(
+      `(?<![\\w.]-?)(-?)${amount} ?(?:(k|m|bn?|million|billion) )?${currencyAfter}`,
+      'gi',
+    ),
+    toValue: ([, minus, value, scale, sign]) => `${minus}${toMoney(sign, value, scale)}`,
   },
   { kind: 'id', pattern: /#\w[\w-]*/g, toValue: ([id]) => (id ?? '').slice(1) },
   {
@@ -156,7 +173,7 @@ function prepare(text: string): string {
       .replaceAll(/[\u00a0\u202f\u2009]/g, ' ')
       // One word in backticks is typography: whatever it is, it is that without them too.
       .replaceAll(/`([^`\s]{1,80})`/g, '$1')
-      .replaceAll(/^[ \t]*\d{1,2}[.)][ \t]+/gm, '')
+      .replaceAll(/^[ \t]*\d{1,2}[.)][ \t]+|\bstep \d{1,2}[:.)]/gim, '')
       .replaceAll(new RegExp(`\\b(${numerals.join('|')})\\b`, 'gi'), (word) =>
         String(numerals.indexOf(word.toLowerCase()) + 2),
       )

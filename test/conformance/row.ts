@@ -34,6 +34,9 @@ export type Expected = {
 export type SendOptions = {
   method?: string
   path?: string
+  query?: string
+  /** Without Content-Length. */
+  chunked?: boolean
   headers?: Record<string, string>
   /** Without the key. */
   bare?: boolean
@@ -47,6 +50,8 @@ export type Client = {
   send(body: Body, encoding: Encoding, options?: SendOptions): Promise<Answer>
   /** Bytes on a socket of their own after the request line, Host and key; undefined when it closes without an answer. */
   raw(rest: string | Buffer, leave?: boolean): Promise<string | undefined>
+  /** The same, left open; call what it gives to end it. */
+  hold(rest: string): () => void
   get(path: string): Promise<{ status: number; body: Plain }>
 }
 
@@ -133,3 +138,8 @@ export function spanAnd(fresh: Fresh, ...more: Buffer[]): Buffer {
 }
 
 export const hex = (text: string): Buffer => Buffer.from(text, 'hex')
+
+/** The first attribute of the first span read back. */
+export function firstAttribute([first]: Plain[]): Plain | undefined {
+  return Array.isArray(first?.attributes) ? first.attributes[0] : undefined
+}
