@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { DecisionPolicy, Registered, Registration } from '../schemas/experiment.ts'
 import { toJcsBytes } from '../schemas/jcs.ts'
+import { checkSchema } from './judges/json-schema.ts'
 
 /** Below it nothing can be proven to hold, and the threshold rule speaks. */
 export const provableUnitsMin = 100
@@ -42,9 +43,10 @@ export function hashRegistration(registration: Registration): string {
   return `sha256:${createHash('sha256').update(toJcsBytes(registration)).digest('hex')}`
 }
 
-/** Throws a sentence for a rule that could not keep its promise; then hashes. */
+/** Throws a sentence for a rule that could not keep its promise, or a schema that cannot be checked; then hashes. */
 export function register(registration: Registration): Registered {
   checkPolicy(registration.policy)
+  if (registration.expectations.schema !== undefined) checkSchema(registration.expectations.schema)
   return { registration, hash: hashRegistration(registration) }
 }
 

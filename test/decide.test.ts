@@ -288,6 +288,9 @@ test('a registration has one hash however its keys stand, and any changed value 
 test('a rule that could not keep its promise is refused, every mistake at once', () => {
   const bad = { alpha: 0, batch: 0, judgeJ: 1.5 }
   expect(() => registered(500, bad)).toThrow(/alpha.*judgeJ.*batch/)
+  const { registration } = registered(500)
+  const expectations = { schema: 'an object' }
+  expect(() => register({ ...registration, expectations })).toThrow('JSON Schema')
 })
 
 test('margins follow from what can be replayed, and the owner may choose others', () => {

@@ -7,7 +7,7 @@ import { judgePair, type Pair } from '../replay/judges/judge-pair.ts'
 import { languageOf } from '../replay/judges/language.ts'
 import { dice, leafSimilarity, similarityOf } from '../replay/judges/similarity.ts'
 import { spansOf } from '../replay/judges/spans.ts'
-import { getLadder, judges, ladders, toJudgeName } from '../replay/judges/table.ts'
+import { getLadder, judgeNamesOf, judges, ladders } from '../replay/judges/table.ts'
 import type { ReplayOutput } from '../schemas/experiment.ts'
 import { answers, isChanged, mutations, paraphrase } from './mutations.ts'
 
@@ -286,7 +286,7 @@ test('whatever two models write, the ladder answers, in bounds and in time', () 
 
 test('each judge of each ladder has a name of its own and a version', () => {
   for (const ladder of Object.keys(ladders)) {
-    const names = getLadder(ladder).map(toJudgeName)
+    const names = judgeNamesOf(ladder)
     expect(new Set(names).size).toBe(names.length)
   }
   expect(judges.every(({ version }) => Number.isInteger(version) && version > 0)).toBe(true)

@@ -6,7 +6,7 @@ import { type Entry, type Family, type Group, keepBelow, newPresence } from './s
 import { hashText, type Line, mix } from './text.ts'
 
 // Of a group's usual words, the share a line must have to be one of its lines, at least how many, and of the line's own.
-const likenessMin = 0.7
+const likenessMin = 0.6
 const sharedMin = 3
 const ownMin = 0.5
 const placesPerKeyMax = 8
@@ -183,7 +183,7 @@ function touchWords(group: Group, line: Line, clock: number): void {
       presence = newPresence(clock)
       words.set(word, presence)
     }
-    touch(presence, group.seen, clock)
+    touch(presence, group.seen, presence.born)
   }
 }
 

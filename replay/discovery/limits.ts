@@ -12,8 +12,11 @@ export const fullBlocksOfWordMin = 4
 export const fullShareOfWordMin = 0.75
 /** Requests a family remembers in detail; a version that takes longer to show is found late. */
 export const recentMax = 256
-/** A part that comes and goes over this many is a variable, whatever it was before. */
-export const mixedMin = 192
+/** A part that comes and goes over this many, and was missing this often, is a variable, whatever it was before. */
+export const mixedMin = 64
+export const mixedAbsencesMin = 4
+/** A request with less than this share of the usual fixed parts says nothing about them: it is of another prompt. */
+export const ownShareMin = 0.6
 /** Absences of a fixed part that one other part must explain to make it a rollout and not a variable. */
 export const explainedMin = 12
 

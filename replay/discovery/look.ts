@@ -1,6 +1,6 @@
 // A family looks at what it has seen lately and decides which parts are fixed: the skeleton that versions are told apart by.
 
-import { explainedMin, mixedMin } from './limits.ts'
+import { explainedMin, mixedAbsencesMin, mixedMin, ownShareMin } from './limits.ts'
 import { asWord, demote, fix, isSteady } from './presence.ts'
 import type { Entry, Family, Presence } from './state.ts'
 import { mix } from './text.ts'
@@ -33,7 +33,7 @@ export function fixSteady(family: Family): number[] {
  * parts that became fixed.
  */
 export function sortMixed(family: Family): number[] {
-  const parts = family.recent.map((entry) => partsOf(family, entry))
+  const parts = ownOf(family.recent.map((entry) => partsOf(family, entry)))
   const counts = new Map<number, Part>()
   for (const list of parts)
     for (const [id, presence] of list) {
@@ -45,7 +45,7 @@ export function sortMixed(family: Family): number[] {
   // Parts that are missing from the same requests have the same explanation: looked for once.
   const explained = new Map<string, Part[]>()
   for (const part of counts.values()) {
-    if (!part.presence.fixed || parts.length - part.times < explainedMin) continue
+    if (!part.presence.fixed || parts.length - part.times < mixedAbsencesMin) continue
     const absent = parts.map((list) => !list.has(part.id))
     const where = absent.map(Number).join('')
     const standIns = explained.get(where) ?? findStandIns(parts, absent, counts)
@@ -53,7 +53,7 @@ export function sortMixed(family: Family): number[] {
     // A value that was there before the part was taken for fixed is another value of a variable.
     const newer = standIns.filter((one) => one.presence.born >= part.presence.fixedAt)
     for (const { id, presence } of newer) {
-      if (presence.fixed) continue
+      if (presence.fixed || parts.length - part.times < explainedMin) continue
       fix(presence, family.clock)
       found.push(id)
     }
@@ -61,6 +61,12 @@ export function sortMixed(family: Family): number[] {
     demote(part.presence)
   }
   return found
+}
+
+function ownOf(parts: Map<number, Presence>[]): Map<number, Presence>[] {
+  const sizes = parts.map((list) => [...list.values()].filter((part) => part.fixed).length)
+  const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1] ?? 0
+  return parts.filter((_, i) => sizes[i]! >= ownShareMin * usual)
 }
 
 type Part = { id: number; presence: Presence; times: number }

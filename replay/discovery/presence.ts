@@ -10,13 +10,13 @@ import {
 } from './limits.ts'
 import type { Presence } from './state.ts'
 
-/** One more sighting. `now` is the clock of the family, `clock` that of what the part belongs to. */
-export function touch(presence: Presence, clock: number, now: number): void {
+/** One more sighting. `born` is when its life began if it begins now. */
+export function touch(presence: Presence, clock: number, born: number): void {
   const block = Math.floor(clock / blockSize)
   if (presence.block !== block) {
     // Hardly there before: what counts from here is a new life, and the old one was a coincidence.
     const isNew = presence.block < block - 1 || presence.inBlock < blockSize * sparseShareMax
-    if (isNew && !presence.fixed) begin(presence, clock, now)
+    if (isNew && !presence.fixed) begin(presence, clock, born)
     presence.block = block
     presence.inBlock = 0
   }
@@ -26,9 +26,9 @@ export function touch(presence: Presence, clock: number, now: number): void {
   presence.last = clock
 }
 
-function begin(presence: Presence, clock: number, now: number): void {
+function begin(presence: Presence, clock: number, born: number): void {
   presence.first = clock
-  presence.born = now
+  presence.born = born
   presence.full = 0
 }
 

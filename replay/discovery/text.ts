@@ -31,6 +31,7 @@ const monthPattern =
   /^(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sep(t|tember)?|oct(ober)?|nov(ember)?|dec(ember)?)$/i
 const weekdayPattern = /^(mon|tues|wednes|thurs|fri|satur|sun)day$/i
 const smallNumberPattern = /^\d{1,4}(st|nd|rd|th)?$/
+const jsonPattern = /^\s*[[{]+\s*"([^"]{1,40})"\s*:/
 const labelPattern = /^[\s\-*•>#"'[(]*([\p{L}][\p{L}\p{N} _-]{0,40}?)["'\])]*\s*[:=]\s*\S/u
 const blobChars = 40
 const longNumberDigits = 5
@@ -166,7 +167,8 @@ function maskWrittenDates(words: { text: string; kind: Kind }[]): void {
 /** A span as a line to compare. */
 export function toLine(text: string, span: Span): Line {
   const tokens = tokensOf(text, span).map((token) => token.hash)
-  const label = labelPattern.exec(text.slice(span.start, Math.min(span.end, span.start + 60)))?.[1]
+  const begin = text.slice(span.start, Math.min(span.end, span.start + 60))
+  const label = (jsonPattern.exec(begin) ?? labelPattern.exec(begin))?.[1]
   const words = Math.min(headWords, tokens.length)
   let key = tokens.length
   for (const token of tokens) key = mix(key, token)

@@ -62,6 +62,11 @@ export function getLadder(name: string): readonly Judge[] {
   return ladder
 }
 
+/** What a registration lists under the ladder's name. */
+export function judgeNamesOf(ladder: string): string[] {
+  return getLadder(ladder).map(toJudgeName)
+}
+
 /** `id@version`: what a registration lists and a finding names. */
 export function toJudgeName({ id, version }: Pick<Judge, 'id' | 'version'>): string {
   return `${id}@${version}`

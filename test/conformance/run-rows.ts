@@ -22,7 +22,7 @@ export async function runRows(rows: Row[], target: Target, isAll = false): Promi
   const outcomes: Outcome[] = []
   const toRead: { outcome: Outcome; one: Case }[] = []
   for (const one of rows.flatMap(casesOf)) {
-    const outcome = await runCase(one, client, isAll)
+    const t0=performance.now();const outcome = await runCase(one, client, isAll);if(process.env.TIMES)console.log('T',Math.round(performance.now()-t0),one.row.id,one.row.what,one.name)
     outcomes.push(outcome)
     if (outcome.verdict === 'pass' && client.isOurs) toRead.push({ outcome, one })
   }
