@@ -46,6 +46,9 @@ export function hashRegistration(registration: Registration): string {
 /** Throws a sentence for a rule that could not keep its promise, or a schema that cannot be checked; then hashes. */
 export function register(registration: Registration): Registered {
   checkPolicy(registration.policy)
+  if (registration.policy.unitsMax > registration.frame.units) {
+    throw new Error('unitsMax is above what the frame holds: such an experiment would never end.')
+  }
   if (registration.expectations.schema !== undefined) checkSchema(registration.expectations.schema)
   return { registration, hash: hashRegistration(registration) }
 }

@@ -14,6 +14,10 @@ export type PromptVersionId = string & {
 export type IdPrefix = 'run' | 'vaas' | 'req' | 'preg' | 'pexp'
 
 const crockford = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+// Two digits at a time: every call spells its ids seven times.
+const crockfordPairs = Array.from(crockford, (high) =>
+  Array.from(crockford, (low) => high + low),
+).flat()
 const slugPattern = /^[a-z0-9._-]{1,64}$/
 const versionPattern = /^[A-Za-z0-9._-]{1,64}$/
 
@@ -62,11 +66,10 @@ export function toUlid(id: Uint8Array): string {
   for (let i = 0; i < 16; i++) {
     bits = (bits << 8) | id[i]!
     held += 8
-    while (held >= 5) {
-      held -= 5
-      text += crockford[(bits >>> held) & 31]
-      bits &= (1 << held) - 1
-    }
+    if (held < 10) continue
+    held -= 10
+    text += crockfordPairs[bits >>> held]
+    bits &= (1 << held) - 1
   }
   return text
 }
@@ -131,8 +134,13 @@ export function toHex(bytes: Uint8Array): string {
 export function fromHex(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length / 2)
   for (let i = 0; i < bytes.length; i++)
-    bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+    bytes[i] = (digitOf(text.charCodeAt(2 * i)) << 4) | digitOf(text.charCodeAt(2 * i + 1))
   return bytes
+}
+
+// Letters of either case are 9 more than their low four bits.
+function digitOf(code: number): number {
+  return (code & 0x0f) + (code >= 0x41 ? 9 : 0)
 }
 
 function parseUlid(text: string): Id | undefined {

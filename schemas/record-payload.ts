@@ -19,18 +19,28 @@ export function toBeginPayload(
   facts: RecordFacts,
   more: { keyId: string; input: Commitment },
 ): JsonObject {
-  return {
-    type: 'vaas.record/v1',
-    phase: 'begin',
-    ...toIdentity(facts),
-    status: 'open',
-    ...toHashes({ input: more.input, output: nothing }),
-    started_at: facts.startedAt.toISOString(),
-    key_id: more.keyId,
-  }
+  const payload: JsonObject = { environment: toName(facts.environment) }
+  if (more.input.form !== 'jcs') payload.input_form = more.input.form
+  payload.input_hash = more.input.hash
+  payload.key_id = more.keyId
+  payload.model_id = toName(facts.modelId)
+  payload.output_hash = null
+  payload.phase = 'begin'
+  payload.prompt_version_id = toName(facts.promptVersionId)
+  payload.public_route_label = toName(facts.routeLabel)
+  payload.record_id = toPrefixed('vaas', facts.recordId)
+  payload.run_id = toRunId(facts)
+  payload.started_at = facts.startedAt.toISOString()
+  payload.status = 'open'
+  payload.trace_id = facts.traceId === '' ? null : facts.traceId
+  payload.type = 'vaas.record/v1'
+  return payload
 }
 
-/** The record itself. `beginSha256` ties it to its opening record, hex of the SHA-256 of that one's canonical bytes. */
+/**
+ * The record itself, its members in the order of RFC 8785, so that writing it sorts nothing. `beginSha256` ties it to its
+ * opening record: hex of the SHA-256 of that one's canonical bytes.
+ */
 export function toFinalPayload(
   facts: RecordFacts,
   more: {
@@ -51,67 +61,61 @@ export function toFinalPayload(
     latencyMs: completedAt.getTime() - facts.startedAt.getTime(),
     tier: more.tier,
   })
-  return {
-    type: 'vaas.record/v1',
-    phase: 'final',
-    ...toIdentity(facts),
-    ...(facts.routePublic ? toRoute(facts) : undefined),
-    ...(facts.gpuId === undefined ? undefined : { gpu_id: toName(facts.gpuId) }),
-    status: facts.status,
-    ...toHashes(more),
-    started_at: facts.startedAt.toISOString(),
-    completed_at: completedAt.toISOString(),
-    usage: usage
-      ? {
-          input_tokens: usage.inputTokens,
-          cached_input_tokens: usage.cachedTokens,
-          output_tokens: usage.outputTokens,
-          reasoning_tokens: usage.reasoningTokens,
-        }
-      : null,
-    usage_estimated: usage?.estimated ?? false,
-    ...energy,
+  const payload: JsonObject = {
     begin_sha256: more.beginSha256,
-    key_id: more.keyId,
-  }
-}
-
-/** What both phases say. A run or trace of all zeros is none: a record that was posted alone belongs to no run. */
-function toIdentity(facts: RecordFacts): JsonObject {
-  const hasRun = facts.runId.some((byte) => byte !== 0)
-  return {
-    record_id: toPrefixed('vaas', facts.recordId),
-    run_id: hasRun ? toPrefixed('run', facts.runId) : null,
-    trace_id: facts.traceId === '' ? null : facts.traceId,
-    public_route_label: toName(facts.routeLabel),
+    carbon_grams_co2e: energy.carbon_grams_co2e,
+    carbon_offset_vs_us_cloud: energy.carbon_offset_vs_us_cloud,
+    completed_at: completedAt.toISOString(),
+    energy: energy.energy,
+    energy_source: energy.energy_source,
+    energy_wh: energy.energy_wh,
     environment: toName(facts.environment),
-    prompt_version_id: toName(facts.promptVersionId),
-    model_id: toName(facts.modelId),
   }
+  if (facts.gpuId !== undefined) payload.gpu_id = toName(facts.gpuId)
+  if (more.input.form !== 'jcs') payload.input_form = more.input.form
+  payload.input_hash = more.input.hash
+  payload.key_id = more.keyId
+  payload.model_id = toName(facts.modelId)
+  if (more.output.form !== 'jcs') payload.output_form = more.output.form
+  payload.output_hash = more.output.hash
+  payload.phase = 'final'
+  payload.prompt_version_id = toName(facts.promptVersionId)
+  if (facts.routePublic) payload.provider = toName(facts.provider)
+  payload.public_route_label = toName(facts.routeLabel)
+  payload.record_id = toPrefixed('vaas', facts.recordId)
+  if (facts.routePublic) payload.route_id = toName(facts.routeId)
+  payload.run_id = toRunId(facts)
+  payload.started_at = facts.startedAt.toISOString()
+  payload.status = facts.status
+  payload.trace_id = facts.traceId === '' ? null : facts.traceId
+  payload.type = 'vaas.record/v1'
+  if (facts.routePublic) payload.upstream = toUpstream(facts)
+  payload.usage = usage ? toUsageFields(usage) : null
+  payload.usage_estimated = usage?.estimated ?? false
+  return payload
 }
 
-function toRoute(facts: RecordFacts): JsonObject {
+// A run of all zeros is none: a record that was posted alone belongs to no run.
+function toRunId(facts: RecordFacts): string | null {
+  for (const byte of facts.runId) if (byte !== 0) return toPrefixed('run', facts.runId)
+  return null
+}
+
+function toUpstream(facts: RecordFacts): JsonObject {
   const { responseId, systemFingerprint, requestId } = facts.upstream
   return {
-    route_id: toName(facts.routeId),
-    provider: toName(facts.provider),
-    upstream: {
-      response_id: toName(responseId),
-      system_fingerprint: toName(systemFingerprint),
-      request_id: toName(requestId),
-    },
+    request_id: toName(requestId),
+    response_id: toName(responseId),
+    system_fingerprint: toName(systemFingerprint),
   }
 }
 
-const nothing: Commitment = { hash: null, form: 'jcs' }
-
-/** The forms are named only where they are not RFC 8785. */
-function toHashes({ input, output }: { input: Commitment; output: Commitment }): JsonObject {
+function toUsageFields(usage: NonNullable<RecordFacts['usage']>): JsonObject {
   return {
-    input_hash: input.hash,
-    output_hash: output.hash,
-    ...(input.form === 'jcs' ? undefined : { input_form: input.form }),
-    ...(output.form === 'jcs' ? undefined : { output_form: output.form }),
+    cached_input_tokens: usage.cachedTokens,
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    reasoning_tokens: usage.reasoningTokens,
   }
 }
 
@@ -135,5 +139,6 @@ function toCount(value: number): number {
 function toName(text: string | null): string | null {
   if (text === null || text === '') return null
   const short = text.length > nameLengthMax ? text.slice(0, nameLengthMax) : text
-  return short.replace(/[\ud800-\udfff]/gu, '\ufffd')
+  // Nearly every name has no surrogate at all; asking so is half the time of replacing nothing.
+  return /[\ud800-\udfff]/.test(short) ? short.replace(/[\ud800-\udfff]/gu, '\ufffd') : short
 }

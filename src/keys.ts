@@ -1,6 +1,6 @@
 // API keys and console sessions. Only digests are stored; a key is shown once, when it is made.
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type Caller, defaultScopes, type Scope, scopes } from '../schemas/caller.ts'
 import { newId, toUlid, toUuid } from '../schemas/ids.ts'
@@ -73,7 +73,7 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
 
   async function remember(kind: string, token: string, load: () => Promise<Caller | undefined>) {
     if (token.length > tokenLengthMax) return undefined
-    const name = kind + digestOf(token).toString('latin1')
+    const name = nameOf(kind, token)
     const held = remembered.get(name)
     if (held && held.untilMs > nowMs()) return held.caller
     const caller = await load()
@@ -104,7 +104,7 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
       await sql.query('DELETE FROM sessions WHERE digest = $1 OR expires_at < now()', [
         digestOf(cookie),
       ])
-      remembered.delete(`s${digestOf(cookie).toString('latin1')}`)
+      remembered.delete(nameOf('s', cookie))
     },
   }
 }
@@ -177,5 +177,10 @@ function checksumOf(text: string): string {
 }
 
 function digestOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+  return hash('sha256', text, 'buffer')
+}
+
+// What is remembered is found by its digest: no key or cookie lies about in memory, and no comparison tells of one.
+function nameOf(kind: string, token: string): string {
+  return kind + hash('sha256', token, 'binary')
 }

@@ -1,11 +1,12 @@
 // Signing, synchronously: facts in, canonical bytes and their signature out. Only node:crypto signs; noble verifies.
 
-import { createHmac, hash, type KeyObject, sign } from 'node:crypto'
+import { hash, type KeyObject, sign } from 'node:crypto'
 import {
   commitmentPrefix,
   commitmentTag,
   type Form,
   type Role,
+  saltBytes,
   saltInfo,
   toCommittedText,
 } from '../schemas/commit.ts'
@@ -87,7 +88,7 @@ export function createSigner(of: {
   }
 }
 
-/** Both salts of a record: HKDF-SHA256 (RFC 5869) of one block each, sharing the extract step. A third of hkdfSync's time. */
+/** Both salts of a record: HKDF-SHA256 (RFC 5869) of one block each, sharing the extract step. */
 export function deriveSalts(
   subjectKey: Uint8Array,
   recordId: Id | string,
@@ -95,12 +96,38 @@ export function deriveSalts(
   const id = typeof recordId === 'string' ? recordId : toPrefixed('vaas', recordId)
   let pseudorandom: Buffer | undefined
   const expand = (role: Role) => () => {
-    pseudorandom ??= createHmac('sha256', id).update(subjectKey).digest()
-    return createHmac('sha256', pseudorandom)
-      .update(`${saltInfo(role)}\x01`)
-      .digest()
+    pseudorandom ??= hmac(Buffer.from(id), subjectKey)
+    return hmac(pseudorandom, saltBlocks[role])
   }
   return { input: expand('input'), output: expand('output') }
+}
+
+const saltBlocks = {
+  input: Buffer.from(`${saltInfo('input')}\x01`),
+  output: Buffer.from(`${saltInfo('output')}\x01`),
+} satisfies Record<Role, Buffer>
+
+const blockBytes = 64
+
+/** HMAC-SHA256 (RFC 2104) from two one-shot hashes: 0.9 µs, where an Hmac object takes 2.2 µs. */
+function hmac(key: Buffer, message: Uint8Array): Buffer {
+  const short = key.length > blockBytes ? digest(key) : key
+  const inner = Buffer.alloc(blockBytes + message.length, 0x36)
+  const outer = Buffer.alloc(blockBytes + digestBytes, 0x5c)
+  for (let i = 0; i < short.length; i++) {
+    inner[i] = short[i]! ^ 0x36
+    outer[i] = short[i]! ^ 0x5c
+  }
+  inner.set(message, blockBytes)
+  outer.write(hash('sha256', inner, 'binary'), blockBytes, 'binary')
+  return digest(outer)
+}
+
+const digestBytes = 32
+
+/** By way of a string: made so, a digest costs half of what Node takes to make a buffer of its own for it. */
+function digest(bytes: Uint8Array | string): Buffer {
+  return Buffer.from(hash('sha256', bytes, 'binary'), 'binary')
 }
 
 const tags = {
@@ -115,7 +142,10 @@ const tags = {
 function toCommitment(role: Role, value: unknown, salts: Record<Role, () => Buffer>): Commitment {
   const read = value === undefined ? undefined : toCommittedText(value)
   if (!read) return { hash: null, form: 'jcs' }
-  const inner = hash('sha256', read.text, 'buffer')
-  const whole = Buffer.concat([tags[read.form][role], salts[role](), inner])
+  const tag = tags[read.form][role]
+  const whole = Buffer.allocUnsafe(tag.length + saltBytes + digestBytes)
+  whole.set(tag)
+  whole.set(salts[role](), tag.length)
+  whole.write(hash('sha256', read.text, 'binary'), tag.length + saltBytes, 'binary')
   return { hash: commitmentPrefix + hash('sha256', whole, 'hex'), form: read.form }
 }

@@ -1,15 +1,8 @@
 // Spans as they came: the stored message bytes with their envelopes, for the span page and for export.
 
 import { Fault } from '../schemas/faults.ts'
-import {
-  and,
-  between,
-  inWorkspace,
-  matching,
-  ofTrace,
-  type TraceFilters,
-  type Where,
-} from './trace-query.ts'
+import type { TraceFilters } from './trace-filters.ts'
+import { and, between, inWorkspace, matching, ofTrace, type Where } from './trace-query.ts'
 import {
   type SkeletonRow,
   type SpanSkeleton,
@@ -24,6 +17,8 @@ export type StoredSpan = {
   spanId: string
   /** Place in ingest order; never repeats, so a cursor on it resumes exactly. */
   seq: bigint
+  /** False for the same bytes again, as a client's retry brings them. */
+  isFirst: boolean
   /** ResourceSpans and ScopeSpans messages without their children, and the Span message, as protobuf bytes. */
   resource: Buffer
   scope: Buffer
@@ -46,23 +41,34 @@ const pageTextMax = 48 * 1024 * 1024
 const timeOpenMs = 8_000_000_000_000
 
 export function openStoredSpans(rows: Rows) {
-  /** Spans of a clause over the payload table in ingest order, each identity once within the answer. */
-  async function load(where: Where, limit: number): Promise<StoredSpan[]> {
+  /** Spans of a clause over the payload table, in ingest order. Of a span sent again with other content the latest counts. */
+  function latest(where: Where, limit: number): Promise<StoredSpan[]> {
+    const order = 'ORDER BY ingest_seq DESC LIMIT 1 BY trace_id, span_id'
+    const spans = `SELECT *, 1 AS is_first FROM payloads WHERE ${where.sql} ${order}`
+    return load(spans, where.params, limit)
+  }
+
+  async function load(
+    spans: string,
+    params: Where['params'],
+    limit: number,
+  ): Promise<StoredSpan[]> {
     const found = await rows.query<StoredRow>({
       sql: `SELECT lower(hex(trace_id)) AS trace, lower(hex(span_id)) AS span, toString(ingest_seq) AS seq,
-          hex(resource_hash) AS resource, hex(scope_hash) AS scope, base64Encode(raw) AS raw
-        FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT 1 BY trace_id, span_id LIMIT {limit:UInt32}`,
-      params: { ...where.params, limit },
+          hex(resource_hash) AS resource, hex(scope_hash) AS scope, base64Encode(raw) AS bytes, is_first
+        FROM (${spans}) ORDER BY ingest_seq LIMIT {limit:UInt32}`,
+      params: { ...params, limit },
     })
     const kept = withinBytes(found)
-    const envelopes = await loadEnvelopes(String(where.params.workspace), kept)
+    const envelopes = await loadEnvelopes(String(params.workspace), kept)
     return kept.map((row) => ({
       traceId: row.trace,
       spanId: row.span,
       seq: BigInt(row.seq),
+      isFirst: Number(row.is_first) === 1,
       resource: getEnvelope(envelopes, row.resource),
       scope: getEnvelope(envelopes, row.scope),
-      span: Buffer.from(row.raw, 'base64'),
+      span: Buffer.from(row.bytes, 'base64'),
     }))
   }
 
@@ -95,7 +101,7 @@ export function openStoredSpans(rows: Rows) {
     })
     const [[row], [stored]] = await Promise.all([
       rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params }),
-      load(where, 1),
+      latest(where, 1),
     ])
     return (
       row &&
@@ -105,10 +111,10 @@ export function openStoredSpans(rows: Rows) {
 
   /** Every span of a trace, bounded by `limit`. */
   function ofWholeTrace(workspace: string, traceId: string, limit: number): Promise<StoredSpan[]> {
-    return load(ofTrace(workspace, traceId), limit)
+    return latest(ofTrace(workspace, traceId), limit)
   }
 
-  /** Spans in ingest order, strictly inside the range, that match the filters. */
+  /** Spans in ingest order, strictly inside the range, that match the filters; retries too, marked as such. */
   function inOrder(
     workspace: string,
     filters: TraceFilters,
@@ -133,13 +139,20 @@ export function openStoredSpans(rows: Rows) {
         spans.params,
       )
     }
-    return load(where, range.limit)
+    const page = `SELECT * FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT {limit:UInt32}`
+    const same = 'trace_id, span_id, cityHash64(raw)'
+    const firsts = `SELECT ${same}, min(ingest_seq) FROM payloads
+      WHERE workspace = {workspace:String} AND (trace_id, span_id) IN (SELECT trace_id, span_id FROM (${page})) GROUP BY ${same}`
+    const spans = `SELECT *, (${same}, ingest_seq) IN (${firsts}) AS is_first FROM (${page})`
+    return load(spans, where.params, range.limit)
   }
 
   return { find, ofWholeTrace, inOrder }
 }
 
-type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'raw', string>
+type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'bytes', string> & {
+  is_first: number
+}
 
 function getEnvelope(envelopes: Map<string, Buffer>, hash: string): Buffer {
   const bytes = envelopes.get(hash)
@@ -152,7 +165,7 @@ function getEnvelope(envelopes: Map<string, Buffer>, hash: string): Buffer {
 function withinBytes(found: StoredRow[]): StoredRow[] {
   let size = 0
   for (const [i, row] of found.entries()) {
-    size += row.raw.length
+    size += row.bytes.length
     if (size > pageTextMax) return found.slice(0, Math.max(1, i))
   }
   return found

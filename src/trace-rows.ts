@@ -1,7 +1,7 @@
 // The two shapes of a trace that readers get, and the SQL that gives them: an item of the list, a span as skeleton.
 
 import { fromHex, type IdPrefix, toPrefixed } from '../schemas/ids.ts'
-import type { Where } from './trace-query.ts'
+import { rootOf, type Where } from './trace-query.ts'
 import type { TraceUsage } from './usage.ts'
 
 // One trace is drawn whole; beyond this many spans the page would not survive it.
@@ -90,13 +90,11 @@ export type SummaryRow = Record<
 
 export function summarySql(where: Where): string {
   const ofRun = (column: string) => `argMinIf(${column}, start_time, run_id != unhex('${zeros16}'))`
-  const ofRoot = (column: string) =>
-    `argMin(${column}, (parent_span_id != unhex('${zeros8}'), start_time))`
   return `SELECT lower(hex(trace_id)) AS id, hex(${ofRun('run_id')}) AS run, hex(${ofRun('record_id')}) AS record,
       ${ofRun('route_id')} AS route, ${ofRun('route_label')} AS label, ${ofRun('provider')} AS provider,
       ${ofRun('environment')} AS environment, ${ofRun('model')} AS model,
       argMinIf(prompt_version_id, start_time, prompt_version_id != '') AS prompt,
-      ${ofRoot('name')} AS name, ${ofRoot('service')} AS service, ${ofRoot('status')} AS status,
+      ${rootOf('name')} AS name, ${rootOf('service')} AS service, ${rootOf('status')} AS status,
       toString(toUnixTimestamp64Nano(min(start_time))) AS start_ns,
       max(toUnixTimestamp64Nano(start_time) + duration_ns) - toUnixTimestamp64Nano(min(start_time)) AS latency_ns,
       ${ofRun('ttft_ns')} AS ttft_ns, groupBitOr(s.usage) AS usage, sum(input_tokens) AS input, sum(output_tokens) AS output,

@@ -1,6 +1,6 @@
 // Reading traces: the list, newest first, and one trace as skeletons. A span is taken once, however often it was sent.
 
-import type { TraceFilters } from './trace-query.ts'
+import type { TraceFilters } from './trace-filters.ts'
 import { and, inWorkspace, newestTraces, ofTrace, windowsMs } from './trace-query.ts'
 import {
   type SkeletonRow,

@@ -24,6 +24,11 @@ test('no answer was a 500, which clients may not retry and which tells them noth
   expect(outcomes.filter(({ why }) => /^50[0-24-9] /.test(why))).toEqual([])
 })
 
+test('no attribute’s key reached a prototype', () => {
+  expect(Object.keys(Object.prototype)).toEqual([])
+  for (const key of ['polluted', 'x']) expect(key in {}).toBe(false)
+})
+
 describe('conformance', () => {
   for (const row of rows)
     for (const { name } of casesOf(row))

@@ -289,6 +289,8 @@ test('a rule that could not keep its promise is refused, every mistake at once',
   const bad = { alpha: 0, batch: 0, judgeJ: 1.5 }
   expect(() => registered(500, bad)).toThrow(/alpha.*judgeJ.*batch/)
   const { registration } = registered(500)
+  const endless = { ...registration, policy: { ...registration.policy, unitsMax: 501 } }
+  expect(() => register(endless)).toThrow('never end')
   const expectations = { schema: 'an object' }
   expect(() => register({ ...registration, expectations })).toThrow('JSON Schema')
 })

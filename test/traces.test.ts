@@ -127,22 +127,41 @@ describe('the list', () => {
       text('gen_ai.prompt.version', 'v4'),
     ]
     await send(
-      { traceId: a, spanId: randomHex(8), name: 'root-a', service: 'filtered' },
+      {
+        traceId: a,
+        spanId: '00000000000000d1',
+        name: 'root-a',
+        service: 'filtered',
+        startMs: Date.now() - 500,
+        status: { code: 2 },
+      },
       {
         traceId: a,
         spanId: randomHex(8),
+        parentSpanId: '00000000000000d1',
         name: 'call-a',
         service: 'filtered',
         attributes: rich,
         status: { code: 2, message: 'no' },
       },
-      { traceId: b, spanId: randomHex(8), name: 'root-b', service: 'filtered' },
+      { traceId: b, spanId: '00000000000000d2', name: 'root-b', service: 'filtered' },
+      {
+        traceId: b,
+        spanId: randomHex(8),
+        parentSpanId: '00000000000000d2',
+        name: 'failed-b',
+        service: 'filtered',
+        status: { code: 2 },
+      },
     )
     await untilListed('service=filtered', 2)
     const only = async (query: string) =>
       (await listed(`service=filtered&${query}`)).map((item) => item.trace_id)
     // Filters speak of one span together: the service and the rest must match in the same one.
+    // Status and latency are the trace's: a root that is well stays well over a child that failed, and nobody is faster
+    // than the whole.
     for (const query of [
+      'min_latency_ms=100',
       'name=call-a',
       'model=gpt-filter',
       'provider=openai',
@@ -165,10 +184,14 @@ describe('the list', () => {
       'status=client_closed',
       'source=native',
       'min_latency_ms=10000',
+      'max_latency_ms=10',
       'to=2020-01-01T00:00:00Z',
     ]) {
       expect(await only(query), query).toEqual([])
     }
+    expect(await only('max_latency_ms=100')).toEqual([b])
+    expect(await only('status=ok')).toEqual([b])
+    expect(await only('prompt_version_id=default')).toEqual([b])
     expect((await only('source=otlp')).sort()).toEqual([a, b].sort())
   })
 })
@@ -372,6 +395,76 @@ describe('the way out', () => {
     await expect.poll(seenMore, { timeout: 10_000 }).toBeGreaterThanOrEqual(names.length)
     await page()
     expect([...seen].sort()).toEqual([...names].sort())
+  })
+})
+
+describe('a client’s retry', () => {
+  test('is not given out again on a later page, and a page of retries alone does not end the walk', async () => {
+    const spans = Array.from({ length: 6 }, (_, i) => ({
+      traceId: randomHex(16),
+      spanId: randomHex(8),
+      name: `retried-${i}`,
+      service: 'retried',
+      startMs: 1_790_000_000_000 + i,
+    }))
+    for (let i = 0; i < 3; i++) await send(...spans)
+    const last = { traceId: randomHex(16), spanId: randomHex(8), name: 'last', service: 'retried' }
+    await send(last)
+    const seen: string[] = []
+    let path = '/v1/otlp/export?service=retried&limit=4'
+    for (let page = 0; page < 8; page++) {
+      const { body, headers } = await get(world, path)
+      seen.push(...spansOf(body).map((span) => span.name))
+      path = /<([^>]+)>/.exec(headers.get('link') ?? '')?.[1] ?? ''
+    }
+    expect(seen).toEqual([...spans.map((span) => span.name), 'last'])
+  })
+})
+
+describe('prompts', () => {
+  test('count a call once that both its client and the proxy reported', async () => {
+    const [traceId, client] = [randomHex(16), randomHex(8)]
+    await post(
+      '/v1/chat/completions',
+      { model: 'm', messages: [{ role: 'user', content: 'Hi' }] },
+      { traceparent: `00-${traceId}-${client}-01`, 'X-BatchIn-Prompt-Version': 'seen-twice@v1' },
+    )
+    const prompt = [text('gen_ai.prompt.name', 'seen-twice'), text('gen_ai.prompt.version', 'v1')]
+    await send({
+      traceId,
+      spanId: client,
+      name: 'openai.chat',
+      attributes: [...usage(1, 1), ...prompt],
+    })
+    const { body } = await get(world, '/v1/prompts')
+    const registry = body.items.find((item: Json) => item.registry_id === 'seen-twice')
+    expect([registry.total_runs, registry.versions[0].total_runs]).toEqual([1, 1])
+  })
+
+  test('of one noisy registry do not keep others from being known', async () => {
+    const many = Array.from({ length: 2_100 }, (_, i) => ({
+      traceId: randomHex(16),
+      spanId: randomHex(8),
+      attributes: [text('gen_ai.prompt.name', 'noisy'), text('gen_ai.prompt.version', `r${i}`)],
+    }))
+    for (let i = 0; i < many.length; i += 700) await send(...many.slice(i, i + 700))
+    await send({
+      traceId: randomHex(16),
+      spanId: randomHex(8),
+      attributes: [text('gen_ai.prompt.name', 'quiet'), text('gen_ai.prompt.version', 'v10')],
+    })
+    await send({
+      traceId: randomHex(16),
+      spanId: randomHex(8),
+      attributes: [text('gen_ai.prompt.name', 'quiet'), text('gen_ai.prompt.version', 'v9')],
+    })
+    const { body } = await get(world, '/v1/prompts')
+    const quiet = body.items.find((item: Json) => item.registry_id === 'quiet')
+    expect(quiet.latest_version_id).toBe('quiet@v10')
+    expect(quiet.versions.map((version: Json) => version.version_id)).toEqual([
+      'quiet@v9',
+      'quiet@v10',
+    ])
   })
 })
 

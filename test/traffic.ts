@@ -272,7 +272,7 @@ function freeText(random: Random): string {
 }
 const syllables = 'ka lo mi ter su ran del vo pi ne sha tor bel qui das fen gro hul'.split(' ')
 const openers = [
-  'Please summarise the following text:',
+  'Can you help me with',
   'What is the best way to',
   'You are a helpful assistant.',
   'Write a short story about',

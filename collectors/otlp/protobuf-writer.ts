@@ -1,7 +1,6 @@
 // The OTLP messages we make ourselves, as protobuf bytes: a span, and the two envelopes it travels in.
 // Field numbers: opentelemetry-proto v1.11, trace.proto, common.proto, resource.proto.
 
-import { fromHex } from '../../schemas/ids.ts'
 import { WireWriter } from './wire-writer.ts'
 
 /**
@@ -58,10 +57,10 @@ export type SpanInput = {
  */
 export function encodeSpanMessage(span: SpanInput, writer: WireWriter = new WireWriter()): Buffer {
   writer.length = 0
-  writer.bytesField(1, idBytes(span.traceId))
-  writer.bytesField(2, idBytes(span.spanId))
+  writeId(writer, 1, span.traceId)
+  writeId(writer, 2, span.spanId)
   writer.stringField(3, span.traceState ?? '')
-  if (span.parentSpanId !== undefined) writer.bytesField(4, idBytes(span.parentSpanId))
+  if (span.parentSpanId !== undefined) writeId(writer, 4, span.parentSpanId)
   writer.stringField(5, span.name)
   writer.varintField(6, span.kind)
   writer.fixed64Field(7, span.startUnixNano)
@@ -76,8 +75,8 @@ export function encodeSpanMessage(span: SpanInput, writer: WireWriter = new Wire
   }
   for (const link of span.links ?? []) {
     const start = writer.begin(13)
-    writer.bytesField(1, idBytes(link.traceId))
-    writer.bytesField(2, idBytes(link.spanId))
+    writeId(writer, 1, link.traceId)
+    writeId(writer, 2, link.spanId)
     writer.stringField(3, link.traceState ?? '')
     writeAttributes(writer, 4, link.attributes ?? [])
     writer.fixed32Field(6, link.flags ?? 0)
@@ -156,6 +155,7 @@ function writeNumber(writer: WireWriter, value: number): void {
   else writer.doubleMember(4, value)
 }
 
-function idBytes(id: string | Uint8Array): Uint8Array {
-  return typeof id === 'string' ? fromHex(id) : id
+function writeId(writer: WireWriter, field: number, id: string | Uint8Array): void {
+  if (typeof id === 'string') writer.hexField(field, id)
+  else writer.bytesField(field, id)
 }

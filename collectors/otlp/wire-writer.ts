@@ -110,6 +110,16 @@ export class WireWriter {
     if (value.length > 0) this.bytesMember(field, value)
   }
 
+  /** Bytes given as hex; the caller has checked the digits. */
+  hexField(field: number, text: string): void {
+    if (text.length === 0) return
+    const size = text.length >> 1
+    this.tag(field, 2)
+    this.varint(size)
+    this.reserve(size)
+    this.length += this.bytes.write(text, this.length, size, 'hex')
+  }
+
   /** Lone surrogates become U+FFFD: never invalid UTF-8 on the wire. */
   textMember(field: number, text: string): void {
     this.tag(field, 2)

@@ -53,6 +53,8 @@ export function receiptHeaders(
     signed?.keyId ?? call.signer.keyId,
     'Access-Control-Expose-Headers',
     exposed,
+    'X-Content-Type-Options',
+    'nosniff',
   ]
   if (route.public) headers.push('X-BatchIn-Provider', call.deps.upstream.provider)
   if (signed)

@@ -46,6 +46,8 @@ export function openaiUpstream(options: {
   idleTimeoutMs?: number
 }): Upstream {
   const base = new URL(options.baseUrl)
+  // Each read of a URL's member makes its text anew.
+  const { origin, search } = base
   const prefix = base.pathname.replace(/\/+$/, '')
   const fixed = ['content-type', 'application/json', 'accept-encoding', 'identity']
   fixed.push('user-agent', 'runledger')
@@ -57,8 +59,8 @@ export function openaiUpstream(options: {
     call(request, handler) {
       return outbound.dispatch(
         {
-          origin: base.origin,
-          path: `${prefix}${request.path}${base.search}`,
+          origin,
+          path: `${prefix}${request.path}${search}`,
           method: 'POST',
           headers: toHeaders(fixed, request),
           body: request.body,

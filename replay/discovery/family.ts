@@ -9,6 +9,8 @@ import { hashText, type Line, mix } from './text.ts'
 const likenessMin = 0.6
 const sharedMin = 3
 const ownMin = 0.5
+// The same while only one line of the group is known: of the longer of both.
+const sameMin = 0.68
 const placesPerKeyMax = 8
 
 export function newFamily(given: {
@@ -63,12 +65,23 @@ export function place(family: Family, lines: Line[]): number[] {
   lines.forEach((line, i) => {
     if (groups[i] !== 0) return
     const group = findAlike(family, line, taken) ?? addGroup(family, line)
+    const wrong = family.byKey.get(keys[i]!)
+    if (wrong !== undefined) separate(family, { line, wrong, right: group.id })
     keepBelow(family.byKey, keysPerFamilyMax)
     family.byKey.set(keys[i]!, group.id)
     taken.add(group.id)
     groups[i] = group.id
   })
   return groups
+}
+
+// Two lines that were taken for one stand in the same request: what is remembered of the second is moved to its own group.
+function separate(family: Family, lines: { line: Line; wrong: number; right: number }): void {
+  for (const entry of family.recent)
+    entry.lines.forEach((line, i) => {
+      if (line.key !== lines.line.key || entry.groups[i] !== lines.wrong) return
+      if (!entry.groups.includes(lines.right)) entry.groups = entry.groups.with(i, lines.right)
+    })
 }
 
 function findAlike(family: Family, line: Line, taken: Set<number>): Group | undefined {
@@ -93,6 +106,7 @@ function isAlike(group: Group, line: Line): boolean {
   const has = new Set(line.tokens)
   const shared = usual.filter((word) => has.has(word)).length
   if (shared < sharedMin) return false
+  if (!group.words) return shared >= sameMin * Math.max(usual.length, line.tokens.length)
   return shared >= likenessMin * usual.length && shared >= ownMin * line.tokens.length
 }
 
@@ -196,7 +210,10 @@ function dropWords(words: Group['words'] & object): void {
   if (words.size >= tokensPerGroupMax) words.delete(words.keys().next().value as number)
 }
 
-/** The skeleton of a request as one number: its fixed lines in order, and of lines that change, their fixed words. */
+/**
+ * The skeleton of a request as one number: its fixed lines, and of lines that change, their fixed words. Lines that never
+ * change count in their order; the others may trade places, as examples do that are drawn anew for each request.
+ */
 export function shapeOf(family: Family, entry: Entry): number {
   if (entry.label !== undefined) return hashText(`@${entry.label}`)
   return skeletonOf(family, entry)
@@ -204,17 +221,22 @@ export function shapeOf(family: Family, entry: Entry): number {
 
 /** The same without regard to what the caller called it. */
 export function skeletonOf(family: Family, entry: Entry): number {
-  let key = mix(7, entry.around)
+  let ordered = mix(7, entry.around)
+  let loose = 0
   for (let i = 0; i < entry.lines.length; i++) {
     const group = family.groups.get(entry.groups[i]!)
     if (!group?.presence.fixed) continue
-    key = mix(key, group.id)
-    if (!group.words) continue
+    if (!group.words) {
+      ordered = mix(ordered, group.id)
+      continue
+    }
+    let key = mix(11, group.id)
     for (const word of entry.lines[i]!.tokens) {
       if (group.words.get(word)?.fixed) key = mix(key, word)
     }
+    loose = (loose + key) % Number.MAX_SAFE_INTEGER
   }
-  return key
+  return mix(ordered, loose)
 }
 
 /** Whether a request has a fixed part that was first seen after the given time of the family's clock. */

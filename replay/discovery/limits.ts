@@ -6,7 +6,7 @@ export const blockSize = 16
 export const fullBlocksMin = 3
 export const fullShareMin = 0.6
 /** A block with less than this share of sightings ends a part's life; the next sighting begins another. */
-export const sparseShareMax = 0.25
+export const sparseShareMax = 0.75
 /** The two bounds for a word in a line whose words change: "the" is in nearly every sentence, and belongs to none. */
 export const fullBlocksOfWordMin = 4
 export const fullShareOfWordMin = 0.75

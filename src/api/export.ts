@@ -6,7 +6,7 @@ import { assemble, type ExportForm } from '../../collectors/otlp/export.ts'
 import { parseTraceId } from '../../schemas/ids.ts'
 import { requireScope } from '../access.ts'
 import type { StoredSpans } from '../stored-spans.ts'
-import { invalid, readFilters, readLimit } from '../trace-query.ts'
+import { invalid, readFilters, readLimit } from '../trace-filters.ts'
 
 const pageBounds = { fallback: 1_000, max: 10_000 }
 
@@ -40,7 +40,11 @@ export function exportRoutes(
     ctx.set('Link', `</v1/otlp/export?${query}>; rel="next"`)
     ctx.set('X-Next-Cursor', query.get('cursor') ?? '')
     ctx.set('Content-Type', contentTypes[form])
-    ctx.body = assemble(spans, form)
+    // The cursor stands behind a retry as behind any span; only its first sending is given out, on whatever page.
+    ctx.body = assemble(
+      spans.filter((span) => span.isFirst),
+      form,
+    )
   })
 }
 

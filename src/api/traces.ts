@@ -8,7 +8,7 @@ import { parseSpanId, parseTraceId, type SpanId, type TraceId } from '../../sche
 import { requireScope } from '../access.ts'
 import { toSpanDetail } from '../span-detail.ts'
 import type { StoredSpans } from '../stored-spans.ts'
-import { invalid, readFilters, readLimit } from '../trace-query.ts'
+import { invalid, readFilters, readLimit } from '../trace-filters.ts'
 import type { TraceCursor, Traces } from '../traces.ts'
 
 const pageBounds = { fallback: 20, max: 100 }

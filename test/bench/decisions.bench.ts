@@ -6,21 +6,24 @@ import { failedShare } from '../mutation-world.ts'
 import { mutations } from '../mutations.ts'
 
 export const method =
-  'Seeded Monte-Carlo; α 1 %, margin 5 points, A/A discordance 10 %, at most 2,000 conversations, a look after every 25, unless the row says otherwise. `--long`: 20,000 replications a cell and the whole grid.'
+  'Seeded Monte-Carlo; α 1 %, margin 5 points, A/A discordance 10 %, at most 2,000 conversations, a look after every 25, unless the row says otherwise. `--long`: 20,000 replications a cell and the whole grid; `--core`: the first cells of it; `--replications=N`.'
 
 export type Figure = { name: string; figure: number; unit: string; reference?: string }
 
-const effort = {
-  fast: { replications: 1_000, mutationRuns: 40, cells: coreCells },
-  long: { replications: 20_000, mutationRuns: 500, cells: allCells },
-}
+const fast = { replications: 1_000, mutationRuns: 40 }
+const long = { replications: 20_000, mutationRuns: 500 }
 // Of all outputs, those that a critical mutation touches.
 const fraction = 0.05
 
 export async function run(options: string[]): Promise<Figure[]> {
-  const { replications, mutationRuns, cells } = options.includes('--long')
-    ? effort.long
-    : effort.fast
+  const isLong = options.includes('--long')
+  const given = options.find((option) => option.startsWith('--replications='))?.split('=')[1]
+  const { replications, mutationRuns } = {
+    ...(isLong ? long : fast),
+    ...(given === undefined ? {} : { replications: Number(given) }),
+  }
+  const cells =
+    (isLong || given !== undefined) && !options.includes('--core') ? allCells : coreCells
   const figures = cells.map((cell, i) =>
     toFigure(cell, tally(cell.truth, cell.policy, { replications, seed: 1_000 + i })),
   )

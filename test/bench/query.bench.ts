@@ -7,7 +7,7 @@ import { connectClickhouse } from '../../src/clickhouse.ts'
 import { startClickhouse } from '../../src/engines/clickhouse.ts'
 import { packageRoot } from '../../src/root.ts'
 import { openStoredSpans } from '../../src/stored-spans.ts'
-import { readFilters } from '../../src/trace-query.ts'
+import { readFilters } from '../../src/trace-filters.ts'
 import { openTraces } from '../../src/traces.ts'
 
 const spansQuick = 2_000_000

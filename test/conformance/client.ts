@@ -57,10 +57,12 @@ export function openClient(target: Target): Client {
         socket.on('close', () => resolve(text))
         if (leave) socket.end()
       }),
-    hold(rest) {
-      const socket = open(rest)
-      return () => socket.destroy()
-    },
+    hold: (rest) =>
+      new Promise((resolve, reject) => {
+        const socket = open(`Expect: 100-continue\r\n${rest}`)
+        socket.once('data', () => resolve(() => socket.destroy()))
+        socket.once('close', () => reject(new Error('the endpoint closed the connection')))
+      }),
     async get(at) {
       const { status, body } = await send(new URL(at, base), {
         method: 'GET',
@@ -88,6 +90,7 @@ function exchange(url: URL, sending: Sending): Promise<Answer> {
     request.on('error', (error) => {
       if (!answered) reject(error)
     })
+    request.on('socket', quieten)
     request.on('response', (response) => {
       answered = true
       collect(response).then(resolve, reject)
@@ -96,6 +99,15 @@ function exchange(url: URL, sending: Sending): Promise<Answer> {
     else if (sending.chunked) sendInChunks(request, body)
     else request.end(body)
   })
+}
+
+const quiet = new WeakSet<Socket>()
+
+/** A connection may be reset after its answer has come, while the rest of a refused body is on its way: no event of ours. */
+function quieten(socket: Socket): void {
+  if (quiet.has(socket)) return
+  quiet.add(socket)
+  socket.on('error', () => {})
 }
 
 function sendInChunks(request: ClientRequest, body: Buffer): void {

@@ -4,6 +4,7 @@ import { oracle, type Plain, protobufRequest } from '../otlp-messages.ts'
 import {
   type Fresh,
   field,
+  fieldHead,
   firstAttribute,
   hex,
   type Row,
@@ -22,9 +23,15 @@ const good = (fresh: Fresh) => protobufRequest(span(fresh))
 
 /** An attribute whose value is lists in lists, written from the inside. */
 function nestedLists(depth: number): Buffer {
-  let inner: Buffer = Buffer.alloc(0)
-  for (let i = 0; i < depth; i++) inner = field(6, field(1, field(2, inner)))
-  return field(9, field(2, inner))
+  const heads: Buffer[] = []
+  let length = 0
+  for (let i = 0; i < depth; i++)
+    for (const number of [2, 1, 6]) {
+      const head = fieldHead(number, length)
+      heads.push(head)
+      length += head.length
+    }
+  return field(9, field(2, Buffer.concat(heads.reverse(), length)))
 }
 
 const unreadable: Row[] = [

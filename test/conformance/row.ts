@@ -50,8 +50,8 @@ export type Client = {
   send(body: Body, encoding: Encoding, options?: SendOptions): Promise<Answer>
   /** Bytes on a socket of their own after the request line, Host and key; undefined when it closes without an answer. */
   raw(rest: string | Buffer, leave?: boolean): Promise<string | undefined>
-  /** The same, left open; call what it gives to end it. */
-  hold(rest: string): () => void
+  /** The same, asked for by the endpoint and then not sent. Call what it gives to end it. */
+  hold(rest: string): Promise<() => void>
   get(path: string): Promise<{ status: number; body: Plain }>
 }
 
@@ -108,14 +108,24 @@ export function withAttribute(value: Plain, key = 'k'): Pick<Row, 'json' | 'prot
 
 /** A length-delimited field. */
 export function field(number: number, inner: Buffer): Buffer {
+  return Buffer.concat([fieldHead(number, inner.length), inner])
+}
+
+export function fieldHead(number: number, length: number): Buffer {
   const bytes = [(number << 3) | 2]
-  let rest = inner.length
+  let rest = length
   while (rest >= 0x80) {
     bytes.push((rest & 0x7f) | 0x80)
     rest >>>= 7
   }
   bytes.push(rest)
-  return Buffer.concat([Buffer.from(bytes), inner])
+  return Buffer.from(bytes)
+}
+
+/** One span so many times, each the same bytes. */
+export function repeated(span: Buffer, times: number): Buffer {
+  const one = field(2, span)
+  return field(1, field(2, Buffer.alloc(one.length * times, one)))
 }
 
 /** The bytes of a Span, in its request. */
@@ -125,16 +135,20 @@ export function spanBytes(...parts: Buffer[]): Buffer {
 
 /** A valid span in protobuf with bytes put after its own. */
 export function spanAnd(fresh: Fresh, ...more: Buffer[]): Buffer {
+  return spanBytes(bareSpan(fresh), ...more)
+}
+
+/** A valid Span message. */
+export function bareSpan(fresh: Fresh): Buffer {
   const start = Buffer.alloc(9)
   start[0] = (7 << 3) | 1
   start.writeBigUInt64LE(fresh.startNs, 1)
-  return spanBytes(
+  return Buffer.concat([
     field(1, Buffer.from(fresh.traceId, 'hex')),
     field(2, Buffer.from(fresh.spanId, 'hex')),
     field(5, Buffer.from('op')),
     start,
-    ...more,
-  )
+  ])
 }
 
 export const hex = (text: string): Buffer => Buffer.from(text, 'hex')

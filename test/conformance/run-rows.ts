@@ -6,6 +6,7 @@ import { oracle, type Plain } from '../otlp-messages.ts'
 import { openClient, type Target } from './client.ts'
 import type { Answer, Client, Encoding, Expected, Fresh, Row } from './row.ts'
 
+const readersMax = 8
 const responseBytesMax = 4 * 1024 * 1024
 const contentTypes = { json: 'application/json', protobuf: 'application/x-protobuf' }
 
@@ -22,14 +23,18 @@ export async function runRows(rows: Row[], target: Target, isAll = false): Promi
   const outcomes: Outcome[] = []
   const toRead: { outcome: Outcome; one: Case }[] = []
   for (const one of rows.flatMap(casesOf)) {
-    const t0=performance.now();const outcome = await runCase(one, client, isAll);if(process.env.TIMES)console.log('T',Math.round(performance.now()-t0),one.row.id,one.row.what,one.name)
+    const outcome = await runCase(one, client, isAll)
     outcomes.push(outcome)
     if (outcome.verdict === 'pass' && client.isOurs) toRead.push({ outcome, one })
   }
-  for (const { outcome, one } of toRead) {
-    outcome.why = await readBack(one, client)
-    if (outcome.why !== '') outcome.verdict = 'fail'
+  const next = toRead.values()
+  const reader = async () => {
+    for (const { outcome, one } of next) {
+      outcome.why = await readBack(one, client)
+      if (outcome.why !== '') outcome.verdict = 'fail'
+    }
   }
+  await Promise.all(Array.from({ length: readersMax }, reader))
   return outcomes
 }
 

@@ -1,7 +1,17 @@
 // The values of spans, the same in both encodings: which span is rejected alone, and what is kept however odd.
 
 import { jsonRequest, type Plain, protobufRequest } from '../otlp-messages.ts'
-import { type Fresh, firstAttribute, oneSpan, type Row, span, spans, withAttribute } from './row.ts'
+import {
+  bareSpan,
+  type Fresh,
+  firstAttribute,
+  oneSpan,
+  type Row,
+  repeated,
+  span,
+  spans,
+  withAttribute,
+} from './row.ts'
 
 const dayNs = 86_400_000_000_000n
 const nowNs = (): bigint => BigInt(Date.now()) * 1_000_000n
@@ -145,14 +155,15 @@ const amounts: Row[] = [
     id: 'H8',
     what: '50,000 rejected spans: the answer stays short',
     level: 'MUST',
-    protobuf: (fresh) => protobufRequest(...many(50_000, () => ({ traceId: '' }))(fresh)),
+    protobuf: () => repeated(Buffer.alloc(0), 50_000),
+    plainOnly: true,
     expect: { status: 200, form: 'partial', rejected: 50_000, stored: 0 },
   },
   {
     id: 'T18',
     what: '100,000 spans, the most a request may have',
     level: 'ours',
-    protobuf: (fresh) => protobufRequest(...many(100_000, () => ({}))(fresh)),
+    protobuf: (fresh) => repeated(bareSpan(fresh), 100_000),
     plainOnly: true,
     expect: { status: 200 },
   },
@@ -166,6 +177,7 @@ const amounts: Row[] = [
         value: { intValue: i },
       })),
     }),
+    plainOnly: true,
     expect: { status: 200, stored: 1 },
   },
   {
