@@ -96,6 +96,12 @@ export const faults = {
     grpc: 3,
     says: 'This media type or encoding is not supported here.',
   },
+  headers_too_large: {
+    status: 431,
+    type: 'invalid_request_error',
+    grpc: 8,
+    says: 'The headers are too large.',
+  },
   rate_limited: {
     status: 429,
     type: 'rate_limit_error',

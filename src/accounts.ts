@@ -2,14 +2,13 @@
 
 import { hkdfSync } from 'node:crypto'
 import type { Settings } from '../schemas/settings.ts'
-import { ensureFirstKey, type Keys, openKeys, type Sql } from './keys.ts'
+import { type Keys, openKeys, type Sql } from './keys.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { loadMasterKey } from './seal.ts'
 
 export type Accounts = {
   keys: Keys
   ledger: Ledger
-  madeKey: string | undefined
   /** From which the ids of runs that name themselves follow; the same on every process that has the master key. */
   idSecret: Uint8Array
 }
@@ -25,11 +24,10 @@ export async function loadAccounts(deps: {
   const { settings, sql, nowMs } = deps
   const masterKey = await loadMasterKey({ given: settings.masterKey, dataDir: deps.dataDir })
   const ledger = await openLedger({ sql, masterKey, now: nowMs })
-  const madeKey = await ensureFirstKey(sql, settings.bootstrapKey, isLoopback(settings.host))
   const idSecret = new Uint8Array(
     hkdfSync('sha256', masterKey, '', 'runledger/run-ids', idSecretBytes),
   )
-  return { keys: openKeys(sql, nowMs), ledger, madeKey, idSecret }
+  return { keys: openKeys(sql, nowMs), ledger, idSecret }
 }
 
 export function isLoopback(host: string): boolean {

@@ -7,7 +7,11 @@ import { Fault } from '../schemas/faults.ts'
 import { requireScope } from './access.ts'
 import type { Keys } from './keys.ts'
 import type { Metrics } from './metrics.ts'
-import { answer, authenticate, refuseOddRequests } from './middleware.ts'
+import { answer, authenticate } from './middleware.ts'
+import { refuseOddRequests } from './odd-requests.ts'
+
+// A connection that broke, or bytes that are no HTTP.
+const clientGone = /^(ECONNRESET|ECONNABORTED|EPIPE|HPE_\w+|ERR_STREAM_PREMATURE_CLOSE)$/
 
 export type Door = {
   method: 'POST'
@@ -26,8 +30,10 @@ export function createApp(deps: {
   const app = new Koa()
   // Faults are answered by our own middleware; what still reaches Koa is a client that has gone.
   app.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE')
-      deps.log(String(error.stack ?? error))
+    const code = String(error.code ?? '')
+    // Strangers can cause these at will: they are counted, and write no log.
+    if (clientGone.test(code)) deps.metrics.count('http_connections_broken_total', { code })
+    else deps.log(String(error.stack ?? error))
   })
   app.use(answer({ counters: deps.metrics, log: deps.log }))
   app.use(refuseOddRequests)

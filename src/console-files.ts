@@ -41,8 +41,8 @@ export async function consoleRoutes(router: Router, dir: string): Promise<void> 
   router.get('/verify', page(files.has('verify.html') ? 'verify.html' : 'index.html'))
   router.get('/console', (ctx) => ctx.redirect('/console/traces'))
   router.get('/console/assets/:file', (ctx) => {
-    ctx.set('Cache-Control', 'public, max-age=31536000, immutable')
     send(ctx, files.get(`assets/${ctx.params.file}`))
+    ctx.set('Cache-Control', 'public, max-age=31536000, immutable')
   })
   // Every other path below is a page of the client; the client says so itself when it has none by that name.
   router.get('/console/*path', page('index.html'))
@@ -69,7 +69,7 @@ function send(ctx: Context, file: { type: string; bytes: Buffer } | undefined): 
   ctx.set('Referrer-Policy', 'no-referrer')
   ctx.set('Cross-Origin-Opener-Policy', 'same-origin')
   ctx.set('Cross-Origin-Resource-Policy', 'same-origin')
-  if (!ctx.res.hasHeader('Cache-Control')) ctx.set('Cache-Control', 'no-store')
+  ctx.set('Cache-Control', 'no-store')
   ctx.set('Content-Type', file.type)
   ctx.body = file.bytes
 }

@@ -31,7 +31,7 @@ import { packageRoot } from './root.ts'
 import { sessionRoutes } from './sessions.ts'
 import type { Spool } from './spooling.ts'
 import { openStoredSpans } from './stored-spans.ts'
-import { openTraces } from './traces.ts'
+import { openTraces, type Traces } from './traces.ts'
 
 // How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
 const flushDeadlineMs = 2_000
@@ -65,17 +65,15 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     : sandboxUpstream()
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
-  const router = new Router()
+  const traces = openTraces(rows, nowMs)
+  const router = new Router({ strict: true, sensitive: true })
   const { environment } = settings
   healthRoutes(router, { vitals: vitalsOf(deps), metrics, version })
   sessionRoutes(router, { keys: deps.keys, environment, version })
-  traceRoutes(router, {
-    traces: openTraces(rows, nowMs),
-    storedSpans: openStoredSpans(rows),
-    flush,
-  })
+  const storedSpans = openStoredSpans(rows)
+  traceRoutes(router, { traces, storedSpans, flush })
   exportRoutes(router, {
-    storedSpans: openStoredSpans(rows),
+    storedSpans,
     flush,
     loadedBefore: () => spool.drainedSeq(),
   })
@@ -97,7 +95,12 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     envelopes: new EnvelopeBook(nowMs),
     budget: new ByteBudget(otlpLimits.inFlightBytesMax),
   }
-  const doors = ingestDoors(deps, { otlp, upstream })
+  // A run of ours may be asked for before it is loaded.
+  const findRuns: Traces['findRuns'] = async (workspace, ids) => {
+    await flush()
+    return traces.findRuns(workspace, ids)
+  }
+  const doors = ingestDoors(deps, { otlp, upstream, findRuns })
   return {
     app: createApp({ keys: deps.keys, metrics, log, doors, router }),
     provider: upstream.provider,
@@ -109,7 +112,10 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
 }
 
-function ingestDoors(deps: DoorDeps, made: { otlp: OtlpShared; upstream: Upstream }): Door[] {
+function ingestDoors(
+  deps: DoorDeps,
+  made: { otlp: OtlpShared; upstream: Upstream; findRuns: Traces['findRuns'] },
+): Door[] {
   const { spool, settings, ledger } = deps
   const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
   return [
@@ -133,7 +139,7 @@ function ingestDoors(deps: DoorDeps, made: { otlp: OtlpShared; upstream: Upstrea
       method: 'POST',
       paths: ['/v1/runs'],
       scope: 'ingest',
-      enter: runs({ ...signed, idSecret: deps.idSecret }),
+      enter: runs({ ...signed, idSecret: deps.idSecret, findRuns: made.findRuns }),
     },
   ]
 }
@@ -142,8 +148,14 @@ function vitalsOf(deps: DoorDeps) {
   return {
     // The doors exist only once everything behind them does; a spool that refuses is overload, not a start.
     isReady: () => true,
-    describe: () => ({
+    describe: async () => ({
       engines: deps.engines(),
+      db: (await deps.postgres.ping()) ? 'ok' : 'down',
+      // What the contract names and this version does not have yet, said as such.
+      queue_depth: 0,
+      tiers: {},
+      cache: 'off',
+      stripe: 'off',
       spool: deps.spool.state(),
       uptime_s: Math.round(process.uptime()),
     }),

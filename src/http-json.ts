@@ -2,6 +2,7 @@
 
 import type { Context } from 'koa'
 import { readBody } from '../collectors/body.ts'
+import { parseJson } from '../collectors/json-body.ts'
 import { Fault } from '../schemas/faults.ts'
 
 const bodyBytesMax = 1024 * 1024
@@ -19,12 +20,5 @@ export async function readJson(ctx: Context): Promise<unknown> {
     deadlineMs,
     encodings: [],
   })
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : 'unreadable'
-    throw new Fault('invalid_request', {
-      message: `The body is not JSON: ${reason}`,
-    })
-  }
+  return parseJson(bytes)
 }

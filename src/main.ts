@@ -46,8 +46,10 @@ async function serve(): Promise<void> {
   const settings = readSettings(process.env)
   const log = (line: string) => console.error(`${new Date().toISOString()} ${line}`)
   const stopping = new AbortController()
-  const stop = () => stopping.abort()
-  // The first signal stops in order; engines are out of reach of a terminal's Ctrl-C and end when told.
+  const impatient = new AbortController()
+  // The first signal stops in order; engines are out of reach of a terminal's Ctrl-C and end when told. The second does not
+  // wait for streams that are still running.
+  const stop = () => (stopping.signal.aborted ? impatient.abort() : stopping.abort())
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
@@ -58,5 +60,5 @@ async function serve(): Promise<void> {
     if (stopping.signal.aborted) resolve()
     stopping.signal.addEventListener('abort', () => resolve(), { once: true })
   })
-  await plane.stop()
+  await plane.stop(impatient.signal)
 }

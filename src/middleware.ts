@@ -1,6 +1,6 @@
-// What every request passes: an id, a check of its form, its caller. Faults become answers here, and for OTLP in its route.
+// What every request passes: an id and its caller. Faults become answers here, and for OTLP in its route.
 
-import type { Context, Middleware, Next } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { writeOtlpFault } from '../collectors/otlp/route.ts'
 import type { Counters } from '../schemas/counters.ts'
 import { Fault } from '../schemas/faults.ts'
@@ -44,38 +44,6 @@ function stamp(ctx: Context): void {
   ctx.set('X-Content-Type-Options', 'nosniff')
 }
 
-/** Requests that no honest client sends, and that proxies disagree about: refused before anything looks at them. */
-export function refuseOddRequests(ctx: Context, next: Next): Promise<void> {
-  const { rawHeaders, url } = ctx.req
-  if (url?.[0] !== '/')
-    throw new Fault('invalid_request', {
-      message: 'The request target must be a path.',
-    })
-  if (ctx.method === 'TRACE') throw new Fault('method_not_allowed')
-  let hosts = 0
-  let authorization: string | undefined
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
-    if (name.length === 13 && name.toLowerCase() === 'authorization') {
-      if (authorization !== undefined && authorization !== rawHeaders[i + 1]) {
-        throw new Fault('invalid_request', {
-          message: 'Two different Authorization headers.',
-        })
-      }
-      authorization = rawHeaders[i + 1]
-    }
-  }
-  if (hosts > 1) throw new Fault('invalid_request', { message: 'Two Host headers.' })
-  if (ctx.querystring.includes('api_key=') || ctx.querystring.includes('access_token=')) {
-    throw new Fault('unauthorized', {
-      message:
-        'Keys in the query string are not accepted: they end up in logs. Use the Authorization header.',
-    })
-  }
-  return next()
-}
-
 /** The caller, when the request names one: by key, else by session. A wrong key is refused here, a missing one where it matters. */
 export function authenticate(keys: Keys): Middleware {
   return async (ctx, next) => {
@@ -107,6 +75,7 @@ export function writeFault(ctx: Context, fault: Fault): void {
     ctx.res.destroy()
     return
   }
+  if (fault.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
   if (isOtlpPost(ctx)) {
     writeOtlpFault(ctx, fault)
     return
@@ -114,7 +83,6 @@ export function writeFault(ctx: Context, fault: Fault): void {
   ctx.status = fault.status
   for (const [name, value] of Object.entries(fault.detail.headers ?? {})) ctx.set(name, value)
   if (fault.retryAfterS !== undefined) ctx.set('Retry-After', String(fault.retryAfterS))
-  if (fault.status === 401) ctx.set('WWW-Authenticate', 'Bearer')
   if (ctx.path.startsWith('/v1/') && ctx.method === 'POST' && !ctx.res.hasHeader('traceparent')) {
     ctx.set('traceparent', refusedTraceparent(ctx.get('traceparent')))
   }

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import type { Settings } from '../schemas/settings.ts'
-import { loadAccounts } from './accounts.ts'
+import { isLoopback, loadAccounts } from './accounts.ts'
 import { type Clickhouse, connectClickhouse } from './clickhouse.ts'
 import { type Closer, closeInOrder } from './closing.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
@@ -11,6 +11,7 @@ import { startClickhouse } from './engines/clickhouse.ts'
 import type { Engine, EngineState } from './engines/engine.ts'
 import { startPostgres } from './engines/postgres.ts'
 import { openGrpcDoor } from './grpc-door.ts'
+import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
 import { openMetrics } from './metrics.ts'
 import { connectPostgres, type Postgres } from './postgres.ts'
@@ -26,7 +27,8 @@ export type Plane = {
   /** Where OTLP over gRPC listens, when it does. */
   otlpGrpcPort: number | undefined
   startedInMs: number
-  stop(): Promise<void>
+  /** Waits for calls in progress, at most ten seconds, or until `hurry` aborts. */
+  stop(hurry?: AbortSignal): Promise<void>
 }
 
 export type PlaneIo = {
@@ -44,7 +46,7 @@ export async function startPlane(settings: Settings, io: PlaneIo): Promise<Plane
     return {
       ...started,
       startedInMs: performance.now() - startedAt,
-      stop: () => closeInOrder(closers, io.log),
+      stop: (hurry) => closeInOrder(closers, io.log, hurry),
     }
   } catch (error) {
     await closeInOrder(closers, io.log)
@@ -94,14 +96,18 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   const grpc = await openGrpcDoor(settings, { ...doors.otlp, keys: accounts.keys, log })
   if (grpc) closers.push({ name: 'gRPC listener', close: () => grpc.close() })
   io.signal.throwIfAborted()
+  // Last, because a key is shown once: a start that fails before this has made none.
+  const mayMake = isLoopback(settings.host)
+  const madeKey = await ensureFirstKey(stores.postgres, settings.bootstrapKey, mayMake)
   listener.serve(doors.app)
   // The listeners go first: calls in progress finish and are written before anything below them stops.
-  const drain = async () => void (await Promise.all([listener.drain(), grpc?.drain()]))
+  const drain = async (hurry?: AbortSignal) =>
+    void (await Promise.all([listener.drain(hurry), grpc?.drain()]))
   closers.push({ name: 'calls', close: drain })
   return {
     url: listener.url,
     version,
-    madeKey: accounts.madeKey,
+    madeKey,
     provider: doors.provider,
     otlpGrpcPort: grpc?.port,
   }

@@ -1,7 +1,8 @@
 // Reading traces: the list, newest first, and one trace as skeletons. A span is taken once, however often it was sent.
 
+import { type Id, toHex } from '../schemas/ids.ts'
 import type { TraceFilters } from './trace-filters.ts'
-import { and, inWorkspace, newestTraces, ofTrace, windowsMs } from './trace-query.ts'
+import { and, between, inWorkspace, newestTraces, ofTrace, windowsMs } from './trace-query.ts'
 import {
   type SkeletonRow,
   type SpanSkeleton,
@@ -9,6 +10,7 @@ import {
   skeletonSql,
   summarySql,
   type TraceItem,
+  toIdOrNull,
   toItem,
   toSkeleton,
 } from './trace-rows.ts'
@@ -112,5 +114,33 @@ export function openTraces(rows: Rows, nowMs: () => number) {
     return item && { ...item, spans: spans.map(toSkeleton) }
   }
 
-  return { list, find }
+  /** The runs of these ids that are stored, by hex of the id. Ids carry their time, so only its days are looked at. */
+  async function findRuns(
+    workspace: string,
+    ids: Id[],
+  ): Promise<Map<string, { traceId: string; recordId: string }>> {
+    const times = ids.map((id) => Number.parseInt(toHex(id.subarray(0, 6)), 16))
+    const days = between(
+      inWorkspace(workspace),
+      Math.min(...times) - aheadMs,
+      Math.max(...times) + aheadMs,
+    )
+    const where = and(
+      days,
+      'run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16))',
+      { runs: ids.map(toHex) },
+    )
+    const found = await rows.query<{ run: string; trace: string; record: string }>({
+      sql: `SELECT lower(hex(run_id)) AS run, lower(hex(trace_id)) AS trace, hex(record_id) AS record FROM spans WHERE ${where.sql} LIMIT 1 BY run_id`,
+      params: where.params,
+    })
+    return new Map(
+      found.map((row) => [
+        row.run,
+        { traceId: row.trace, recordId: toIdOrNull('vaas', row.record) ?? '' },
+      ]),
+    )
+  }
+
+  return { list, find, findRuns }
 }

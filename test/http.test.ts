@@ -189,6 +189,31 @@ describe('requests that no honest client sends', () => {
     )
   })
 
+  test('HTTP/0.9, a hundred headers and more, and two content types are refused', async () => {
+    expect(await raw('GET /health\r\n\r\n')).toMatch(/400/)
+    const many = Array.from({ length: 101 }, (_, i) => `X-H${i}: 1`).join('\r\n')
+    const head = 'GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n'
+    expect(await raw(`${head}${many}\r\n\r\n`)).toMatch(/^HTTP\/1.1 431/)
+    const types = 'Content-Type: application/json\r\nContent-Type: text/plain\r\n'
+    expect(await raw(`${head}${types}\r\n`)).toMatch(/^HTTP\/1.1 400/)
+  })
+
+  test('one path has one spelling, for every method', async () => {
+    for (const path of ['/V1/traces', '/v1/traces/', '/v1/otlp/traces/', '//v1/traces']) {
+      for (const method of ['GET', 'POST']) {
+        expect((await send(path, { method })).status, `${method} ${path}`).toBe(404)
+      }
+    }
+  })
+
+  test('JSON too deep to walk is refused before the upstream is asked, and stores nothing', async () => {
+    const deep = '['.repeat(5_000) + ']'.repeat(5_000)
+    const call = await send(chat, json(`{"model":"m","messages":${deep}}`))
+    expect([call.status, (await call.json()).error.code]).toEqual([400, 'invalid_request'])
+    const run = `{"model":"m","started_at":"2026-01-01T00:00:00Z","ended_at":"2026-01-01T00:00:01Z","output":"x","input":${deep}}`
+    expect((await send('/v1/runs', json(`{"runs":[${run}]}`))).status).toBe(400)
+  })
+
   test('a body cut off in the middle stores nothing and harms nobody', async () => {
     await new Promise<void>((resolve) => {
       const { hostname, port } = new URL(world.url)
@@ -219,6 +244,12 @@ describe('what strangers may see', () => {
     const metrics = await (await send('/metrics', {}, null)).text()
     expect(metrics).toContain('process_resident_memory_bytes')
     for (const text of [health, metrics]) expect(text).not.toContain(world.key)
+  })
+
+  test('a page that is not there is not kept by anybody', async () => {
+    const response = await send('/console/assets/nothing.js', {}, null)
+    expect(response.status).toBe(404)
+    expect(response.headers.get('cache-control') ?? '').not.toContain('immutable')
   })
 
   test('every page comes with a policy that lets only its own script run', async () => {

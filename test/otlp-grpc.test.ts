@@ -299,14 +299,16 @@ describe('its life', () => {
         },
       },
     })
-    const sent = world.send(protobufRequest(jsonSpan()))
+    const body = protobufRequest(jsonSpan())
+    const sent = world.send(body)
     await begun.promise
+    expect(world.deps.budget.held).toBeGreaterThanOrEqual(body.length)
     const drained = world.grpc.drain()
     expect((await refusalOf(world.send(protobufRequest(jsonSpan())))).code).toBe(14)
     disk.resolve()
     expect(await sent).toEqual(Buffer.alloc(0))
     await drained
-    expect(stored.spans).toHaveLength(1)
+    expect([stored.spans.length, world.deps.budget.held]).toEqual([1, 0])
   })
 
   test('a port that is taken is said in a sentence that names its setting', async () => {

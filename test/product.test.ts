@@ -91,6 +91,25 @@ test(`every span that got a 200 is there once after kill -9 of the whole family 
   expect(await product.stop()).toBe(0)
 })
 
+test('a prompt version that a call named is known after kill -9 right behind its answer', async () => {
+  const product = await start()
+  const response = await fetch(`${product.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'application/json',
+      Authorization: `Bearer ${product.key}`,
+      'X-BatchIn-Prompt-Version': 'sudden@v3',
+    },
+    body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Hi' }] }),
+  })
+  expect(response.status).toBe(200)
+  await product.killFamily()
+  const again = await start({ dataDir: product.dataDir })
+  const { body } = await get(again, '/v1/prompts')
+  expect(body.items).toMatchObject([{ registry_id: 'sudden', total_runs: 1 }])
+  expect(await again.stop()).toBe(0)
+})
+
 test('engines killed in the middle of ingest are not noticed by clients, and nothing is lost or doubled', async () => {
   const product = await start()
   const acked = new Set<string>()

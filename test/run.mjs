@@ -50,8 +50,8 @@ try {
     `--outputFile.json=${report}`,
   ]
   const ran = run(process.execPath, [vitest, ...args, ...process.argv.slice(2)])
-  const { passed, failed } = count(report)
-  console.log(`${passed} passed, ${failed} failed`)
+  const { passed, failed, skipped } = count(report)
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
   process.exitCode = ran.status === 0 && failed === 0 && passed > 0 ? 0 : 1
 } finally {
   rmSync(scratch, { recursive: true, force: true })
@@ -59,10 +59,12 @@ try {
 
 // A file that did not load counts as one failure: its tests never got the chance to.
 function count(report) {
-  if (!existsSync(report)) return { passed: 0, failed: 1 }
-  const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 }
+  const { numPassedTests, numFailedTests, numPendingTests, testResults } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  )
   const unloaded = testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
   ).length
-  return { passed: numPassedTests, failed: numFailedTests + unloaded }
+  return { passed: numPassedTests, failed: numFailedTests + unloaded, skipped: numPendingTests }
 }

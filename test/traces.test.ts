@@ -398,6 +398,41 @@ describe('the way out', () => {
   })
 })
 
+describe('a run of the proxy that its client posts too', () => {
+  test('is recognised by its id, answered with its own record, and not doubled', async () => {
+    const answer = await post('/v1/chat/completions', {
+      model: 'm',
+      messages: [{ role: 'user', content: 'Hi' }],
+    })
+    const [runId, recordId] = ['x-batchin-run-id', 'x-vaas-record-id'].map((name) =>
+      answer.headers.get(name),
+    )
+    const traceId = answer.headers.get('traceparent')?.slice(3, 35)
+    const run = {
+      run_id: runId,
+      model: 'm',
+      started_at: '2026-11-01T00:00:00Z',
+      ended_at: '2026-11-01T00:00:01Z',
+      input: 'Hi',
+      output: 'x',
+    }
+    const posted = await (
+      await post('/v1/runs', { runs: [run, { ...run, run_id: 'mine' }] })
+    ).json()
+    expect(posted.accepted).toBe(2)
+    expect(posted.runs[0]).toEqual({
+      index: 0,
+      run_id: runId,
+      trace_id: traceId,
+      record_id: recordId,
+    })
+    expect((await get(world, `/v1/traces/${traceId}`)).body).toMatchObject({
+      span_count: 1,
+      run_count: 1,
+    })
+  })
+})
+
 describe('a client’s retry', () => {
   test('is not given out again on a later page, and a page of retries alone does not end the walk', async () => {
     const spans = Array.from({ length: 6 }, (_, i) => ({

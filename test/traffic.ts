@@ -247,7 +247,9 @@ function fillLine(
 }
 
 function oneOff(random: Random, n: number, atMs: number): Call {
-  const content = Array.from({ length: 1 + Math.floor(random() * 6) }, () => freeText(random)).join('\n')
+  const content = Array.from({ length: 1 + Math.floor(random() * 6) }, () => freeText(random)).join(
+    '\n',
+  )
   return {
     family: `one-off-${n}`,
     version: `one-off-${n}`,
@@ -266,7 +268,9 @@ function freeText(random: Random): string {
   const words = Array.from({ length: 5 + Math.floor(random() * 25) }, () =>
     random() < 0.3
       ? pick(random, nouns)
-      : Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(random, syllables)).join(''),
+      : Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(random, syllables)).join(
+          '',
+        ),
   )
   return `${random() < 0.3 ? `${pick(random, openers)} ` : ''}${words.join(' ')}.`
 }

@@ -37,6 +37,11 @@ export class WireWriter {
   /** An unsigned number below 2^53. */
   varint(value: number): void {
     this.reserve(8)
+    // Tags and most lengths are one byte.
+    if (value < 0x80) {
+      this.bytes[this.length++] = value
+      return
+    }
     let rest = value
     while (rest >= 0x80) {
       this.bytes[this.length++] = (rest % 0x80) | 0x80

@@ -1,6 +1,5 @@
 // From a request to an admitted call: everything the caller can get wrong is refused here, before anything is signed.
 
-import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
@@ -8,6 +7,7 @@ import { isSlug, isVersion, newId, parsePromptVersionId } from '../../schemas/id
 import { toVersion } from '../../schemas/prompt.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
+import { parseJson } from '../json-body.ts'
 import type { Call, Capture, ProxyDeps, Route } from './call.ts'
 import { spliceBody } from './json-splice.ts'
 import { continueTrace, newSpanId } from './trace-context.ts'
@@ -75,14 +75,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
 }
 
 function parseRequest(body: Buffer): Record<string, unknown> {
-  let request: unknown
-  if (!isUtf8(body)) throw new Fault('invalid_request', { message: 'The body is not UTF-8.' })
-  try {
-    request = JSON.parse(body.toString())
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : 'unreadable'
-    throw new Fault('invalid_request', { message: `The body is not JSON: ${reason.slice(0, 200)}` })
-  }
+  const request = parseJson(body)
   if (!isObject(request)) {
     throw new Fault('invalid_request', { message: 'The body must be a JSON object.' })
   }

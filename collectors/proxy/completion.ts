@@ -1,5 +1,6 @@
 // What is kept of an answer, the same from a JSON body and from a stream: the choices of audit.md 2.3, usage, ids.
 
+import { isDeeper } from '../json-body.ts'
 import { toOutputObject } from '../../schemas/commit.ts'
 import type { Usage } from '../../schemas/run.ts'
 import { isObject, readUsage } from './usage.ts'
@@ -89,6 +90,8 @@ const messageCharsMax = 2048
 const idCharsMax = 256
 
 function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  // An upstream is a stranger too: what is too deep to walk is no completion.
+  if (isDeeper(body)) return undefined
   try {
     const value: unknown = JSON.parse(body.toString())
     return isObject(value) ? value : undefined

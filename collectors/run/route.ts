@@ -5,14 +5,16 @@ import type { ZodError } from 'zod'
 import type { Caller } from '../../schemas/caller.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault, type FaultCode } from '../../schemas/faults.ts'
-import { toPrefixed } from '../../schemas/ids.ts'
+import { type Id, toPrefixed } from '../../schemas/ids.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { SignedRecord, SignerOf } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import { ByteBudget, type Lease, readBody } from '../body.ts'
+import { parseJson } from '../json-body.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
 import type { Intake } from '../spool/intake.ts'
 import { pushRecord } from '../spool/rows.ts'
+import { type Answered, type KnownRun, knownRuns, runIdOf, toAgain } from './known-runs.ts'
 import { postedRun } from './posted-run.ts'
 import { idsOf } from './run-ids.ts'
 import { pushRun } from './span.ts'
@@ -37,6 +39,8 @@ export type RunDeps = {
   environment: string
   /** Derives the ids of runs that name themselves; at least 32 bytes, never changed. */
   idSecret: Uint8Array
+  /** The runs of ours, by hex of their id, that the workspace already has: the proxy's, sent again by their client. */
+  findRuns: (workspace: string, runIds: Id[]) => Promise<Map<string, KnownRun>>
 }
 
 type Accepted = { index: number; run: Run; signed: SignedRecord; memory: string | undefined }
@@ -60,6 +64,7 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
     const signer = await signerOf(deps, workspace)
     const accepted: Accepted[] = []
     const rejected: Rejected[] = []
+    const known = await knownRuns(items, (ids) => deps.findRuns(workspace, ids))
     items.forEach((item, index) => {
       const read = postedRun.safeParse(item)
       if (!read.success) {
@@ -67,6 +72,7 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
         return
       }
       const posted = read.data
+      if (posted.run_id && known.has(posted.run_id)) return
       const ids = idsOf(workspace, posted, deps.idSecret)
       const run = toRun({
         posted,
@@ -79,21 +85,28 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
       accepted.push({ index, run, signed: signer.final(toFacts(run)), memory })
     })
     const kept = await store(deps, stored, accepted, rejected)
+    const again = items.flatMap((item, index) =>
+      toAgain(known.get(runIdOf(item) ?? ''), item, index),
+    )
     if (kept.length === 0 && accepted.length > 0) throw new Fault('service_unavailable')
     rejected.sort((a, b) => a.index - b.index)
     deps.counters.count('runs_posted_total', { outcome: 'accepted' }, kept.length)
     deps.counters.count('runs_posted_total', { outcome: 'rejected' }, rejected.length)
     ctx.status = 200
     ctx.body = {
-      accepted: kept.length,
+      accepted: kept.length + again.length,
       rejected,
-      runs: kept.map(({ index, run }) => ({
-        index,
-        run_id: toPrefixed('run', run.runId),
-        trace_id: run.traceId,
-        record_id: toPrefixed('vaas', run.recordId),
-      })),
+      runs: [...kept.map(toAnswer), ...again].sort((a, b) => a.index - b.index),
     }
+  }
+}
+
+function toAnswer({ index, run }: Accepted): Answered {
+  return {
+    index,
+    run_id: toPrefixed('run', run.runId),
+    trace_id: run.traceId,
+    record_id: toPrefixed('vaas', run.recordId),
   }
 }
 
@@ -172,13 +185,7 @@ async function readItems(ctx: Context, lease: Lease): Promise<unknown[]> {
     encodings: ['gzip'],
     lease,
   })
-  let body: unknown
-  try {
-    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.slice(0, 200) : 'unreadable'
-    throw new Fault('invalid_request', { message: `The body is not JSON: ${reason}` })
-  }
+  const body = parseJson(bytes)
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new Fault('invalid_request', {
       message: 'The body must be a run, or an object with runs.',

@@ -8,9 +8,9 @@ import { hashText, type Line, mix } from './text.ts'
 // Of a group's usual words, the share a line must have to be one of its lines, at least how many, and of the line's own.
 const likenessMin = 0.6
 const sharedMin = 3
-const ownMin = 0.5
+const ownMin = 0.4
 // The same while only one line of the group is known: of the longer of both.
-const sameMin = 0.68
+const sameMin = 0.6
 const placesPerKeyMax = 8
 
 export function newFamily(given: {
@@ -62,9 +62,16 @@ export function place(family: Family, lines: Line[]): number[] {
     taken.add(id)
     groups[i] = id
   })
+  const [before, after] = neighboursOf(family, groups)
   lines.forEach((line, i) => {
-    if (groups[i] !== 0) return
-    const group = findAlike(family, line, taken) ?? addGroup(family, line)
+    const near = { before: before[i]!, after: after[i]! }
+    const known = family.groups.get(groups[i]!)
+    if (known) {
+      Object.assign(known, near)
+      return
+    }
+    const group = findAlike(family, { line, taken, near }) ?? addGroup(family, line)
+    Object.assign(group, near)
     const wrong = family.byKey.get(keys[i]!)
     if (wrong !== undefined) separate(family, { line, wrong, right: group.id })
     keepBelow(family.byKey, keysPerFamilyMax)
@@ -84,13 +91,41 @@ function separate(family: Family, lines: { line: Line; wrong: number; right: num
     })
 }
 
-function findAlike(family: Family, line: Line, taken: Set<number>): Group | undefined {
+type Near = { before: number; after: number }
+
+// For each line the next fixed line above and below it, by group.
+function neighboursOf(family: Family, groups: number[]): [number[], number[]] {
+  const isFirm = groups.map(
+    (id) => id !== 0 && family.groups.get(id)!.presence.fixed,
+  )
+  const sweep = (order: number[]) => {
+    const found: number[] = []
+    let last = 0
+    for (const i of order) {
+      found[i] = last
+      if (isFirm[i]) last = groups[i]!
+    }
+    return found
+  }
+  const order = groups.map((_, i) => i)
+  return [sweep(order), sweep(order.toReversed())]
+}
+
+function findAlike(
+  family: Family,
+  given: { line: Line; taken: Set<number>; near: Near },
+): Group | undefined {
+  const { line, taken, near } = given
   for (const key of [line.label, line.head, line.tail]) {
     if (key === 0) continue
     for (const id of family.byPlace.get(key) ?? []) {
       const group = family.groups.get(id)
       if (!group || taken.has(id)) continue
-      if (key === line.label || (hasLabel(group, line) && isAlike(group, line))) return group
+      if (key === line.label) return group
+      if (!hasLabel(group, line) || !isAlike(group, line)) continue
+      // Retrieved text reads like the prompt at times, but does not stand where a line was taken away.
+      const isThere = group.before === near.before || group.after === near.after
+      if (isThere || !group.presence.fixed || group.words) return group
     }
   }
   return undefined
@@ -123,6 +158,8 @@ function addGroup(family: Family, line: Line): Group {
     id: family.nextGroup++,
     presence: newPresence(family.clock),
     seen: 0,
+    before: 0,
+    after: 0,
     only: line,
     keys,
   }

@@ -30,6 +30,9 @@ export type Group = {
   /** The first line; while no other came, the group has no words of its own. */
   only: Line
   words?: Map<number, Presence>
+  /** The fixed lines that it stood between, 0 for none: an edited line keeps its place, a retrieved one has none. */
+  before: number
+  after: number
   /** The line key and places it was filed under. */
   keys: number[]
 }

@@ -29,7 +29,7 @@ const hexPattern = /^(?=.*\d)[0-9a-f]{8,}$/i
 const mailPattern = /^[^\s@]+@[^\s@]+\.[^\s@]+$/
 const monthPattern =
   /^(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sep(t|tember)?|oct(ober)?|nov(ember)?|dec(ember)?)$/i
-const weekdayPattern = /^(mon|tues|wednes|thurs|fri|satur|sun)day$/i
+const weekdayPattern = /^(mon|tue|wed|thu|fri|sat|sun)(day|s|sday|nesday|r|rs|rsday|urday)?$/i
 const smallNumberPattern = /^\d{1,4}(st|nd|rd|th)?$/
 const jsonPattern = /^\s*[[{]+\s*"([^"]{1,40})"\s*:/
 const labelPattern = /^[\s\-*•>#"'[(]*([\p{L}][\p{L}\p{N} _-]{0,40}?)["'\])]*\s*[:=]\s*\S/u
@@ -112,27 +112,28 @@ function isBlank(code: number): boolean {
 /** The words and signs of a span with their places, masked and numbered. */
 export function tokensOf(text: string, span: Span): Token[] {
   const part = text.slice(span.start, span.end)
-  const words: { text: string; at: number; kind: Kind }[] = []
+  const words: Word[] = []
   for (const match of part.matchAll(tokenPattern)) {
     if (words.length >= tokensPerSegmentMax) break
-    words.push({ text: match[0], at: match.index, kind: kindOf(match[0]) })
+    const start = span.start + match.index
+    const end = start + match[0].length
+    words.push({ text: match[0], start, end, kind: kindOf(match[0]) })
   }
-  maskWrittenDates(words)
   const times = new Map<number, number>()
-  return words.map((word) => {
+  return maskWrittenDates(words).map((word) => {
     const hash = word.kind === 'word' ? hashText(word.text.normalize('NFC')) : masks[word.kind]
     const time = times.get(hash) ?? 0
     times.set(hash, time + 1)
-    const start = span.start + word.at
     return {
       hash: time === 0 ? hash : mix(hash, time),
       masked: word.kind !== 'word',
-      start,
-      end: start + word.text.length,
+      start: word.start,
+      end: word.end,
     }
   })
 }
 
+type Word = Span & { text: string; kind: Kind }
 type Kind = 'word' | keyof typeof masks
 
 function kindOf(word: string): Kind {
@@ -146,22 +147,25 @@ function kindOf(word: string): Kind {
   return 'word'
 }
 
-// "Friday, 20 November 2026": the month's neighbours are its day and year, and a weekday belongs to it.
-function maskWrittenDates(words: { text: string; kind: Kind }[]): void {
-  let found = false
+// "Friday, 20 November 2026": the month's neighbours are its day and year, a weekday belongs to it, and all of it is one date.
+function maskWrittenDates(words: Word[]): Word[] {
   words.forEach((word, i) => {
     if (!monthPattern.test(word.text)) return
-    const near = [-2, -1, 1, 2, 3].filter((step) => {
-      const other = words[i + step]
-      return other !== undefined && smallNumberPattern.test(other.text)
-    })
-    if (near.length === 0) return
-    for (const step of near) (words[i + step] as { kind: Kind }).kind = 'date' // filtered above
-    word.kind = 'date'
-    found = true
+    const near = [-2, -1, 1, 2, 3].map((step) => words[i + step])
+    const numbers = near.filter((other) => other && smallNumberPattern.test(other.text))
+    for (const other of numbers) if (other) other.kind = 'date'
+    if (numbers.length > 0) word.kind = 'date'
   })
-  if (!found && !words.some((word) => word.kind === 'date')) return
+  if (!words.some((word) => word.kind === 'date')) return words
   for (const word of words) if (weekdayPattern.test(word.text)) word.kind = 'date'
+  const joined: Word[] = []
+  words.forEach((word, i) => {
+    const last = joined.at(-1)
+    const isWithin = word.kind === 'date' || (word.text === ',' && words[i + 1]?.kind === 'date')
+    if (last?.kind === 'date' && isWithin) last.end = word.end
+    else joined.push(word)
+  })
+  return joined
 }
 
 /** A span as a line to compare. */

@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics.ts'
 export type Vitals = {
   isReady(): boolean
   /** Engines, spool and whatever else is worth a look, as JSON. */
-  describe(): Record<string, unknown>
+  describe(): Promise<Record<string, unknown>>
 }
 
 export function healthRoutes(
@@ -26,9 +26,9 @@ export function healthRoutes(
     ctx.body = { status: isReady ? 'ready' : 'starting' }
   })
 
-  router.get('/healthz', (ctx) => {
+  router.get('/healthz', async (ctx) => {
     ctx.status = deps.vitals.isReady() ? 200 : 503
-    ctx.body = { version: deps.version, ...deps.vitals.describe() }
+    ctx.body = { version: deps.version, ...(await deps.vitals.describe()) }
   })
 
   router.get('/metrics', (ctx) => {

@@ -72,12 +72,22 @@ async function readAsked(args: readonly string[]): Promise<Asked> {
     readOptional(values.input),
     readOptional(values.output),
   ])
+  if (!isJson(pack)) throw new Error(`${file} is not JSON.`)
   if ((input ?? output) !== undefined && disclosure === undefined)
     throw new Error('--input and --output need the salts: give --disclosure too.')
   return {
     pack,
     roots,
     disclosed: disclosure === undefined ? undefined : toDisclosed(disclosure, { input, output }),
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
   }
 }
 

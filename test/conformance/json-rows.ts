@@ -11,9 +11,20 @@ import {
   withAttribute,
 } from './row.ts'
 
+// What a lenient decoder may take without breaking the specification, and we do not.
+const refusedByUs = new Set([
+  'an empty body',
+  'null',
+  'a lone surrogate',
+  'a raw control character in a string',
+  'logs',
+  'metrics in snake_case',
+])
+
 /** A row of JSON that cannot be read: 400, our words for it, nothing stored. */
 function bad(id: string, what: string, json: (fresh: Fresh) => Body, says: RegExp): Row {
-  return { id, what, level: 'MUST', json, expect: { status: 400, says } }
+  const level = refusedByUs.has(what) ? 'ours' : 'MUST'
+  return { id, what, level, json, expect: { status: 400, says } }
 }
 
 const valid = (replace: string, by: string) => (fresh: Fresh) => {
