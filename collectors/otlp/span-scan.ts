@@ -241,9 +241,10 @@ export class SpanScan implements ReadValue {
   /** Where this attribute is kept: the place of its earlier duplicate, a new one, or -1 when there is no room. */
   #slotOf(entry: KeyEntry, keyAt: number, keyEnd: number): number {
     if (entry.interned && entry.stamp === this.#sequence) return entry.slot
+    // With no room left a foreign key is not even looked for: a span of 600,000 such keys would hold the loop for seconds.
+    if (this.count >= attributesMax) return -1
     const known = entry.interned ? -1 : this.#findForeign(keyAt, keyEnd)
     if (known >= 0) return known
-    if (this.count >= attributesMax) return -1
     const slot = this.count++
     entry.stamp = this.#sequence
     entry.slot = slot

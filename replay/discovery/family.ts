@@ -271,7 +271,8 @@ export function skeletonOf(family: Family, entry: Entry): number {
     for (const word of entry.lines[i]!.tokens) {
       if (group.words.get(word)?.fixed) key = mix(key, word)
     }
-    loose = (loose + key) % Number.MAX_SAFE_INTEGER
+    // Both are below 2^52, so the sum is exact and the order does not matter.
+    loose = (loose + key) % 2 ** 52
   }
   return mix(ordered, loose)
 }

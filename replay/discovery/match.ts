@@ -53,9 +53,10 @@ export function refreshCore(workspace: Workspace, family: Family): void {
   for (const entry of latest)
     for (const id of entry.groups) counts.set(id, (counts.get(id) ?? 0) + 1)
   family.core = []
-  for (const [id, times] of counts) {
-    const group = family.groups.get(id)
-    if (!group || times * 2 < latest.length) continue
+  const usual = [...counts].filter(([id, times]) => times * 2 >= latest.length && family.groups.has(id))
+  const fixed = usual.filter(([id]) => family.groups.get(id)!.presence.fixed)
+  for (const [id] of fixed.length > 0 ? fixed : usual) {
+    const group = family.groups.get(id)!
     family.core.push(placesOf(latest, id, group.only))
   }
   for (const places of family.core)
