@@ -144,12 +144,13 @@ async function openStores(
   ] as const)
   const clickhouse = connectClickhouse(settings.clickhouseUrl ?? clickhouseEngine?.url ?? '')
   closers.push({ name: 'ClickHouse client', close: () => clickhouse.close() })
-  const postgres = connectPostgres(settings.databaseUrl ?? postgresEngine?.config ?? '')
+  const postgres = connectPostgres(settings.databaseUrl ?? postgresEngine?.config ?? '', {
+    log: io.log,
+  })
   closers.push({ name: 'Postgres client', close: () => postgres.close() })
-  await settle([
-    clickhouse.migrate(join(packageRoot(), 'schemas', 'clickhouse')),
-    postgres.migrate(),
-  ])
+  await postgres.migrate()
+  // ClickHouse has no lock of its own for several planes that start at once.
+  await postgres.exclusively(() => clickhouse.migrate(join(packageRoot(), 'schemas', 'clickhouse')))
   return {
     clickhouse,
     postgres,

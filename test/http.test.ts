@@ -135,24 +135,6 @@ describe('a key is needed, and its form gives nothing away', () => {
     expect((await by('Bearer')).status).toBe(401)
   })
 
-  test('every answer names its request once and forbids sniffing, whoever wrote its head', async () => {
-    const chatOf = (stream: boolean) =>
-      send(chat, json({ model: 'm', stream, messages: [{ role: 'user', content: 'hi' }] }))
-    const answers = await Promise.all([
-      send('/health'),
-      send('/v1/nothing'),
-      send(chat, json('{"model":')),
-      chatOf(false),
-      chatOf(true),
-    ])
-    expect(answers.map((answer) => answer.status)).toEqual([200, 404, 400, 200, 200])
-    for (const answer of answers) {
-      expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9A-Z]{26}$/)
-      expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
-      await answer.arrayBuffer()
-    }
-  })
-
   test('refusals of an inference call carry the caller’s trace, and no receipt', async () => {
     const traceId = 'ab'.repeat(16)
     const response = await send(
@@ -268,6 +250,24 @@ describe('what strangers may see', () => {
     const response = await send('/console/assets/nothing.js', {}, null)
     expect(response.status).toBe(404)
     expect(response.headers.get('cache-control') ?? '').not.toContain('immutable')
+  })
+
+  test('every answer names its request once and forbids sniffing, whoever wrote its head', async () => {
+    const chatOf = (stream: boolean) =>
+      send(chat, json({ model: 'm', stream, messages: [{ role: 'user', content: 'hi' }] }))
+    const answers = await Promise.all([
+      send('/health'),
+      send('/v1/nothing'),
+      send(chat, json('{"model":')),
+      chatOf(false),
+      chatOf(true),
+    ])
+    expect(answers.map((answer) => answer.status)).toEqual([200, 404, 400, 200, 200])
+    for (const answer of answers) {
+      expect(answer.headers.get('x-request-id')).toMatch(/^req_[0-9A-Z]{26}$/)
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+      await answer.arrayBuffer()
+    }
   })
 
   test('every page comes with a policy that lets only its own script run', async () => {
