@@ -144,7 +144,7 @@ export function toEnergy(facts: EnergyFacts): EnergyFields {
 
 const sizes = new Map<string, Size>()
 
-/** The size of a model, looked up once: the patterns below took 3 µs of every call. */
+/** The size of a model, worked out once: a dozen patterns on every call showed in the proxy's profile. */
 function sizeOf(modelId: string, tier: Tier | undefined): Size {
   const key = `${tier} ${modelId}`
   const known = sizes.get(key)

@@ -221,6 +221,7 @@ function fill(random: Random, given: { prompt: Prompt; parts: Part[]; atMs: numb
           .slice(0, 3)
           .flatMap((text) => [`Q: ${text}`, `A: ${sentence(random)}`])
     }
+    return part satisfies never
   })
   if (!given.prompt.whitespace || random() < 0.7) return lines.join('\n')
   const change = Math.floor(random() * 3)

@@ -1,8 +1,8 @@
 // What is kept of an answer, the same from a JSON body and from a stream: the choices of audit.md 2.3, usage, ids.
 
-import { isDeeper } from '../json-body.ts'
 import { toOutputObject } from '../../schemas/commit.ts'
 import type { Usage } from '../../schemas/run.ts'
+import { isDeeper } from '../json-body.ts'
 import { isObject, readUsage } from './usage.ts'
 
 export type ToolCall = {

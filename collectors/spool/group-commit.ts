@@ -116,7 +116,7 @@ export class GroupCommit implements Intake {
 
   async #run(): Promise<void> {
     for (;;) {
-      // What this turn of the loop still brings shares the sync: under load half as many commits, each of 300 µs; alone, no wait.
+      // What this turn of the loop still brings shares the sync: 15.5 calls instead of 11.5 at 32 connections; alone, no wait.
       await endOfTurn()
       if (this.#queue.length === 0) this.#sealOpen()
       const gathered = this.#queue.shift()

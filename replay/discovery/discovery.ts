@@ -4,14 +4,23 @@
 import { deserialize, serialize } from 'node:v8'
 import type { DiscoveryEvent, Observation, Sighting } from '../../schemas/discovery.ts'
 import { toSlug, toVersion } from '../../schemas/prompt.ts'
-import { count, newFamily, place, shapeOf } from './family.ts'
+import { count, newFamily, place } from './family.ts'
 import * as limit from './limits.ts'
 import { fixSteady, sortMixed } from './look.ts'
 import { findFamily, refreshCore, unindex } from './match.ts'
 import { nameFamily } from './naming.ts'
 import { findClusters } from './pool.ts'
 import { readObservation, type Seen } from './read.ts'
-import { type Entry, type Family, keepBelow, newWorkspace, type Version, type Workspace } from './state.ts'
+import * as settling from './settle.ts'
+import { shapeOf } from './shape.ts'
+import {
+  type Entry,
+  type Family,
+  keepBelow,
+  newWorkspace,
+  type Version,
+  type Workspace,
+} from './state.ts'
 import { isRendered, type Template, templateOf } from './template.ts'
 import * as versions from './versions.ts'
 
@@ -31,7 +40,13 @@ export type Discovery = {
   resume(workspace: string, registry: string): void
   /** Literals and slots of a version; undefined while it has no sample. */
   template(workspace: string, versionId: string): Template | undefined
-  figures(): { workspaces: number; families: number; pooled: number; poolDropped: number; eventsDropped: number }
+  figures(): {
+    workspaces: number
+    families: number
+    pooled: number
+    poolDropped: number
+    eventsDropped: number
+  }
   snapshot(): Uint8Array
 }
 
@@ -157,7 +172,10 @@ function addFamily(
   })
   workspace.families.set(family.id, family)
   workspace.bySlug.set(family.registry, family.id)
-  teller(workspace, given.entry.atMs)({
+  teller(
+    workspace,
+    given.entry.atMs,
+  )({
     type: 'family_found',
     registry: family.registry,
     source: 'auto_backfill',
@@ -181,7 +199,7 @@ function admit(workspace: Workspace, family: Family, seen: Seen): Sighting {
   const { entry } = seen
   const tell = teller(workspace, entry.atMs)
   const { forgotten, isReworded } = count(family, entry)
-  if (forgotten) versions.forget(family, forgotten)
+  if (forgotten) settling.forget(family, forgotten)
   if (isReworded) versions.reshape(family, [], tell)
   entry.key = shapeOf(family, entry)
   let index = versions.homeOf(family, entry.key)
@@ -228,9 +246,9 @@ function look(workspace: Workspace, family: Family, atMs: number): void {
   const mixed = sortMixed(family)
   versions.reshape(family, [...steady, ...mixed], tell)
   versions.regroup(family, tell)
-  versions.settle(family, atMs, tell)
-  versions.report(family, tell)
-  if (family.explicit) versions.findConflicts(family, tell)
+  settling.settle(family, atMs, tell)
+  settling.report(family, tell)
+  if (family.explicit) settling.findConflicts(family, tell)
   refreshCore(workspace, family)
   family.evaluatedAt = family.clock
   family.evaluatedMs = atMs
@@ -256,7 +274,7 @@ function formFamilies(workspace: Workspace, atMs: number): void {
     for (const { entry } of members) {
       entry.groups = place(family, entry.lines)
       const { forgotten } = count(family, entry)
-      if (forgotten) versions.forget(family, forgotten)
+      if (forgotten) settling.forget(family, forgotten)
     }
     const gone = new Set(members)
     workspace.pool = workspace.pool.filter((pooled) => !gone.has(pooled))

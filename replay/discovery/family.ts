@@ -3,7 +3,7 @@
 import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
 import { inherit, touch } from './presence.ts'
 import { type Entry, type Family, type Group, keepBelow, newPresence } from './state.ts'
-import { hashText, type Line, mix } from './text.ts'
+import { type Line, mix } from './text.ts'
 
 // Of a group's usual words, the share a line must have to be one of its lines, at least how many, and of the line's own.
 const likenessMin = 0.6
@@ -95,9 +95,7 @@ type Near = { before: number; after: number }
 
 // For each line the next fixed line above and below it, by group.
 function neighboursOf(family: Family, groups: number[]): [number[], number[]] {
-  const isFirm = groups.map(
-    (id) => id !== 0 && family.groups.get(id)!.presence.fixed,
-  )
+  const isFirm = groups.map((id) => id !== 0 && family.groups.get(id)!.presence.fixed)
   const sweep = (order: number[]) => {
     const found: number[] = []
     let last = 0
@@ -245,61 +243,4 @@ function dropWords(words: Group['words'] & object): void {
   for (const [word] of order.slice(0, tokensPerGroupMax / 4)) words.delete(word)
   // All fixed: a line that was edited very often. The oldest go, or the group would grow for ever.
   if (words.size >= tokensPerGroupMax) words.delete(words.keys().next().value as number)
-}
-
-/**
- * The skeleton of a request as one number: its fixed lines, and of lines that change, their fixed words. Lines that never
- * change count in their order; the others may trade places, as examples do that are drawn anew for each request.
- */
-export function shapeOf(family: Family, entry: Entry): number {
-  if (entry.label !== undefined) return hashText(`@${entry.label}`)
-  return skeletonOf(family, entry)
-}
-
-/** The same without regard to what the caller called it. */
-export function skeletonOf(family: Family, entry: Entry): number {
-  let ordered = mix(7, entry.around)
-  let loose = 0
-  for (let i = 0; i < entry.lines.length; i++) {
-    const group = family.groups.get(entry.groups[i]!)
-    if (!group?.presence.fixed) continue
-    if (!group.words) {
-      ordered = mix(ordered, group.id)
-      continue
-    }
-    let key = mix(11, group.id)
-    for (const word of entry.lines[i]!.tokens) {
-      if (group.words.get(word)?.fixed) key = mix(key, word)
-    }
-    // Both are below 2^52, so the sum is exact and the order does not matter.
-    loose = (loose + key) % 2 ** 52
-  }
-  return mix(ordered, loose)
-}
-
-/** Whether a request has a fixed part that was first seen after the given time of the family's clock. */
-export function hasPartSince(family: Family, entry: Entry, clock: number): boolean {
-  return entry.lines.some((line, i) => {
-    const group = family.groups.get(entry.groups[i]!)
-    if (!group?.presence.fixed) return false
-    if (group.presence.born > clock) return true
-    return line.tokens.some((word) => {
-      const presence = group.words?.get(word)
-      return presence?.fixed && presence.born > clock
-    })
-  })
-}
-
-/** The fixed parts of a request, each as a number: a line by its group, a word by group and word. */
-export function fixedPartsOf(family: Family, entry: Entry, into: number[] = []): number[] {
-  for (let i = 0; i < entry.lines.length; i++) {
-    const group = family.groups.get(entry.groups[i]!)
-    if (!group) continue
-    if (!group.presence.fixed) continue
-    into.push(group.id)
-    if (!group.words) continue
-    for (const word of entry.lines[i]!.tokens)
-      if (group.words.get(word)?.fixed) into.push(mix(group.id, word))
-  }
-  return into
 }

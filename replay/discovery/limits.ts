@@ -15,6 +15,8 @@ export const recentMax = 256
 /** A part that comes and goes over this many, and was missing this often, is a variable, whatever it was before. */
 export const mixedMin = 64
 export const mixedAbsencesMin = 4
+/** Stretches this long, with and without it, are no mixture. */
+export const stretchMin = 24
 /** A request with less than this share of the usual fixed parts says nothing about them: it is of another prompt. */
 export const ownShareMin = 0.6
 /** Absences of a fixed part that one other part must explain to make it a rollout and not a variable. */

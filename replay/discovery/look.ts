@@ -1,6 +1,6 @@
 // A family looks at what it has seen lately and decides which parts are fixed: the skeleton that versions are told apart by.
 
-import { explainedMin, mixedAbsencesMin, mixedMin, ownShareMin } from './limits.ts'
+import { explainedMin, mixedAbsencesMin, mixedMin, ownShareMin, stretchMin } from './limits.ts'
 import { asWord, demote, fix, isSteady } from './presence.ts'
 import type { Entry, Family, Presence } from './state.ts'
 import { mix } from './text.ts'
@@ -73,9 +73,7 @@ type Part = { id: number; presence: Presence; times: number }
 
 // The newer part of such a pair has the older one for its explanation.
 function isReplacement(part: Part, standIns: Part[]): boolean {
-  return standIns.some(
-    (one) => one.presence.fixed && part.presence.born >= one.presence.fixedAt,
-  )
+  return standIns.some((one) => one.presence.fixed && part.presence.born >= one.presence.fixedAt)
 }
 
 function findStandIns(
@@ -116,18 +114,18 @@ function partsOf(family: Family, entry: Entry): Map<number, Presence> {
   return found
 }
 
-// With and without alternate over many requests, and do not just follow each other once.
+// With and without alternate over many requests. Long stretches of either kind are versions that follow each other, even when
+// one of them comes back.
 function isMixed(absent: boolean[]): boolean {
   const begin = Math.max(absent.indexOf(true), absent.indexOf(false))
   const end = Math.min(absent.lastIndexOf(true), absent.lastIndexOf(false))
-  const length = end - begin + 1
-  if (length < mixedMin) return false
-  let switches = 0
-  let absences = 0
-  for (let i = begin; i <= end; i++) {
-    if (absent[i]) absences++
-    if (i > begin && absent[i] !== absent[i - 1]) switches++
-  }
-  const share = absences / length
-  return switches >= share * (1 - share) * length
+  if (end - begin + 1 < mixedMin) return false
+  const longest = { with: 0, without: 0 }
+  let run = 0
+  absent.forEach((isAbsent, i) => {
+    run = i > 0 && isAbsent === absent[i - 1] ? run + 1 : 1
+    const kind = isAbsent ? 'without' : 'with'
+    longest[kind] = Math.max(longest[kind], run)
+  })
+  return Math.min(longest.with, longest.without) < stretchMin
 }

@@ -53,7 +53,9 @@ export function refreshCore(workspace: Workspace, family: Family): void {
   for (const entry of latest)
     for (const id of entry.groups) counts.set(id, (counts.get(id) ?? 0) + 1)
   family.core = []
-  const usual = [...counts].filter(([id, times]) => times * 2 >= latest.length && family.groups.has(id))
+  const usual = [...counts].filter(
+    ([id, times]) => times * 2 >= latest.length && family.groups.has(id),
+  )
   const fixed = usual.filter(([id]) => family.groups.get(id)!.presence.fixed)
   for (const [id] of fixed.length > 0 ? fixed : usual) {
     const group = family.groups.get(id)!

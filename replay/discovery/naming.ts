@@ -17,7 +17,8 @@ export function nameFamily(text: string, isTaken: (slug: string) => boolean): st
   const words = wordsOf(role).length > 0 ? wordsOf(role) : wordsOf(text)
   const name = toSlug(words.slice(0, wordsMax).join('-'))?.replaceAll(/^-+|-+$/g, '') || 'prompt'
   if (!isTaken(name)) return name
-  for (let n = 2; ; n++) if (!isTaken(`${name.slice(0, 58)}-${n}`)) return `${name.slice(0, 58)}-${n}`
+  for (let n = 2; ; n++)
+    if (!isTaken(`${name.slice(0, 58)}-${n}`)) return `${name.slice(0, 58)}-${n}`
 }
 
 function wordsOf(text: string): string[] {

@@ -1,8 +1,10 @@
 // Requests that fit no family wait for others like them. What they always share together is a prompt; one-offs pass through.
 
 import {
+  coreShareMin,
   poolKnownShareMin,
   poolLikenessMin,
+  poolMax,
   poolMembersMin,
   poolSupportMin,
   poolWait,
@@ -51,7 +53,28 @@ export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
     else if (clusters.length < leadersMax)
       clusters.push({ leader: own, others: othersOf(i), members: [pooled] })
   })
-  return clusters.map((cluster) => cluster.members).filter((members) => members.length >= poolMembersMin)
+  return clusters
+    .map((cluster) => coherent(cluster.members, now))
+    .filter((members) => members.length >= poolMembersMin)
+}
+
+// Members that have what most of them have. When that is little of a prompt, it is a preamble that several prompts share,
+// and all wait on: after a while it is taken for what it is, a short prompt before much retrieved text.
+function coherent(members: Pooled[], now: number): Pooled[] {
+  const counts = new Map<number, number>()
+  for (const { entry } of members)
+    for (const key of new Set(entry.lines.map((line) => line.key)))
+      counts.set(key, (counts.get(key) ?? 0) + 1)
+  const isCore = (line: Line) => (counts.get(line.key) ?? 0) * 2 > members.length
+  const core = [...counts.values()].filter((times) => times * 2 > members.length).length
+  const kept = members.filter(
+    ({ entry }) => entry.lines.filter(isCore).length >= coreShareMin * core,
+  )
+  const isWhole = kept.filter(
+    ({ entry }) => entry.lines.filter(isCore).length >= poolKnownShareMin * entry.lines.length,
+  )
+  const hasWaited = kept.length > 0 && now - kept[0]!.entry.seq >= poolMax
+  return isWhole.length * 2 >= kept.length || hasWaited ? kept : []
 }
 
 function countKeys(pool: readonly Pooled[]): Map<number, number> {

@@ -4,9 +4,9 @@ import { toText } from '../../schemas/conversation.ts'
 import type { Observation } from '../../schemas/discovery.ts'
 import { toLooseJcs } from '../../schemas/jcs.ts'
 import { linesMax, promptCharsMax } from './limits.ts'
-import { type Entry, keepBelow, type Known, type Workspace } from './state.ts'
+import { type Entry, type Known, keepBelow, type Workspace } from './state.ts'
 import { sha256 } from './template.ts'
-import { hashText, type Line, segmentsOf, type Span, toLine } from './text.ts'
+import { hashText, type Line, type Span, segmentsOf, toLine } from './text.ts'
 
 export type Seen = {
   entry: Entry
@@ -35,7 +35,11 @@ export function readObservation(workspace: Workspace, observation: Observation):
     lines: known?.lines ?? linesOf(workspace, text),
     groups: [],
     around: hashText(`${tools}\n${responseFormat}\n${params}`),
-    hashes: { tools: hashed(tools), responseFormat: hashed(responseFormat), params: hashed(params) },
+    hashes: {
+      tools: hashed(tools),
+      responseFormat: hashed(responseFormat),
+      params: hashed(params),
+    },
     user: observation.user === undefined ? 0 : hashText(observation.user),
     label: undefined,
     key: 0,
@@ -49,8 +53,12 @@ export function readObservation(workspace: Workspace, observation: Observation):
 /** The text that discovery reads: system and developer messages, one line break between; else the first user message. */
 export function promptOf(messages: Observation['messages']): string {
   const system = messages.filter((one) => one.role === 'system' || one.role === 'developer')
-  const chosen = system.length > 0 ? system : messages.filter((one) => one.role === 'user').slice(0, 1)
-  return chosen.map((one) => flat(one.content)).join('\n').slice(0, promptCharsMax)
+  const chosen =
+    system.length > 0 ? system : messages.filter((one) => one.role === 'user').slice(0, 1)
+  return chosen
+    .map((one) => flat(one.content))
+    .join('\n')
+    .slice(0, promptCharsMax)
 }
 
 function flat(content: unknown): string {

@@ -57,7 +57,9 @@ export function templateOf(family: Family, version: Version): Template | undefin
     }
   })
   // A comma between two names is no landmark.
-  const landmarks = literals.filter((span) => /[\p{L}\p{N}]/u.test(text.slice(span.start, span.end)))
+  const landmarks = literals.filter((span) =>
+    /[\p{L}\p{N}]/u.test(text.slice(span.start, span.end)),
+  )
   return fromLandmarks(text, landmarks, starts)
 }
 
@@ -69,8 +71,10 @@ function fromLandmarks(text: string, spans: Span[], starts: Set<number>): Templa
     const sample = text.slice(spans[i - 1]?.end ?? 0, spans[i]?.start ?? text.length)
     const kind = i === 0 || i === spans.length || starts.has(spans[i]!.start) ? 'gap' : 'inline'
     // A line that ends in a value: the slot goes on into the gap, and is named by the words before it.
-    const isValue = kind === 'inline' || /^[^\n]*\S/.test(sample) && i > 0
-    const name = isValue ? nameBefore(literals[i - 1]!, 'inline') : nameBefore(literals[i] ?? '', 'gap')
+    const isValue = kind === 'inline' || (/^[^\n]*\S/.test(sample) && i > 0)
+    const name = isValue
+      ? nameBefore(literals[i - 1]!, 'inline')
+      : nameBefore(literals[i] ?? '', 'gap')
     const time = (names.get(name) ?? 0) + 1
     names.set(name, time)
     slots.push({ name: time === 1 ? name : `${name}_${time}`, kind, sample })
@@ -104,7 +108,8 @@ function findWhole(text: string, literal: string, from: number): number {
   for (let at = text.indexOf(literal, from); at >= 0; at = text.indexOf(literal, at + 1)) {
     const end = at + literal.length
     const isCut =
-      (isWordAt(text, at - 1) && isWordAt(text, at)) || (isWordAt(text, end - 1) && isWordAt(text, end))
+      (isWordAt(text, at - 1) && isWordAt(text, at)) ||
+      (isWordAt(text, end - 1) && isWordAt(text, end))
     if (!isCut) return at
   }
   return -1

@@ -9,7 +9,7 @@ import { cpuSeconds, removeDataDir, residentBytes, startProduct, testKey } from 
 
 const connections = 32
 const repeats = 4
-// The compiler works on the hot path for some seconds; measured with it, its threads are a fifth of the CPU of a call.
+// V8's helper threads, which compile at first, took 193 µs of a call in the first repeat after 3 s, and 91 µs in the third.
 const warmMs = 5000
 const repeatMs = 2500
 

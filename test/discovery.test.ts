@@ -1,0 +1,178 @@
+// Discovery as laws: what is found in traffic whose prompts and versions are known.
+
+import { describe, expect, test } from 'vitest'
+import { openDiscovery } from '../replay/discovery/discovery.ts'
+import { newVersionsPerHour, poolMax, recentMax } from '../replay/discovery/limits.ts'
+import { carry, extract, render } from '../replay/discovery/template.ts'
+import type { Observation } from '../schemas/discovery.ts'
+import { discover } from './discovery-run.ts'
+import { makeTraffic, pairScore } from './traffic.ts'
+
+const startMs = Date.UTC(2026, 10, 20)
+const small = { families: 4, requests: 150 }
+
+function say(text: string, i: number, more: Partial<Observation> = {}): Observation {
+  return {
+    workspace: 'w1',
+    ref: `r${i}`,
+    atMs: startMs + i * 1_000,
+    messages: [{ role: 'system', content: text }],
+    ...more,
+  }
+}
+
+// One to three words, none of which all names share.
+function nameOf(i: number): string {
+  const first = ['Ada', 'Bo', 'Carla', 'Emil', 'Farah', 'Goran', 'Hana'][i % 7]
+  return `${first} ${['Berg', 'de Souza', 'van der Meer', 'Ito', 'Kim'][i % 5]}`
+}
+
+function prompt(rule: string, name = 'Ada'): string {
+  return `You are the billing agent of Contoso.\nCustomer: ${name}\nAnswer politely and in full sentences.\n${rule}\nEnd with a question.`
+}
+
+describe('versions in traffic', () => {
+  test.each([1, 2])('are the true ones where prompts hold no variables, seed %i', (seed) => {
+    expect(discover(makeTraffic({ seed, mix: 'easy', ...small })).versionF1).toBeGreaterThanOrEqual(
+      0.98,
+    )
+  })
+
+  test.each([1, 2])('are the true ones under names, dates and optional lines, seed %i', (seed) => {
+    expect(
+      discover(makeTraffic({ seed, mix: 'medium', ...small })).versionF1,
+    ).toBeGreaterThanOrEqual(0.98)
+  })
+
+  test.each([1, 2])(
+    'are the true ones where headers name them, whatever the prompts hold, seed %i',
+    (seed) => {
+      const calls = makeTraffic({ seed, mix: 'hard', headers: 'version', ...small })
+      expect(discover(calls).versionF1).toBeGreaterThanOrEqual(0.999)
+    },
+  )
+
+  test('differ by a single digit or a single "not"', () => {
+    for (const [old, next] of [
+      ['Offer at most 3 items.', 'Offer at most 5 items.'],
+      ['Do offer a refund when asked.', 'Do not offer a refund when asked.'],
+    ] as const) {
+      const discovery = openDiscovery()
+      for (let i = 0; i < 400; i++)
+        discovery.observe(say(prompt(i < 200 ? old : next, nameOf(i)), i))
+      expect(discovery.observe(say(prompt(old, 'Bob'), 400)).versionId).toBe(
+        'billing-agent-contoso@v1',
+      )
+      expect(discovery.observe(say(prompt(next, 'Bob'), 401)).versionId).toBe(
+        'billing-agent-contoso@v2',
+      )
+    }
+  })
+
+  test('do not differ by a name, a date or white space', () => {
+    const discovery = openDiscovery()
+    const blanks = ['\n', '\r\n', '\n\n', '  \n']
+    for (let i = 0; i < 400; i++) {
+      const text = prompt(`Today is 2026-11-${10 + (i % 20)}.`, nameOf(i))
+      discovery.observe(say(text.replaceAll('\n', blanks[i % 4]!), i))
+    }
+    expect(discovery.drain().filter((event) => event.type === 'version_stable')).toHaveLength(1)
+  })
+})
+
+test('a prompt is given back byte for byte from its template and its values', () => {
+  const discovery = openDiscovery()
+  const texts = Array.from({ length: 300 }, (_, i) => prompt('Offer at most 3 items.', nameOf(i)))
+  for (const [i, text] of texts.entries()) discovery.observe(say(text, i))
+  const template = discovery.template('w1', 'billing-agent-contoso@v1')!
+  for (const text of texts) {
+    const values = extract(template, text)!
+    expect(render(template, values)).toBe(text)
+    expect(carry(values, template, template)).toEqual({ values, missing: [] })
+  }
+  const named = Object.fromEntries(
+    template.slots.map((slot, i) => [slot.name, extract(template, texts[7]!)![i]]),
+  )
+  expect(named.customer?.trim()).toBe(nameOf(7))
+  expect(extract(template, 'Another prompt altogether.')).toBeUndefined()
+})
+
+test('the same observations in the same order give the same ids and events, over a snapshot too', () => {
+  const calls = makeTraffic({ seed: 3, mix: 'hard', families: 2, requests: 100 })
+  const once = discover(calls)
+  const first = openDiscovery()
+  const half = calls.length >> 1
+  const before = calls.slice(0, half).map((call) => first.observe(call.observation).versionId ?? '')
+  const second = openDiscovery(first.snapshot())
+  const after = calls.slice(half).map((call) => second.observe(call.observation).versionId ?? '')
+  expect([...before, ...after]).toEqual(once.told)
+  second.look(calls.at(-1)!.observation.atMs)
+  expect(second.drain()).toEqual(once.events)
+})
+
+test('replays are not looked at', () => {
+  const discovery = openDiscovery()
+  for (let i = 0; i < 100; i++)
+    expect(discovery.observe(say(prompt('Be brief.'), i, { origin: 'replay' }))).toEqual({})
+  expect(discovery.figures()).toMatchObject({ workspaces: 0, families: 0, pooled: 0 })
+})
+
+test('one-off prompts make no family, and only so many are held', () => {
+  const discovery = openDiscovery()
+  for (let i = 0; i < poolMax * 3; i++)
+    discovery.observe(say(`${i} quite other words ${i * 7}, ${i ** 2}`, i))
+  expect(discovery.figures()).toMatchObject({
+    families: 0,
+    pooled: poolMax,
+    poolDropped: poolMax * 2,
+  })
+})
+
+test('a flood of new versions pauses itself, is told once, and is resumed by a person', () => {
+  const discovery = openDiscovery()
+  const rule = (version: number) => `Rule number ${version} is the one that holds from now on.`
+  let i = 0
+  const play = (version: number) => {
+    for (let n = 0; n < 120; n++)
+      discovery.observe(say(prompt(rule(version)), i++, { atMs: startMs + i * 10 }))
+  }
+  for (let version = 1; version <= newVersionsPerHour + 4; version++) play(version)
+  const events = discovery.drain()
+  expect(events.filter((event) => event.type === 'registry_paused')).toHaveLength(1)
+  expect(events.filter((event) => event.type === 'version_stable')).toHaveLength(
+    newVersionsPerHour + 1,
+  )
+  discovery.resume('w1', 'billing-agent-contoso')
+  play(99)
+  expect(discovery.drain().some((event) => event.type === 'version_stable')).toBe(true)
+})
+
+test('one version name over two contents is a conflict, told once', () => {
+  const discovery = openDiscovery()
+  const named = { slug: 'support', version: 'v1' }
+  for (let i = 0; i < recentMax * 2; i++) {
+    const seen = discovery.observe(
+      say(prompt(i < recentMax ? 'Be brief.' : 'Never be brief.'), i, named),
+    )
+    expect(seen.versionId).toBe('support@v1')
+  }
+  const conflicts = discovery.drain().filter((event) => event.type === 'version_conflict')
+  expect(conflicts).toMatchObject([{ registry: 'support', versionId: 'support@v1' }])
+})
+
+test('a workspace learns nothing from another', () => {
+  const discovery = openDiscovery()
+  for (let i = 0; i < 200; i++) discovery.observe(say(prompt('Be brief.'), i))
+  expect(discovery.observe(say(prompt('Be brief.'), 201)).versionId).toBe(
+    'billing-agent-contoso@v1',
+  )
+  expect(discovery.observe(say(prompt('Be brief.'), 202, { workspace: 'w2' }))).toEqual({})
+})
+
+test('pairs are scored as defined: two of three together, one astray', () => {
+  expect(pairScore(['a', 'a', 'a', 'b'], ['1', '1', '2', '2'])).toEqual({
+    precision: 1 / 2,
+    recall: 1 / 3,
+    f1: 0.4,
+  })
+})
