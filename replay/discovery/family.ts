@@ -114,7 +114,7 @@ function findAlike(
   given: { line: Line; taken: Set<number>; near: Near },
 ): Group | undefined {
   const { line, taken, near } = given
-  for (const key of [line.label, line.head, line.tail]) {
+  for (const key of [line.label, line.head, line.tail, line.opening]) {
     if (key === 0) continue
     for (const id of family.byPlace.get(key) ?? []) {
       const group = family.groups.get(id)
@@ -151,7 +151,7 @@ function usualOf(group: Group): number[] {
 
 function addGroup(family: Family, line: Line): Group {
   if (family.groups.size >= groupsMax) dropGroups(family)
-  const keys = [line.label, line.head, line.tail].filter((key) => key !== 0)
+  const keys = [line.label, line.head, line.tail, line.opening].filter((key) => key !== 0)
   const group: Group = {
     id: family.nextGroup++,
     presence: newPresence(family.clock),

@@ -10,6 +10,8 @@ export type Line = {
   label: number
   head: number
   tail: number
+  /** The first two words: a place to look in last, when the third is a variable. */
+  opening: number
   /** One number a word, repeated words told apart. */
   tokens: number[]
 }
@@ -184,6 +186,7 @@ export function toLine(text: string, span: Span): Line {
     label: label ? mix(1, hashText(label.replaceAll(/\d+/g, '#'))) : 0,
     head: isLong ? tokens.slice(0, words).reduce(mix, 2) : 0,
     tail: isLong ? tokens.slice(-words).reduce(mix, 3) : 0,
+    opening: isLong ? tokens.slice(0, 2).reduce(mix, 5) : 0,
     tokens,
   }
 }
