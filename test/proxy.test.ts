@@ -278,10 +278,25 @@ describe('an upstream that fails', () => {
     expect(world.intake.rows.spans).toMatchObject([{ status: 'error' }])
   })
 
-  test('with something that is no completion is passed on, and the run is an error', async () => {
-    world.upstream.play(raw('<html>', 200, { 'content-type': 'text/html' }))
+  test.each([
+    ['a page', raw('<html>', 200, { 'content-type': 'text/html' })],
+    ['nothing', raw('', 200)],
+    ['no content', raw('', 204)],
+  ])(
+    'with %s and a status of success is told apart, recorded and receipted',
+    async (_what, script) => {
+      world.upstream.play(script)
+      const response = await world.post(hello)
+      expect([response.status, (await response.json()).error.code]).toEqual([502, 'upstream_error'])
+      expect(missing(response)).toEqual([])
+      expect(world.intake.rows.spans).toMatchObject([{ status: 'error' }])
+    },
+  )
+
+  test('with JSON that is no completion is passed on, and the run is an error', async () => {
+    world.upstream.play(raw('{"odd":1}', 200))
     const response = await world.post(hello)
-    expect([response.status, await response.text()]).toEqual([200, '<html>'])
+    expect([response.status, await response.text()]).toEqual([200, '{"odd":1}'])
     expect(world.intake.rows.spans).toMatchObject([{ status: 'error' }])
   })
 

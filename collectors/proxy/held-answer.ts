@@ -72,7 +72,8 @@ export class HeldAnswer implements UpstreamHandler {
       )
     } else {
       const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
-      this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
+      if (status < 300 && !isObjectText(body)) this.refuse(upstreamFault(noJson, false))
+      else this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
     }
   }
 
@@ -170,6 +171,14 @@ export class HeldAnswer implements UpstreamHandler {
     pushAnswerHeaders(headers, this.#headers)
     return { status: this.#status, headers, body }
   }
+}
+
+// A page, or nothing, with a status of success: what a wrong base URL brings. A client's JSON parser would say it less well.
+const noJson =
+  'The upstream answered with something that is not JSON. Does its base URL end in /v1?'
+
+function isObjectText(body: Buffer): boolean {
+  return /^\s*\{/.test(body.toString('latin1', 0, 64))
 }
 
 /** Nothing could be stored: counted, and shown as nothing. An error that is no fault of the spool's is a defect, and thrown. */
