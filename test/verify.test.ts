@@ -76,7 +76,7 @@ test('the W3C vector of eddsa-jcs-2022 has the same bytes under our canonical fo
   expect(hashes.join('')).toBe(vector.hash_data)
 })
 
-test('of signatures that implementations disagree about, both engines together take only the two that all equations take', async () => {
+test('of signatures that implementations disagree about, both engines together take none but the two that all equations take', async () => {
   const taken: boolean[][] = []
   for (const { message, signature, pub_key } of read('ed25519-speccheck').cases) {
     const signed = {
@@ -91,9 +91,12 @@ test('of signatures that implementations disagree about, both engines together t
     ])
   }
   const both = taken.map(([noble, platform]) => noble && platform)
-  expect(both).toEqual([false, false, true, true, ...Array(8).fill(false)])
-  // What stands in for a platform without Ed25519 is never laxer than the two together need.
-  expect(taken.map(([noble, , byHand]) => noble && byHand)).toEqual(both)
+  const agreed = [false, false, true, true, ...Array(8).fill(false)]
+  // The platform of Node 24 refuses one of the two as well, for its point of small order: stricter is well.
+  expect(both.filter((isTaken, i) => isTaken && !agreed[i])).toEqual([])
+  expect(both[3]).toBe(true)
+  // What stands in for a platform without Ed25519 is never laxer than the equations.
+  expect(taken.map(([noble, , byHand]) => noble && byHand)).toEqual(agreed)
   expect(taken.some(([noble, platform]) => noble !== platform)).toBe(true)
 })
 
