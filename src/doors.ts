@@ -126,7 +126,7 @@ function ingestDoors(
       enter: chatCompletions({
         ...signed,
         upstream: made.upstream,
-        ready: () => spool.state().status === 'ready',
+        ready: () => spool.refusal() === undefined,
       }),
     },
     {

@@ -95,6 +95,20 @@ test('a disk that fails twice in a row is left alone for a while', async () => {
   expect(disk.calls.slice(calls).filter((call) => !call.startsWith('space'))).toEqual([])
 })
 
+test('a write is tried again after a failure though nobody else writes, because asking does not keep it refused', async () => {
+  const { spool, disk } = await opened()
+  expect(spool.refusal()).toBeUndefined()
+  failNext(disk, 'sync', 'EIO')
+  await expect(spool.write((batch) => pushSpan(batch, 'bad'))).rejects.toThrow()
+  expect(spool.state().status).toBe('failing')
+  await expect.poll(() => spool.refusal(), { timeout: 10_000 }).toBeUndefined()
+  await spool.write((batch) => pushSpan(batch, 'next'))
+  expect(spool.state().status).toBe('ready')
+  const closing = spool.close()
+  expect(spool.refusal()).toBe('closed')
+  await closing
+})
+
 test('a disk that failed takes writes again once it works', async () => {
   const { spool, disk } = await openWorld()
   disk.fault = (op) => (op === 'sync' ? 'EIO' : undefined)

@@ -48,7 +48,7 @@ export class GroupCommit implements Intake {
   }
 
   write<T>(fill: (batch: Batch) => T): Promise<T> {
-    const refusal = this.#refusal()
+    const refusal = this.refusal()
     if (refusal) {
       this.#deps.onRefused(refusal)
       return Promise.reject(toRefused(refusal, this.failures))
@@ -95,7 +95,8 @@ export class GroupCommit implements Intake {
     while (this.#running) await this.#running
   }
 
-  #refusal(): Refusal | undefined {
+  /** Why a write would be refused now. A disk that failed is tried again after a rest, so that it can be found well. */
+  refusal(): Refusal | undefined {
     const refusal = this.#deps.refusal()
     if (refusal) return refusal
     return performance.now() < this.#restUntil ? 'disk_failing' : undefined

@@ -63,6 +63,8 @@ export type Spool = Intake & {
   /** Every row of this spool with a smaller `ingest_seq` is in ClickHouse or in quarantine. */
   drainedSeq(): bigint
   state(): SpoolState
+  /** Why a write would be refused now; undefined when it would be tried. For callers who must know before they begin. */
+  refusal(): Refusal | undefined
   /** Refuses new writes, settles the open ones, lets the drain finish its batch within the deadline (5 s), closes files. */
   close(deadlineMs?: number): Promise<void>
 }
@@ -188,6 +190,10 @@ class OpenSpool implements Spool {
       quarantineBytes: quarantine.bytes,
       lastError: this.#errors.get('spool') ?? this.#errors.get('drain'),
     }
+  }
+
+  refusal(): Refusal | undefined {
+    return this.#closing ? 'closed' : this.#commit.refusal()
   }
 
   close(deadlineMs = closeDeadlineMs): Promise<void> {
