@@ -73,22 +73,6 @@ export async function commit(
   return commitmentPrefix + toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', whole)))
 }
 
-/** The salt of one role of one record, for whoever holds the workspace's key; `recordId` as `vaas_…`. */
-export async function deriveSalt(
-  subjectKey: Uint8Array<ArrayBuffer>,
-  recordId: string,
-  role: Role,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const key = await crypto.subtle.importKey('raw', subjectKey, 'HKDF', false, ['deriveBits'])
-  const params = {
-    name: 'HKDF',
-    hash: 'SHA-256',
-    salt: utf8.encode(recordId),
-    info: utf8.encode(saltInfo(role)),
-  }
-  return new Uint8Array(await crypto.subtle.deriveBits(params, key, saltBytes * 8))
-}
-
 function toChoice(choice: unknown): unknown {
   if (!isObject(choice) || !isObject(choice.message)) return choice
   const { role, content, refusal, tool_calls } = choice.message

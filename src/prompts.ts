@@ -63,12 +63,16 @@ export async function openPrompts(deps: {
   }
 
   function link(workspace: string, slug: string, version: string | undefined): string {
-    const named = version ?? workspaces.get(workspace)?.get(slug)?.latest ?? 'v1'
-    const registration = { workspace, slug, version: named }
-    // With the queue full the name stays unknown, so that the next call brings it again.
+    const registry = workspaces.get(workspace)?.get(slug)
+    const named = version ?? registry?.latest ?? 'v1'
+    if (!registry?.versions.has(named)) enqueue({ workspace, slug, version: named })
+    return `${slug}@${named}`
+  }
+
+  /** With the queue full the name stays unknown, so that the next call brings it again. */
+  function enqueue(registration: Registration): void {
     if (waiting.length >= waitingMax) deps.counters.count('prompt_registrations_deferred_total', {})
     else if (learn(registration)) waiting.push(registration)
-    return `${slug}@${named}`
   }
 
   async function registerWaiting(): Promise<void> {
@@ -96,7 +100,7 @@ export async function openPrompts(deps: {
   async function recover(workspace: string, seen: SeenVersion[]): Promise<void> {
     for (const { version_id } of seen) {
       const parts = parsePromptVersionId(version_id)
-      if (parts && learn({ workspace, ...parts })) waiting.push({ workspace, ...parts })
+      if (parts) enqueue({ workspace, ...parts })
     }
     await registerWaiting()
   }
