@@ -1,0 +1,38 @@
+// What the proxy asks of whoever keeps prices, limits and budgets. Implemented in `src`; a call takes before the upstream is
+// asked, and settles once its run is durable.
+
+import type { Id } from '../../schemas/ids.ts'
+import type { Usage } from '../../schemas/run.ts'
+
+/** Use that is not counted in tokens. */
+export type Pieces = { images?: number; audioSeconds?: number; videoSeconds?: number }
+
+export type Ask = {
+  workspace: string
+  keyId: string
+  runId: Id
+  model: string
+  routeId: string
+  /** The most this call can use: input from its bytes, output from what it allows or the model's context. */
+  inputTokensMax: number
+  outputTokensMax: number | undefined
+  pieces: Pieces | undefined
+  origin: '' | 'replay'
+}
+
+/** `version` names the price table it was reckoned with, so that a later price changes no earlier run. */
+export type Cost = { nanoUsd: bigint; version: string }
+
+export type Grant = {
+  /** `x-ratelimit-*`, as pairs for writeHead. */
+  headers: readonly string[]
+  /** By the prices pinned when it was taken; undefined for a model without a price. */
+  cost(usage: Usage | undefined, pieces: Pieces | undefined, served: string): Cost | undefined
+  /** Once, after the run is durable, or with undefined when nothing was used. Never throws. */
+  settle(cost: Cost | undefined): void
+}
+
+export type Money = {
+  /** Throws Fault `rate_limited`, `payment_required` or `invalid_request` (a model without a price on a key with a budget). */
+  take(ask: Ask): Grant | Promise<Grant>
+}

@@ -1,0 +1,79 @@
+// `runledger.json` as the plane uses it, once it has been read: providers, routes, models with prices, limits, redaction.
+
+export type CaptureLevel = 'full' | 'usage' | 'none'
+
+export type Provider = {
+  id: string
+  baseUrl: string
+  /** In the order they are tried; the text of a key, never its variable's name. */
+  apiKeys: readonly string[]
+  /** False: `/responses` is served through the chat route by translation. */
+  responses: boolean
+}
+
+export type Target = { provider: string; model: string | undefined; weight: number }
+
+export type RouteRule = {
+  id: string
+  publicLabel: string
+  public: boolean
+  /** Patterns with `*`, tried in the order of the file. */
+  models: readonly string[]
+  targets: readonly Target[]
+  ttftTimeoutMs: number
+  idleTimeoutMs: number
+  totalTimeoutMs: number
+  capture: CaptureLevel
+  captureRequired: boolean
+  /** Seconds an answer may be given again; undefined: never. */
+  cacheS: number | undefined
+}
+
+/** USD per million tokens; audio per second and images by piece in USD. Absent: that kind of use has no price. */
+export type Pricing = {
+  stdInput: number
+  stdOutput: number
+  cachedInput: number | undefined
+  reasoningOutput: number | undefined
+  audioSecond: number | undefined
+  imagePiece: number | undefined
+  videoSecond: number | undefined
+}
+
+export type ModelRow = {
+  id: string
+  contextLength: number | undefined
+  license: string | undefined
+  status: string
+  tier: string | undefined
+  qualityFloor: number | undefined
+  pricing: Pricing | undefined
+}
+
+/** Before anything is written: what matches is replaced in texts, or the attribute is left out. */
+export type RedactRule = { pattern: string; replacement: string } | { attribute: string }
+
+export type LimitRule = {
+  workspace: string | undefined
+  lane: string | undefined
+  region: string | undefined
+  requestsPerMinute: number | undefined
+  tokensPerMinute: number | undefined
+}
+
+export type ConfiguredDestination = {
+  name: string
+  url: string
+  protocol: 'http/protobuf' | 'http/json'
+  headers: Readonly<Record<string, string>>
+}
+
+export type Config = {
+  providers: readonly Provider[]
+  routes: readonly RouteRule[]
+  models: readonly ModelRow[]
+  destinations: readonly ConfiguredDestination[]
+  retentionDays: number
+  redact: readonly RedactRule[]
+  limits: readonly LimitRule[]
+}
