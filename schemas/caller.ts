@@ -13,4 +13,8 @@ export type Caller = {
   scopes: readonly Scope[]
   /** How the caller proved it: a session may read, and write only with the CSRF header. */
   by: 'key' | 'session'
+  /** False: this key gets whole answers from `/v1/responses`, and a 409 for a stream. */
+  responsesStreaming?: boolean
+  /** True for the first user, who runs this plane: only they may act for other users. */
+  isOwner?: boolean
 }
