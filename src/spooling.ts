@@ -1,6 +1,6 @@
 // The spool and its drain into ClickHouse, with their figures.
 
-import { openSpool, type Spool } from '../collectors/spool/spool.ts'
+import { type Erase, openSpool, type Spool } from '../collectors/spool/spool.ts'
 import type { Clickhouse } from './clickhouse.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -10,6 +10,8 @@ export type { Spool }
 export async function openIntake(deps: {
   dir: string
   clickhouse: Clickhouse
+  /** Deletes what `spool.forget` was told, in every table that holds it; without it such a wish is refused. */
+  erase?: Erase
   metrics: Metrics
   nowMs: () => number
   log: (line: string) => void
@@ -21,8 +23,9 @@ export async function openIntake(deps: {
     counters: metrics,
     log: (level, message, facts) => deps.log(`spool ${level}: ${message} ${JSON.stringify(facts)}`),
   })
-  spool.drainTo((table, body, { token, signal }) =>
-    clickhouse.insertNative(table, body, { token, signal }),
+  spool.drainTo(
+    (table, body, { token, signal }) => clickhouse.insertNative(table, body, { token, signal }),
+    deps.erase,
   )
   metrics.gauge('spool_undrained_bytes', () => spool.state().undrainedBytes)
   metrics.gauge('spool_undrained_rows', () => spool.state().undrainedRows)

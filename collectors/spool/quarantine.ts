@@ -1,7 +1,7 @@
 // What could not be read or was refused for good: its bytes and the reason, in files, never thrown away by us.
 // Law: `save` resolves when they are durable, or throws and the drain stays where it is.
 
-import { type Disk, isMissing, replaceFile } from './disk.ts'
+import { type Disk, isMissing, loadFile, replaceFile } from './disk.ts'
 import { reasonOf, type SpoolLimits } from './limits.ts'
 
 export class Quarantine {
@@ -38,6 +38,26 @@ export class Quarantine {
     await replaceFile(this.#disk, { dir: this.#dir, name: `${name}.json` }, [said])
     this.bytes += bytes + said.length
     return true
+  }
+
+  /**
+   * Removes every file in which these bytes stand, and what is said of it; how many there were. Rows that share the file go with
+   * it: they were refused for good, and who asks to be forgotten comes first.
+   */
+  async removeHolding(bytes: Buffer): Promise<number> {
+    let removed = 0
+    for (const name of await this.#disk.list(this.#dir)) {
+      if (!name.endsWith('.bin')) continue
+      const held = await loadFile(this.#disk, `${this.#dir}/${name}`)
+      if (!held?.includes(bytes)) continue
+      // What says that the bytes are set aside goes first: after a crash between the two they are found again here.
+      await this.#disk.remove(`${this.#dir}/${name.slice(0, -'.bin'.length)}.json`)
+      await this.#disk.remove(`${this.#dir}/${name}`)
+      this.bytes = Math.max(0, this.bytes - held.length)
+      removed += 1
+    }
+    if (removed > 0) await this.#disk.syncDir(this.#dir)
+    return removed
   }
 
   async #has(name: string): Promise<boolean> {

@@ -55,6 +55,21 @@ export class Retired {
     }
   }
 
+  /** Removes the segments up to this number for good, whatever their age. All of them must be drained; throws until none is left. */
+  async purge(through: number): Promise<void> {
+    const { disk, from, dir } = this.#deps
+    for (const folder of [from, dir]) {
+      for (const name of await disk.list(folder)) {
+        const number = parseSegmentName(name)
+        if (number !== undefined && number <= through) await disk.remove(`${folder}/${name}`)
+      }
+      await disk.syncDir(folder)
+    }
+    const left = this.#kept.filter(({ number }) => number > through)
+    this.#kept.splice(0, this.#kept.length, ...left)
+    this.bytes = left.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   /** Removes what is too old or too much; everything when the disk is low. */
   async evict(isDiskLow: boolean): Promise<void> {
     const { disk, dir, limits, nowMs, log } = this.#deps

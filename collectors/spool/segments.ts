@@ -64,6 +64,16 @@ export class Segments {
     this.#lookAhead(segment)
   }
 
+  /** Ends the segment being written; where everything written so far ends. Not while a chunk is appended. */
+  async cut(): Promise<Position> {
+    const active = this.#active
+    if (active && !active.isEmpty) {
+      this.#active = undefined
+      await this.#seal(active)
+    }
+    return this.#deps.shelf.tail
+  }
+
   /** After a failed append: the good part stays, the rest is blanked, and the next chunk starts a new segment. */
   async abandon(): Promise<void> {
     const active = this.#active

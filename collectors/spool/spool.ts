@@ -1,40 +1,28 @@
 // The durable way from every collector into ClickHouse: rows are on disk before `write` resolves, and inserted once.
 // Law: accepted = in ClickHouse + in quarantine + in the spool, whatever crashes in between.
 
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Counters } from '../../schemas/counters.ts'
+import { Fault } from '../../schemas/faults.ts'
 import type { Chunk } from './chunk.ts'
 import type { Insert } from './deliver.ts'
-import { type Disk, loadFile, nodeDisk, replaceFile } from './disk.ts'
+import { nodeDisk } from './disk.ts'
 import { Drain } from './drain.ts'
-import { DamagedDrainFile, type DrainState, loadDrainState, saveDrainState } from './drain-file.ts'
+import { type DrainState, saveDrainState } from './drain-file.ts'
+import { type Erase, type Forget, Forgetting } from './forgetting.ts'
 import { GroupCommit } from './group-commit.ts'
 import type { Intake } from './intake.ts'
-import { reasonOf, type SpoolLimits, type SpoolLog, spoolLimits } from './limits.ts'
-import { Quarantine } from './quarantine.ts'
-import { lastSeqOf, recover } from './recover.ts'
-import { Retired } from './retired.ts'
-import { type Refusal, Room } from './room.ts'
-import { segmentName } from './segment.ts'
+import { reasonOf, spoolLimits } from './limits.ts'
+import { openParts, type Parts, type SpoolOptions } from './parts.ts'
+import type { Refusal } from './room.ts'
 import { Segments } from './segments.ts'
-import { Shelf } from './shelf.ts'
 import { Source } from './source.ts'
+
+export type { Erase, Forget } from './forgetting.ts'
+export type { SpoolOptions } from './parts.ts'
 
 const flushDeadlineMs = 10_000
 const closeDeadlineMs = 5_000
 const abortGraceMs = 1_000
-
-export type SpoolOptions = {
-  /** Made when missing. One process at a time: the owner of the data directory holds the lock. */
-  dir: string
-  nowMs: () => number
-  counters: Counters
-  log: SpoolLog
-  limits?: Partial<SpoolLimits>
-  /** Tests put faults here. */
-  disk?: Disk
-}
 
 export type SpoolState = {
   status: 'ready' | 'full' | 'failing' | 'closed'
@@ -53,8 +41,17 @@ export type SpoolState = {
 }
 
 export type Spool = Intake & {
-  /** Starts loading into ClickHouse; once per spool. `stop` lets the batch in progress finish within the deadline. */
-  drainTo(insert: Insert): { stop(deadlineMs?: number): Promise<void> }
+  /**
+   * Starts loading into ClickHouse; once per spool. `stop` lets the batch in progress finish within the deadline. Without `erase`
+   * nothing can be forgotten.
+   */
+  drainTo(insert: Insert, erase?: Erase): { stop(deadlineMs?: number): Promise<void> }
+  /**
+   * Has everything that matches and was accepted before the call deleted, wherever it is on its way: in ClickHouse by `erase`, in
+   * segments and in quarantine. The wish is durable when this resolves, and survives any crash. True: it is done; false: the
+   * deadline (10 s) came first, and it will be done once ClickHouse takes rows again. Rejects with `service_unavailable`.
+   */
+  forget(what: Forget, deadlineMs?: number): Promise<boolean>
   /**
    * True when everything durable at the call is in ClickHouse or quarantine; false when the deadline (10 s) came first or nothing
    * drains. Callers share one batch.
@@ -78,49 +75,6 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   return new OpenSpool(parts)
 }
 
-type Parts = Awaited<ReturnType<typeof openParts>>
-type Full = SpoolOptions & { limits: SpoolLimits; disk: Disk }
-
-async function openParts(options: Full) {
-  const { dir, disk, limits, log, nowMs, counters } = options
-  const dirs = { segments: `${dir}/segments`, drained: `${dir}/drained` }
-  await disk.makeDir(dir)
-  await disk.makeDir(dirs.segments)
-  const quarantine = new Quarantine(disk, `${dir}/quarantine`, limits)
-  await quarantine.open()
-  const retired = new Retired({
-    ...options,
-    from: dirs.segments,
-    dir: dirs.drained,
-  })
-  await retired.open()
-  await disk.syncDir(dir)
-  const node = await loadNode(disk, dir)
-  const loaded = await loadState(options)
-  const shelf = new Shelf(loaded?.cursor ?? { segment: 0, offset: 0 }, limits.heldBytes)
-  const onTorn = (bytes: number) =>
-    counters.count('spool_damaged_bytes_total', { where: 'tail' }, bytes)
-  const found = await recover({ ...options, dir: dirs.segments, shelf, quarantine, onTorn })
-  const last = retired.lastNumber
-  const path = `${dirs.drained}/${segmentName(last)}`
-  let nextSeq = loaded?.seq ?? 0n
-  if (!loaded && last > 0) nextSeq = await lastSeqOf(disk, path, last)
-  if (found.nextSeq > nextSeq) nextSeq = found.nextSeq
-  await retired.add(shelf.takeDrained())
-  const room: Room = new Room({
-    ...{ disk, dir, limits, log },
-    onLook: () => retired.evict(room.isDiskLow),
-  })
-  return {
-    ...{ options, disk, dir, dirs, limits, nowMs, counters, log, node },
-    ...{ quarantine, retired, shelf, room },
-    previous: found.previous,
-    nextNumber: Math.max(found.nextNumber, last + 1),
-    nextSeq,
-    drainState: loaded ?? { cursor: shelf.cursor, seq: 0n, plan: undefined },
-  }
-}
-
 class OpenSpool implements Spool {
   readonly #parts: Parts
   readonly #segments: Segments
@@ -128,6 +82,7 @@ class OpenSpool implements Spool {
   readonly #stop = new AbortController()
   #drain: Drain | undefined
   #source: Source | undefined
+  #forgetting: Forgetting | undefined
   #closing: Promise<void> | undefined
   readonly #errors = new Map<'spool' | 'drain', string>()
 
@@ -150,18 +105,31 @@ class OpenSpool implements Spool {
 
   write: Intake['write'] = (fill) => this.#commit.write(fill)
 
-  drainTo(insert: Insert): { stop(deadlineMs?: number): Promise<void> } {
+  drainTo(insert: Insert, erase?: Erase): { stop(deadlineMs?: number): Promise<void> } {
     if (this.#drain) throw new Error('this spool is drained already')
-    const { disk, dir, dirs } = this.#parts
+    const { disk, dir, dirs, rules } = this.#parts
     this.#source = new Source({ ...this.#parts, dir: dirs.segments })
-    this.#drain = new Drain({
+    const shared = {
       ...this.#parts,
-      ...{ insert, source: this.#source, state: this.#parts.drainState, stop: this.#stop.signal },
+      stop: this.#stop.signal,
+      onTrouble: (error: unknown) => this.#note('drain', error),
+    }
+    if (erase) this.#forgetting = new Forgetting({ ...shared, erase }, rules)
+    this.#drain = new Drain({
+      ...shared,
+      ...{ insert, source: this.#source, state: this.#parts.drainState },
       save: (state) => saveDrainState(disk, dir, state),
       onAdvanced: (state, drained) => this.#onAdvanced(state, drained),
-      onTrouble: (error) => this.#note('drain', error),
     })
     return { stop: (deadlineMs) => this.#stopDrain(deadlineMs ?? closeDeadlineMs) }
+  }
+
+  async forget(what: Forget, deadlineMs = flushDeadlineMs): Promise<boolean> {
+    const [drain, forgetting] = [this.#drain, this.#forgetting]
+    if (!drain || !forgetting || this.#closing) throw new Fault('service_unavailable')
+    const { done, edge } = await forgetting.add(what, () => this.#commit.cut())
+    void drain.reach(edge.at, deadlineMs)
+    return within(done, deadlineMs)
   }
 
   async flush(deadlineMs = flushDeadlineMs): Promise<boolean> {
@@ -217,6 +185,8 @@ class OpenSpool implements Spool {
       .catch(() => {})
     await Promise.race([this.#drain?.stop(), cut])
     settled.abort()
+    this.#stop.abort()
+    if (this.#forgetting) await within(this.#forgetting.settled(), abortGraceMs)
     await this.#source?.close()
   }
 
@@ -234,6 +204,7 @@ class OpenSpool implements Spool {
     shelf.advance(state.cursor, drained)
     await retired.add(shelf.takeDrained())
     await retired.evict(room.isDiskLow)
+    this.#forgetting?.look()
   }
 
   #note(where: 'spool' | 'drain', error: unknown): void {
@@ -246,24 +217,10 @@ class OpenSpool implements Spool {
   }
 }
 
-async function loadNode(disk: Disk, dir: string): Promise<string> {
-  const text = (await loadFile(disk, `${dir}/node`))?.toString('latin1').trim()
-  if (text !== undefined && /^[0-9a-f]{32}$/.test(text)) return text
-  const node = randomBytes(16).toString('hex')
-  await replaceFile(disk, { dir, name: 'node' }, [Buffer.from(`${node}\n`)])
-  return node
-}
-
-/** A damaged file is put aside: then every segment still here is drained again, rather than any row lost. */
-async function loadState({ disk, dir, log }: Full): Promise<DrainState | undefined> {
-  try {
-    return await loadDrainState(disk, dir)
-  } catch (error) {
-    if (!(error instanceof DamagedDrainFile)) throw error
-    log('error', 'The drain file is damaged; segments that are still here are drained again', {
-      reason: reasonOf(error),
-    })
-    await disk.rename(`${dir}/drain.json`, `${dir}/drain.json.damaged`)
-    return undefined
-  }
+async function within(work: Promise<void>, deadlineMs: number): Promise<boolean> {
+  const settled = new AbortController()
+  const late = pause(deadlineMs, false, { signal: settled.signal }).catch(() => false)
+  const outcome = await Promise.race([work.then(() => true), late])
+  settled.abort()
+  return outcome
 }

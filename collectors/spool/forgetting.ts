@@ -1,0 +1,170 @@
+// What was asked to be forgotten while rows of it were still on the way: erased in ClickHouse once the drain has passed them,
+// and then removed from segments and quarantine. Law: a rule is on disk before it is acknowledged, and leaves when nothing is left.
+
+import { crc32 } from 'node:zlib'
+import { Fault } from '../../schemas/faults.ts'
+import { isBefore, type Position } from './chunk.ts'
+import { StringColumn } from './columns.ts'
+import { type DeliveryDeps, Stopped, untilDone } from './deliver.ts'
+import { type Disk, loadFile, replaceFile } from './disk.ts'
+import type { Edge } from './group-commit.ts'
+import type { SpoolLog } from './limits.ts'
+import type { Quarantine } from './quarantine.ts'
+import type { Retired } from './retired.ts'
+import type { Shelf } from './shelf.ts'
+
+const name = 'forget.json'
+// All of them are written again for each: beyond this the caller is told to come again.
+const rulesMax = 1_000
+
+/** A trace, a user's data, or, with neither, all of a workspace. `traceId`: 32 hex digits. */
+export type Forget = { workspace: string; traceId?: string; userId?: string }
+
+/**
+ * Deletes in ClickHouse what matches and has a smaller `ingest_seq` than `beforeSeq`; resolves when it is gone. Every such row of
+ * this spool is in ClickHouse by then. May be called again for the same. After `signal` aborts it must settle soon.
+ */
+export type Erase = (
+  what: Forget & { beforeSeq: bigint },
+  opts: { signal: AbortSignal },
+) => Promise<void>
+
+type Rule = { what: Forget; edge: Edge; erased: boolean; done: (() => void)[] }
+
+export type ForgettingDeps = Pick<DeliveryDeps, 'limits' | 'stop' | 'onTrouble' | 'log'> & {
+  disk: Disk
+  dir: string
+  erase: Erase
+  shelf: Shelf
+  retired: Retired
+  quarantine: Quarantine
+}
+
+export type StoredRules = readonly Omit<Rule, 'done'>[]
+
+export class Forgetting {
+  readonly #deps: ForgettingDeps
+  #rules: Rule[]
+  #saving: Promise<void> = Promise.resolve()
+  #working: Promise<void> | undefined
+  #isAgain = false
+
+  constructor(deps: ForgettingDeps, stored: StoredRules) {
+    this.#deps = deps
+    this.#rules = stored.map((rule) => ({ ...rule, done: [] }))
+    this.look()
+  }
+
+  /** Resolves once the rule is durable. `cut` gives the place behind everything that was accepted before. */
+  async add(what: Forget, cut: () => Promise<Edge>): Promise<{ done: Promise<void>; edge: Edge }> {
+    if (this.#rules.length >= rulesMax) throw new Fault('service_unavailable')
+    const edge = await cut()
+    const rule: Rule = { what, edge, erased: false, done: [] }
+    const done = new Promise<void>((resolve) => rule.done.push(resolve))
+    this.#rules.push(rule)
+    try {
+      await this.#save()
+    } catch (error) {
+      this.#rules = this.#rules.filter((one) => one !== rule)
+      throw new Fault('service_unavailable', {}, { cause: error })
+    }
+    this.look()
+    return { done, edge }
+  }
+
+  /** Does what has become possible; called whenever the cursor has moved. */
+  look(): void {
+    this.#isAgain = true
+    if (this.#rules.length === 0) return
+    this.#working ??= this.#work()
+      .catch((error) => {
+        if (!(error instanceof Stopped)) this.#deps.onTrouble(error)
+      })
+      .finally(() => {
+        this.#working = undefined
+        if (this.#isAgain) this.look()
+      })
+  }
+
+  /** Resolves when nothing is under way any more; abort the `stop` signal first. */
+  async settled(): Promise<void> {
+    await this.#working
+  }
+
+  async #work(): Promise<void> {
+    while (this.#isAgain) {
+      this.#isAgain = false
+      const { cursor } = this.#deps.shelf
+      for (const rule of [...this.#rules]) {
+        if (isBefore(cursor, rule.edge.at)) continue
+        await untilDone(this.#deps, () => this.#finish(rule))
+        for (const done of rule.done) done()
+      }
+    }
+  }
+
+  async #finish(rule: Rule): Promise<void> {
+    const { erase, shelf, retired, log, stop: signal } = this.#deps
+    if (!rule.erased) await erase({ ...rule.what, beforeSeq: rule.edge.seq }, { signal })
+    rule.erased = true
+    // The segment was ended when the rule was made; if it was drained already, nobody else would put it away.
+    await retired.add(shelf.takeDrained())
+    if (shelf.segments.some(({ number }) => number <= rule.edge.at.segment))
+      throw new Error('a segment that holds rows to be forgotten is still being drained')
+    await retired.purge(rule.edge.at.segment)
+    const files = await this.#deps.quarantine.removeHolding(toBytes(rule.what))
+    if (files > 0) log('warn', 'Rows in quarantine were removed on request', { files })
+    this.#rules = this.#rules.filter((one) => one !== rule)
+    await this.#save()
+  }
+
+  /** One save at a time; each writes the rules as they are when its turn comes. */
+  #save(): Promise<void> {
+    const { disk, dir } = this.#deps
+    const save = this.#saving.catch(() => {}).then(() => saveRules(disk, dir, this.#rules))
+    this.#saving = save
+    return save
+  }
+}
+
+type Written = { what: Forget; at: Position; seq: string; erased: boolean }
+
+/** The rules on disk. `isRepeated`: rows may have been inserted again, so all of them have to be erased again. */
+export async function loadRules(from: {
+  disk: Disk
+  dir: string
+  log: SpoolLog
+  isRepeated: boolean
+}): Promise<StoredRules> {
+  const { disk, dir, log, isRepeated } = from
+  const bytes = await loadFile(disk, `${dir}/${name}`)
+  if (!bytes) return []
+  const [text = '', sum] = bytes.toString('utf8').split('\n')
+  if (sum !== crc32(text).toString(16)) {
+    log('error', 'The list of what is to be deleted is damaged; ask for those deletions again', {})
+    await disk.rename(`${dir}/${name}`, `${dir}/${name}.damaged`)
+    return []
+  }
+  const written = JSON.parse(text) as Written[] // its checksum holds: we wrote it
+  return written.map(({ what, at, seq, erased }) => ({
+    what,
+    edge: { at, seq: BigInt(seq) },
+    erased: erased && !isRepeated,
+  }))
+}
+
+async function saveRules(disk: Disk, dir: string, rules: readonly Rule[]): Promise<void> {
+  const written = rules.map(
+    ({ what, edge, erased }): Written => ({ what, at: edge.at, seq: String(edge.seq), erased }),
+  )
+  const text = JSON.stringify(written)
+  await replaceFile(disk, { dir, name }, [Buffer.from(`${text}\n${crc32(text).toString(16)}\n`)])
+}
+
+/** How it stands in the bytes of a row: an id as it is, a text behind its length, in a Native column and in a Span message alike. */
+function toBytes({ workspace, traceId, userId }: Forget): Buffer {
+  if (traceId !== undefined) return Buffer.from(traceId, 'hex')
+  const column = new StringColumn()
+  column.pushText(userId ?? workspace)
+  return column.filled()
+}

@@ -1,0 +1,130 @@
+// What is to be forgotten goes, wherever it is on its way into ClickHouse, whatever crashes, and does not come back.
+
+import { expect, test } from 'vitest'
+import type { Erase } from '../collectors/spool/spool.ts'
+import type { MemoryDisk } from './spool-disk.ts'
+import { MemoryClickHouse, poison, pushSpan } from './spool-rows.ts'
+import { openWorld, randomOf, until, type World } from './spool-world.ts'
+
+const ada = { workspace: 'w', userId: 'ada' }
+
+/** Deletes the rows of that name, as the query engine does by user; remembers what it was asked. */
+function eraserOf(house: MemoryClickHouse) {
+  const asked: Parameters<Erase>[0][] = []
+  const erase: Erase = async (what) => {
+    asked.push(what)
+    const kept = house.rows.filter((row) => row.name !== what.userId || row.seq >= what.beforeSeq)
+    house.rows.splice(0, house.rows.length, ...kept)
+  }
+  return { asked, erase }
+}
+
+async function write(world: World, ...names: string[]): Promise<void> {
+  for (const name of names) await world.spool.write((batch) => pushSpan(batch, name))
+}
+
+/** Files of the spool in which the name stands. */
+function holding(disk: MemoryDisk, name: string): string[] {
+  return disk.paths().filter((path) => !path.endsWith('.json') && disk.bytesOf(path).includes(name))
+}
+
+test('rows that wait for ClickHouse are deleted once they are in it, and what comes later stays', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  const { asked, erase } = eraserOf(house)
+  let isDown = true
+  house.before = () => (isDown ? new Error('refused') : undefined)
+  world.spool.drainTo(house.insert, erase)
+  await write(world, 'bob', 'ada', 'bob')
+  expect(await world.spool.forget(ada, 20)).toBe(false)
+  await write(world, 'ada', 'bob')
+  expect(asked).toEqual([])
+  isDown = false
+  expect(await world.spool.flush()).toBe(true)
+  await until(() => asked.length === 1 && !world.disk.paths().some(isFirst))
+  expect(house.names('spans')).toEqual(['bob', 'bob', 'ada', 'bob'])
+  expect(house.names('payloads')).toEqual(['bob', 'bob', 'ada', 'bob'])
+  await world.spool.close()
+})
+
+function isFirst(path: string): boolean {
+  return path.endsWith('/000000000001.seg')
+}
+
+test('nothing of it is left on disk: not in the segment being written, in drained ones, or in quarantine', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  house.before = ({ table, bytes }) =>
+    table === 'payloads' && bytes.includes('ada') ? poison() : undefined
+  world.spool.drainTo(house.insert, eraserOf(house).erase)
+  await write(world, 'ada', 'bob')
+  await world.spool.flush()
+  expect(holding(world.disk, 'ada').map((path) => path.split('/')[2])).toEqual([
+    'quarantine',
+    'segments',
+  ])
+  expect(await world.spool.forget(ada)).toBe(true)
+  expect(holding(world.disk, 'ada')).toEqual([])
+  expect(house.names('spans')).not.toContain('ada')
+  await write(world, 'carol')
+  await world.spool.flush()
+  expect(house.names('spans')).toContain('carol')
+  await world.spool.close()
+})
+
+test('a wish that was acknowledged is fulfilled after a crash at any call of the disk', async () => {
+  let at = 0
+  for (let wasCut = true; wasCut; at++) {
+    wasCut = false
+    const house = new MemoryClickHouse()
+    const first = await openWorld()
+    await write(first, 'bob', 'ada')
+    // ClickHouse is away until after the crash, so that the wish has to outlive it.
+    let isDown = true
+    const { erase } = eraserOf(house)
+    const refuse = (attempt: unknown) => (isDown && attempt ? new Error('refused') : undefined)
+    house.before = refuse
+    first.spool.drainTo(house.insert, erase)
+    expect(await first.spool.forget(ada, 1)).toBe(false)
+    const second = await openWorld({ disk: first.disk.crash('power', randomOf(at)) })
+    isDown = false
+    let crashed: MemoryDisk | undefined
+    let calls = 0
+    second.disk.fault = () => {
+      if (!crashed && calls++ === at) crashed = second.disk.crash('kill')
+      return undefined
+    }
+    second.spool.drainTo(house.insert, erase)
+    await until(() => crashed !== undefined || isGone(second.disk))
+    await second.spool.close(0)
+    wasCut = crashed !== undefined
+    second.disk.fault = () => undefined
+    const third = await openWorld({ disk: crashed ?? second.disk })
+    third.spool.drainTo(house.insert, erase)
+    await third.spool.flush()
+    await until(() => isGone(third.disk))
+    expect(house.names('spans'), `call ${at}`).toEqual(['bob'])
+    await third.spool.close()
+    await first.spool.close(0)
+  }
+  expect(at).toBeGreaterThan(20)
+})
+
+/** Neither its bytes nor the wish are there any more: the list is an empty array and its checksum. */
+function isGone(disk: MemoryDisk): boolean {
+  const wishes = disk.bytesOf('/spool/forget.json').toString()
+  return holding(disk, 'ada').length === 0 && wishes.startsWith('[]\n')
+}
+
+test('a wish that cannot be written down is refused, and one that nobody can fulfil too', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  await expect(world.spool.forget(ada)).rejects.toMatchObject({ code: 'service_unavailable' })
+  world.spool.drainTo(house.insert, eraserOf(house).erase)
+  world.disk.fault = (op, path) =>
+    op === 'write' && path.includes('forget') ? 'ENOSPC' : undefined
+  await expect(world.spool.forget(ada)).rejects.toMatchObject({ code: 'service_unavailable' })
+  world.disk.fault = () => undefined
+  expect(await world.spool.forget(ada)).toBe(true)
+  await world.spool.close()
+})
