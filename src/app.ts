@@ -15,7 +15,7 @@ const clientGone = /^(ECONNRESET|ECONNABORTED|EPIPE|HPE_\w+|ERR_STREAM_PREMATURE
 
 export type Door = {
   method: 'POST'
-  paths: string[]
+  paths: readonly string[]
   scope: Scope
   enter: (ctx: Context) => Promise<void>
 }

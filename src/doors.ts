@@ -7,8 +7,9 @@ import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
+import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
-import { chatCompletions } from '../collectors/proxy/route.ts'
+import { inference } from '../collectors/proxy/route.ts'
 import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
 import { openaiUpstream, type Upstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
@@ -118,17 +119,20 @@ function ingestDoors(
 ): Door[] {
   const { spool, settings, ledger } = deps
   const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
+  const infer = inference({
+    ...signed,
+    upstream: made.upstream,
+    ready: () => spool.refusal() === undefined,
+  })
   return [
-    {
-      method: 'POST',
-      paths: ['/v1/chat/completions'],
-      scope: 'proxy',
-      enter: chatCompletions({
-        ...signed,
-        upstream: made.upstream,
-        ready: () => spool.refusal() === undefined,
+    ...operations.map(
+      (operation): Door => ({
+        method: 'POST',
+        paths: operation.paths,
+        scope: 'proxy',
+        enter: infer(operation),
       }),
-    },
+    ),
     {
       method: 'POST',
       paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],

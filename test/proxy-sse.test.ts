@@ -2,9 +2,11 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { readData, SseBlocks } from '../collectors/proxy/sse-blocks.ts'
+import { doneTerminal, readData, SseBlocks } from '../collectors/proxy/sse-blocks.ts'
 import { SseTap } from '../collectors/proxy/sse-tap.ts'
 import { chunk, delta, usageChunk } from './upstream.ts'
+
+type Message = { content: string; tool_calls: unknown[] }
 
 /** A stream of blocks in any of the three line endings, without [DONE], and where to cut it. */
 const stream = fc
@@ -41,7 +43,7 @@ const stream = fc
 test('every byte leaves once, in order, however the stream is cut', () => {
   fc.assert(
     fc.property(stream, ({ bytes, pieces }) => {
-      const blocks = new SseBlocks(false)
+      const blocks = new SseBlocks(doneTerminal, false)
       const passed: Buffer[] = []
       const memory: string[] = []
       for (const piece of pieces) {
@@ -61,7 +63,7 @@ test('every byte leaves once, in order, however the stream is cut', () => {
 test('the events are those of the stream, however it is cut', () => {
   fc.assert(
     fc.property(stream, ({ lines, pieces }) => {
-      const blocks = new SseBlocks(false)
+      const blocks = new SseBlocks(doneTerminal, false)
       const events: (string | undefined)[] = []
       for (const piece of pieces) {
         blocks.push(piece)
@@ -81,7 +83,7 @@ test('the events are those of the stream, however it is cut', () => {
 test('[DONE] is seen wherever it is cut, and its block is held', () => {
   const text = `${delta({ content: 'a' })}id: 1\ndata: [DONE]\n\n`
   for (let cut = 0; cut <= text.length; cut++) {
-    const blocks = new SseBlocks(false)
+    const blocks = new SseBlocks(doneTerminal, false)
     let passed = ''
     for (const piece of [text.slice(0, cut), text.slice(cut)]) {
       blocks.push(Buffer.from(piece))
@@ -101,7 +103,7 @@ test.each([
   ': [DONE]',
   'data: {"content":"[DONE]"}',
 ])('%j is not the end', (line) => {
-  const blocks = new SseBlocks(false)
+  const blocks = new SseBlocks(doneTerminal, false)
   blocks.push(Buffer.from(`${line}\n\n`))
   expect(blocks.done).toBeUndefined()
 })
@@ -109,14 +111,14 @@ test.each([
 test('only the chunk with usage and no choices is left out', () => {
   const filter = chunk([], { prompt_filter_results: [] })
   const quoted = delta({ content: '"choices":[] "usage"' })
-  const blocks = new SseBlocks(true)
+  const blocks = new SseBlocks(doneTerminal, true)
   blocks.push(Buffer.from(filter + quoted + usageChunk + delta({}, 'stop')))
   expect(Buffer.concat(blocks.passing).toString()).toBe(filter + quoted + delta({}, 'stop'))
   expect(blocks.blocks).toHaveLength(4)
 })
 
 test('an event above the limit overflows instead of growing', () => {
-  const blocks = new SseBlocks(false)
+  const blocks = new SseBlocks(doneTerminal, false)
   const piece = Buffer.alloc(1024 * 1024, 'x')
   let pushed = 0
   while (!blocks.overflow && pushed < 64) {
@@ -133,8 +135,8 @@ test('text beyond what is kept is left out and said so; tool calls of any index 
   for (let i = 0; i < 1000; i++) {
     tap.take(Buffer.from(delta({ tool_calls: [{ index: 2 ** 31 - i, function: { name: 'f' } }] })))
   }
-  const { choices, cut } = tap.completion()
-  const [{ message }] = choices as [{ message: { content: string; tool_calls: unknown[] } }]
+  const { output, cut } = tap.completion()
+  const [{ message }] = (output as { choices: [{ message: Message }] }).choices
   expect(cut).toBe(true)
   expect(message.content.length).toBe(2 * big.length)
   expect(message.tool_calls).toHaveLength(256)
@@ -152,5 +154,5 @@ test('events that are not JSON are counted and change nothing', () => {
   }
   tap.take(Buffer.from(`\uFEFF${delta({ content: 'a' })}`))
   expect(tap.malformed).toBe(1)
-  expect(tap.completion().choices).toMatchObject([{ message: { content: 'a' } }])
+  expect(tap.completion().output).toMatchObject({ choices: [{ message: { content: 'a' } }] })
 })

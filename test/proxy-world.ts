@@ -7,8 +7,9 @@ import type { AddressInfo } from 'node:net'
 import Koa, { type Context } from 'koa'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
-import { chatCompletions } from '../collectors/proxy/route.ts'
+import { inference } from '../collectors/proxy/route.ts'
 import { openaiUpstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Caller } from '../schemas/caller.ts'
@@ -28,6 +29,7 @@ export type ProxyWorld = {
   intake: CollectingIntake
   counted: Map<string, number>
   post(body: unknown, headers?: Record<string, string>): Promise<Response>
+  postTo(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>
   end(): Promise<void>
 }
 
@@ -65,18 +67,20 @@ export async function startProxy(
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo // listening on TCP
   const url = `http://127.0.0.1:${port}`
+  const postTo: ProxyWorld['postTo'] = (path, body, headers = {}) =>
+    fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    })
   return {
     url,
     baseUrl: `${url}/v1`,
     upstream,
     intake,
     counted,
-    post: (body, headers = {}) =>
-      fetch(`${url}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
-        body: typeof body === 'string' ? body : JSON.stringify(body),
-      }),
+    post: (body, headers) => postTo('/v1/chat/completions', body, headers),
+    postTo,
     async end() {
       server.closeAllConnections()
       server.close()
@@ -90,7 +94,10 @@ export async function startProxy(
 function listen(deps: ProxyDeps): Server {
   const app = new Koa()
   app.silent = true
-  const chat = chatCompletions(deps)
+  const infer = inference(deps)
+  const byPath = new Map(
+    operations.flatMap((operation) => operation.paths.map((path) => [path, infer(operation)])),
+  )
   const native = runs({
     ...deps,
     idSecret: new Uint8Array(32).fill(9),
@@ -102,7 +109,7 @@ function listen(deps: ProxyDeps): Server {
     ctx.state.requestId = ctx.get('x-request-id') || toPrefixed('req', newId())
     ctx.set('X-Request-Id', ctx.state.requestId)
     try {
-      await (ctx.path === '/v1/runs' ? native(ctx) : chat(ctx))
+      await (byPath.get(ctx.path) ?? native)(ctx)
     } catch (error) {
       const fault = toFault(error)
       ctx.status = fault.status

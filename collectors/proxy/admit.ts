@@ -3,47 +3,54 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { isSlug, isVersion, newId, parsePromptVersionId } from '../../schemas/ids.ts'
-import { toVersion } from '../../schemas/prompt.ts'
+import { newId } from '../../schemas/ids.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
-import { parseJson } from '../json-body.ts'
 import type { Call, Capture, ProxyDeps, Route } from './call.ts'
 import { spliceBody } from './json-splice.ts'
+import type { Grant } from './money.ts'
+import type { JsonObject, Operation, Received } from './operation.ts'
+import { readPrompt } from './prompt-names.ts'
 import { continueTrace, newSpanId } from './trace-context.ts'
-import { isObject } from './usage.ts'
+import { inputTokensAtMost, isObject } from './usage.ts'
 
 const modelCharsMax = 256
 const labelCharsMax = 256
-const variablesMax = 128
 const defaultRoute: Route = { id: 'default-route', label: 'default', public: true }
 
 export type Arrived = {
+  operation: Operation
   caller: Caller
   requestId: string
   headers: IncomingHttpHeaders
   res: ServerResponse
-  body: Buffer
+  received: Received
   startedAtMs: number
   startedTick: number
 }
 
-type Label = { slug: string; version: string | undefined }
-
 /** The call, or the fault that says what is wrong with the request. Synchronous: nothing of it is awaited. */
 export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
-  const { headers, caller } = arrived
-  const request = parseRequest(arrived.body)
+  const { headers, caller, operation } = arrived
+  const { request, body, contentType } = arrived.received
   const model = readModel(request)
-  const stream = readStream(request)
-  const bodyPrompt = readBodyPrompt(request)
-  const label = readHeaderLabel(headers) ?? bodyPrompt?.label
+  const stream = operation.events !== undefined && readStream(request)
+  const { prompt, variables, dropsMember } = readPrompt(deps, operation, {
+    caller,
+    headers,
+    request,
+  })
+  operation.check(request)
   const options = isObject(request.stream_options) ? request.stream_options : undefined
-  const usageWanted = !stream || options?.include_usage === true
+  const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true
   return {
     deps,
+    operation,
     res: arrived.res,
     route: deps.route ?? defaultRoute,
+    provider: deps.upstream.provider,
+    grant: undefined,
+    isSettled: false,
     caller,
     signer,
     requestId: arrived.requestId,
@@ -54,11 +61,8 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     startedAtMs: arrived.startedAtMs,
     startedTick: arrived.startedTick,
     environment: readEnvironment(headers) ?? deps.environment,
-    prompt: label && {
-      registryId: label.slug,
-      versionId: deps.prompts.link(caller.workspace, label.slug, label.version),
-    },
-    promptVariables: bodyPrompt?.variables,
+    prompt,
+    promptVariables: variables,
     sessionId: readLabel(headers, 'x-batchin-session-id') ?? '',
     userId: readLabel(headers, 'x-batchin-user-id') ?? toText(request.user) ?? '',
     capture: readCapture(headers),
@@ -67,22 +71,31 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     usageWanted,
     request,
     attributes: attributesOf(arrived, request),
-    upstreamBody: spliceBody(arrived.body, {
+    contentType,
+    upstreamBody: spliceBody(body, {
       addUsage: !usageWanted && (request.stream_options == null || options !== undefined),
-      dropPrompt: bodyPrompt !== undefined,
+      dropPrompt: dropsMember,
     }),
   }
 }
 
-function parseRequest(body: Buffer): Record<string, unknown> {
-  const request = parseJson(body)
-  if (!isObject(request)) {
-    throw new Fault('invalid_request', { message: 'The body must be a JSON object.' })
-  }
-  return request
+/** Asks for what the call may use at most. Throws `rate_limited`, `payment_required` or `invalid_request`; nothing is signed then. */
+export function takeMoney(call: Call, body: Buffer): Grant | Promise<Grant> | undefined {
+  const { caller, deps, operation, request } = call
+  return deps.money?.take({
+    workspace: caller.workspace,
+    keyId: caller.keyId,
+    runId: call.runId,
+    model: call.model,
+    routeId: call.route.id,
+    inputTokensMax: inputTokensAtMost(body),
+    outputTokensMax: operation.outputTokensMax(request),
+    pieces: operation.pieces?.(request, undefined),
+    origin: '',
+  })
 }
 
-function readModel(request: Record<string, unknown>): string {
+function readModel(request: JsonObject): string {
   const { model } = request
   if (typeof model !== 'string' || model === '') {
     throw new Fault('invalid_request', { message: 'model must name a model.', param: 'model' })
@@ -96,78 +109,11 @@ function readModel(request: Record<string, unknown>): string {
   return model
 }
 
-function readStream(request: Record<string, unknown>): boolean {
+function readStream(request: JsonObject): boolean {
   const { stream } = request
   if (stream === undefined || stream === null) return false
   if (typeof stream === 'boolean') return stream
   throw new Fault('invalid_request', { message: 'stream must be true or false.', param: 'stream' })
-}
-
-/** `prompt: {id, version, variables}` in the body. With messages it labels the run; a template to render is not there yet. */
-function readBodyPrompt(
-  request: Record<string, unknown>,
-): { label: Label; variables: Record<string, string> | undefined } | undefined {
-  const { prompt } = request
-  if (prompt === undefined || prompt === null) {
-    if (request.messages === undefined) {
-      throw new Fault('invalid_request', { message: 'messages are missing.', param: 'messages' })
-    }
-    return undefined
-  }
-  if (!isObject(prompt)) {
-    const message = 'prompt must be an object with id, and optionally version and variables.'
-    throw new Fault('invalid_request', { message, param: 'prompt' })
-  }
-  if (typeof prompt.id !== 'string' || !isSlug(prompt.id)) {
-    const message = 'prompt.id must be 1 to 64 of a-z, 0-9, dot, dash and underscore.'
-    throw new Fault('invalid_request', { message, param: 'prompt.id' })
-  }
-  const version = readBodyVersion(prompt.version)
-  if (request.messages === undefined) {
-    const name = version ? `${prompt.id}@${version}` : prompt.id
-    throw new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
-  }
-  return { label: { slug: prompt.id, version }, variables: readVariables(prompt.variables) }
-}
-
-function readBodyVersion(given: unknown): string | undefined {
-  if (given === undefined || given === null) return undefined
-  const text = typeof given === 'number' ? String(given) : given
-  const version = typeof text === 'string' ? toVersion(text) : undefined
-  if (version && isVersion(version) && typeof text === 'string' && isVersion(text)) return version
-  const message = 'prompt.version must be 1 to 64 letters, digits, dots, dashes and underscores.'
-  throw new Fault('invalid_request', { message, param: 'prompt.version' })
-}
-
-function readVariables(given: unknown): Record<string, string> | undefined {
-  if (given === undefined || given === null) return undefined
-  const entries = isObject(given) ? Object.entries(given) : undefined
-  if (!entries || entries.length > variablesMax) {
-    const message = `prompt.variables must be an object of at most ${variablesMax} variables.`
-    throw new Fault('invalid_request', { message, param: 'prompt.variables' })
-  }
-  const variables: Record<string, string> = Object.create(null)
-  for (const [name, value] of entries) {
-    variables[name] = typeof value === 'string' ? value : JSON.stringify(value)
-  }
-  return variables
-}
-
-/** `X-BatchIn-Prompt-Version` (`support@v2`, or a bare version beside the slug), else `X-BatchIn-Prompt`. */
-function readHeaderLabel(headers: IncomingHttpHeaders): Label | undefined {
-  const slug = toText(headers['x-batchin-prompt'])
-  const version = toText(headers['x-batchin-prompt-version'])
-  if (slug !== undefined && !isSlug(slug)) {
-    const message = 'X-BatchIn-Prompt must be 1 to 64 of a-z, 0-9, dot, dash and underscore.'
-    throw new Fault('invalid_request', { message, param: 'X-BatchIn-Prompt' })
-  }
-  if (version === undefined || version === 'default')
-    return slug ? { slug, version: undefined } : undefined
-  const named = parsePromptVersionId(version)
-  if (named) return named
-  if (slug !== undefined && isVersion(version)) return { slug, version: toVersion(version) }
-  const message = 'X-BatchIn-Prompt-Version must be a name and a version, such as support@v2.'
-  throw new Fault('invalid_request', { message, param: 'X-BatchIn-Prompt-Version' })
 }
 
 function readEnvironment(headers: IncomingHttpHeaders): string | undefined {
@@ -191,7 +137,7 @@ function readLabel(headers: IncomingHttpHeaders, name: string): string | undefin
 }
 
 /** Sampling parameters by their OTel names, and what ties attempts of one call together. */
-function attributesOf(arrived: Arrived, request: Record<string, unknown>): Run['attributes'] {
+function attributesOf(arrived: Arrived, request: JsonObject): Run['attributes'] {
   const attributes: Run['attributes'] = { 'batchin.request.id': arrived.requestId }
   attributes['batchin.key.id'] = arrived.caller.keyId
   for (const [name, key] of parameterNames) {

@@ -12,8 +12,8 @@ export type ToolCall = {
 }
 
 export type Completion = {
-  /** As committed to: `{index, message, finish_reason}` each, in their order. */
-  choices: unknown[]
+  /** As committed to and kept: of a chat `{choices}`, each `{index, message, finish_reason}`; undefined when nothing came. */
+  output: unknown
   finishReasons: string[]
   /** True when something was made: a text, a refusal, a tool call. */
   hasContent: boolean
@@ -29,7 +29,7 @@ export type Completion = {
 
 export function emptyCompletion(): Completion {
   return {
-    choices: [],
+    output: undefined,
     finishReasons: [],
     hasContent: false,
     usage: undefined,
@@ -41,21 +41,22 @@ export function emptyCompletion(): Completion {
   }
 }
 
-/** A chat completion's body; undefined when it is none. */
+/** The body of a chat completion, or of a completion of text; undefined when it is neither. */
 export function readCompletion(body: Buffer): Completion | undefined {
   const answer = parseObject(body)
   if (!answer || !Array.isArray(answer.choices)) return undefined
   const completion = emptyCompletion()
   takeIds(completion, answer)
   completion.usage = readUsage(answer.usage)
-  const output = toOutputObject(answer)
-  completion.choices = isObject(output) && Array.isArray(output.choices) ? output.choices : []
+  completion.output = toOutputObject(answer)
   for (const choice of answer.choices) {
     if (!isObject(choice)) continue
     if (typeof choice.finish_reason === 'string')
       completion.finishReasons.push(choice.finish_reason)
     const message = isObject(choice.message) ? choice.message : {}
-    completion.hasContent ||= Boolean(message.content || message.refusal || message.tool_calls)
+    completion.hasContent ||= Boolean(
+      message.content || message.refusal || message.tool_calls || choice.text,
+    )
   }
   if (isObject(answer.error)) completion.error = readError(answer.error)
   return completion
@@ -89,7 +90,8 @@ export function takeIds(completion: Completion, from: Record<string, unknown>): 
 const messageCharsMax = 2048
 const idCharsMax = 256
 
-function parseObject(body: Buffer): Record<string, unknown> | undefined {
+/** An upstream's JSON object; undefined when the body is none, or too deep to walk. */
+export function parseObject(body: Buffer): Record<string, unknown> | undefined {
   // An upstream is a stranger too: what is too deep to walk is no completion.
   if (isDeeper(body)) return undefined
   try {

@@ -5,10 +5,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { Fault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
-import { type Call, type Outcome, storeFinal } from './call.ts'
-import { emptyCompletion, readCompletion, readErrorBody } from './completion.ts'
+import type { Call, Outcome } from './call.ts'
+import { emptyCompletion, readErrorBody } from './completion.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
+import { storeFinal } from './store-call.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
 const oneWriteBytesMax = 16 * 1024
@@ -72,7 +73,7 @@ export class HeldAnswer implements UpstreamHandler {
       )
     } else {
       const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
-      if (status < 300 && !isObjectText(body)) this.refuse(upstreamFault(noJson, false))
+      if (status < 300 && !this.#mayBeAnswer(body)) this.refuse(upstreamFault(noAnswer, false))
       else this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
     }
   }
@@ -95,8 +96,8 @@ export class HeldAnswer implements UpstreamHandler {
     this.#upstream?.abort()
     const outcome: Outcome = { ...this.#failed(), status: 'client_closed', httpStatus: 499 }
     outcome.recordStatus = 'client_closed'
-    // The upstream was at work when it was stopped: it may bill for that.
-    outcome.answered = true
+    // An upstream that was at work when it was stopped may bill for that.
+    outcome.answered = this.#upstream !== undefined
     settle(this.#store(outcome), this.#done)
   }
 
@@ -137,9 +138,10 @@ export class HeldAnswer implements UpstreamHandler {
       const error = readErrorBody(body)
       return { ...outcome, error: error ?? { code: 'upstream_error', message: '' } }
     }
-    const completion = readCompletion(body)
+    const { operation } = this.#call
+    const completion = operation.readWhole(body, contentTypeOf(this.#headers))
     if (!completion) {
-      const message = 'The upstream answered with something that is not a chat completion.'
+      const message = `The upstream answered with something that is not ${operation.answerName}.`
       return { ...outcome, error: { code: 'upstream_error', message } }
     }
     const hasFailed = completion.error !== undefined
@@ -151,6 +153,10 @@ export class HeldAnswer implements UpstreamHandler {
       completion,
       answered: true,
     }
+  }
+
+  #mayBeAnswer(body: Buffer): boolean {
+    return this.#call.operation.mayBeWhole(body, contentTypeOf(this.#headers))
   }
 
   #failed(): Outcome {
@@ -174,11 +180,11 @@ export class HeldAnswer implements UpstreamHandler {
 }
 
 // A page, or nothing, with a status of success: what a wrong base URL brings. A client's JSON parser would say it less well.
-const noJson =
+const noAnswer =
   'The upstream answered with something that is not JSON. Does its base URL end in /v1?'
 
-function isObjectText(body: Buffer): boolean {
-  return /^\s*\{/.test(body.toString('latin1', 0, 64))
+function contentTypeOf(headers: IncomingHttpHeaders): string {
+  return headers['content-type'] ?? ''
 }
 
 /** Nothing could be stored: counted, and shown as nothing. An error that is no fault of the spool's is a defect, and thrown. */

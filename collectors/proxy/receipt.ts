@@ -56,9 +56,10 @@ export function receiptHeaders(
     'X-Content-Type-Options',
     'nosniff',
   ]
-  if (route.public) headers.push('X-BatchIn-Provider', call.deps.upstream.provider)
+  if (route.public) headers.push('X-BatchIn-Provider', call.provider)
   if (signed)
     headers.push('X-VaaS-Signature', toSignatureText(signed), 'X-VaaS-Phase', signed.phase)
+  if (call.grant) headers.push(...call.grant.headers)
   if (upstreamRequestId !== null) headers.push('X-Upstream-Request-Id', upstreamRequestId)
   return headers
 }

@@ -1,29 +1,32 @@
-// POST /v1/chat/completions. Refusals before admission are thrown, for the server's own door; afterwards every answer is
-// written here, with its receipt.
+// The door of every inference route. Refusals before admission are thrown, for the server's own door; afterwards every
+// answer is written here, with its receipt.
 
 import type { Context } from 'koa'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { ByteBudget, type Lease, readBody } from '../body.ts'
-import { admit } from './admit.ts'
-import type { Call, ProxyDeps } from './call.ts'
+import { ByteBudget, type Lease } from '../body.ts'
+import { admit, takeMoney } from './admit.ts'
+import { type Call, type ProxyDeps, settleMoney } from './call.ts'
 import { HeldAnswer } from './held-answer.ts'
+import type { Operation } from './operation.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { toTraceparent } from './trace-context.ts'
 
-// Enough for a request with several images inside; larger ones belong in files.
-const bodyBytesMax = 25 * 1024 * 1024
-const bodyDeadlineMs = 60_000
 // Of all requests under way: their bodies are held until they are answered.
 const heldBytesMax = 256 * 1024 * 1024
 
-/** A Koa middleware; `ctx.state.caller` and `ctx.state.requestId` are set before it. Resolves when the answer has left. */
-export function chatCompletions(deps: ProxyDeps): (ctx: Context) => Promise<void> {
+export type Inference = (ctx: Context) => Promise<void>
+
+/**
+ * Makes the Koa middleware of each operation; all of them share one bound on the bytes they hold. `ctx.state.caller` and
+ * `ctx.state.requestId` are set before it. It resolves when the answer has left.
+ */
+export function inference(deps: ProxyDeps): (operation: Operation) => Inference {
   const budget = new ByteBudget(heldBytesMax)
-  return async (ctx) => {
+  return (operation) => async (ctx) => {
     const lease = budget.lease()
     try {
-      const call = await receive(deps, ctx, lease)
+      const call = await receive(deps, operation, { ctx, lease })
       ctx.respond = false
       await answer(call, ctx)
     } catch (error) {
@@ -36,43 +39,63 @@ export function chatCompletions(deps: ProxyDeps): (ctx: Context) => Promise<void
   }
 }
 
-async function receive(deps: ProxyDeps, ctx: Context, lease: Lease): Promise<Call> {
+async function receive(
+  deps: ProxyDeps,
+  operation: Operation,
+  arriving: { ctx: Context; lease: Lease },
+): Promise<Call> {
+  const { ctx, lease } = arriving
   const startedAtMs = deps.nowMs()
   const startedTick = performance.now()
-  refuseOtherTypes(ctx)
   // What cannot be recorded is not begun: the upstream would bill for it.
   if (deps.ready && !deps.ready()) throw new Fault('service_unavailable')
-  const body = await readBody(ctx.req, {
-    limitBytes: bodyBytesMax,
-    deadlineMs: bodyDeadlineMs,
-    encodings: ['gzip'],
-    lease,
-  })
+  const received = await operation.receive(ctx.req, lease)
   const caller = ctx.state.caller as Caller // the door has checked its scope
-  return admit(deps, await signerOf(deps, caller), {
+  const call = admit(deps, await signerOf(deps, caller), {
+    operation,
     caller,
     requestId: String(ctx.state.requestId),
     headers: ctx.req.headers,
     res: ctx.res,
-    body,
+    received,
     startedAtMs,
     startedTick,
   })
+  const grant = takeMoney(call, received.body)
+  call.grant = grant instanceof Promise ? await grant : grant
+  return call
 }
 
-function answer(call: Call, ctx: Context): Promise<void> {
-  const { deps, res, trace } = call
+async function answer(call: Call, ctx: Context): Promise<void> {
+  try {
+    await pass(call, ctx)
+  } finally {
+    // A call that was stored has settled by now; this is for those that nobody could store.
+    settleMoney(call, undefined)
+  }
+}
+
+function pass(call: Call, ctx: Context): Promise<void> {
+  const { deps, operation, res, trace } = call
   return new Promise((resolve, reject) => {
     const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
-    const given = call.stream ? new StreamedAnswer(call, done) : new HeldAnswer(call, done)
+    const { events } = operation
+    const given =
+      call.stream && events ? new StreamedAnswer(call, events, done) : new HeldAnswer(call, done)
+    // Whoever left while the call was admitted has no upstream to pay for.
+    if (res.destroyed) {
+      given.leave()
+      return
+    }
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
     })
     given.attach(
       deps.upstream.call(
         {
-          path: '/chat/completions',
+          operation,
           body: call.upstreamBody,
+          contentType: call.contentType,
           clientHeaders: ctx.req.headers,
           traceparent: toTraceparent(trace.traceId, call.spanId, trace.flags),
           traceState: trace.traceState,
@@ -83,12 +106,6 @@ function answer(call: Call, ctx: Context): Promise<void> {
       ),
     )
   })
-}
-
-function refuseOtherTypes(ctx: Context): void {
-  const type = ctx.req.headers['content-type']
-  if (type === undefined || /^application\/([a-z0-9.-]+\+)?json\s*(;|$)/i.test(type)) return
-  throw new Fault('unsupported_media_type', { message: 'Send application/json.' })
 }
 
 async function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {

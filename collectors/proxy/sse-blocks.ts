@@ -1,6 +1,8 @@
 // Cuts a stream of server-sent events into whole blocks, byte for byte, whatever way it arrives. A client can do nothing
 // with half an event, so the end of one is waited for; an event that grows large passes in pieces.
 
+import type { Terminal } from './operation.ts'
+
 // Above this an unfinished block no longer waits: a client that reads slowly should not hold it here.
 const waitingBytesMax = 64 * 1024
 // Above this an event is no event of any model; the stream is given up.
@@ -11,8 +13,9 @@ const doneBlockBytesMax = 1024
 const lf = 0x0a
 const cr = 0x0d
 
-export type DoneBlock = {
-  /** Lines of the same block before `data: [DONE]`. */
+/** The block that ends a stream, parted where its receipt goes: before the line that says so. */
+export type LastBlock = {
+  /** Lines of the same block before that line. */
   before: Buffer
   /** From that line to the end of what has come. */
   from: Buffer
@@ -26,13 +29,14 @@ export class SseBlocks {
   readonly passing: Buffer[] = []
   /** The blocks that became whole, to be looked at after the bytes have left. */
   readonly blocks: Buffer[] = []
-  /** Set once `data: [DONE]` has come; what is pushed afterwards passes as it is. */
-  done: DoneBlock | undefined
+  /** Set once the last block has come; what is pushed afterwards passes as it is. */
+  done: LastBlock | undefined
   /** True when one event was larger than any model sends; nothing more is taken. */
   overflow = false
   /** True when the unfinished block has already left in part. */
   midBlock = false
 
+  readonly #terminal: Terminal
   readonly #dropUsageBlock: boolean
   #carry: Buffer | undefined
   #carryLength = 0
@@ -43,7 +47,8 @@ export class SseBlocks {
   #skipLf = false
 
   /** `dropUsageBlock`: leave out the chunk that has usage and no choices, because we asked for it and the client did not. */
-  constructor(dropUsageBlock: boolean) {
+  constructor(terminal: Terminal, dropUsageBlock: boolean) {
+    this.#terminal = terminal
     this.#dropUsageBlock = dropUsageBlock
   }
 
@@ -60,12 +65,13 @@ export class SseBlocks {
     this.#keep(bytes, rest)
   }
 
-  /** Ends the stream: an unfinished block that is `data: [DONE]` counts, as both official SDKs count it. */
+  /** Ends the stream: an unfinished block that would be the last counts, as both official SDKs count it. */
   end(): void {
     this.passing.length = 0
     this.blocks.length = 0
     if (!this.done && this.#carry) {
-      this.done = readDone(this.#carry.subarray(0, this.#carryLength))
+      const block = this.#carry.subarray(0, this.#carryLength)
+      this.done = this.#passed > 0 ? undefined : this.#terminal.read(block)
       if (!this.done) this.midBlock = this.#passed > 0
     }
   }
@@ -93,7 +99,9 @@ export class SseBlocks {
       line = at
       if (!isBlank) continue
       const block = bytes.subarray(start, at)
-      const done = this.#isWhole(block) ? readDone(block) : undefined
+      // A block that has left in part cannot be parted any more.
+      const mayEnd = block.length <= this.#terminal.bytesMax && sentTo <= start
+      const done = mayEnd ? this.#terminal.read(block) : undefined
       if (done) {
         this.#pass(bytes, sentTo, start)
         this.done = { ...done, from: bytes.subarray(start + done.before.length) }
@@ -113,10 +121,6 @@ export class SseBlocks {
     return start
   }
 
-  #isWhole(block: Buffer): boolean {
-    return block.length <= doneBlockBytesMax
-  }
-
   #pass(bytes: Buffer, from: number, to: number): void {
     if (to > from) this.passing.push(bytes.subarray(from, to))
   }
@@ -133,12 +137,17 @@ export class SseBlocks {
       this.overflow = true
       return
     }
-    if (length > waitingBytesMax && this.#passed < length) {
+    if (length > waitingBytesMax && this.#passed < length && !this.#isHeld(length)) {
       // Copied, because the carry grows in place while these bytes are still on their way.
       this.passing.push(Buffer.from(this.#carry!.subarray(this.#passed, length)))
       this.#passed = length
     }
     this.midBlock = this.#passed > 0
+  }
+
+  /** The last block waits for the receipt that goes into it, however large it is. */
+  #isHeld(length: number): boolean {
+    return this.#passed === 0 && this.#terminal.mayBecome(this.#carry!.subarray(0, length))
   }
 
   #append(more: Buffer): Buffer {
@@ -172,7 +181,14 @@ export function readData(block: Buffer): string | undefined {
   return data
 }
 
-function readDone(block: Buffer): DoneBlock | undefined {
+/** `data: [DONE]`, of which the SDKs want exactly that. */
+export const doneTerminal: Terminal = {
+  bytesMax: doneBlockBytesMax,
+  mayBecome: () => false,
+  read: readDone,
+}
+
+function readDone(block: Buffer): LastBlock | undefined {
   const marker = block.indexOf('[DONE]')
   if (marker < 0 || readData(block) !== '[DONE]') return undefined
   let start = marker

@@ -1,4 +1,4 @@
-// Puts a streamed chat completion together from its events, after they have gone to the client. Everything it holds is
+// Puts a streamed completion, of chat or of text, together from its events, after they have gone to the client. Everything it holds is
 // bounded; what does not fit is left out and said so.
 
 import {
@@ -8,6 +8,7 @@ import {
   type ToolCall,
   takeIds,
 } from './completion.ts'
+import type { StreamTap } from './operation.ts'
 import { readData } from './sse-blocks.ts'
 import { isObject, readUsage } from './usage.ts'
 
@@ -19,13 +20,15 @@ const toolNameCharsMax = 256
 
 type Part = {
   role: string
+  /** Of a completion of text, which has no message. */
+  text: string | undefined
   content: string | undefined
   refusal: string | undefined
   toolCalls: Map<number, ToolCall>
   finishReason: string | null
 }
 
-export class SseTap {
+export class SseTap implements StreamTap {
   readonly #completion = emptyCompletion()
   readonly #parts = new Map<number, Part>()
   #textCharsLeft = textCharsMax
@@ -57,7 +60,7 @@ export class SseTap {
     const parts = [...this.#parts].sort(([a], [b]) => a - b)
     return {
       ...this.#completion,
-      choices: parts.map(toChoice),
+      output: { choices: parts.map(toChoice) },
       finishReasons: parts.flatMap(([, part]) => part.finishReason ?? []),
       hasContent: this.started,
     }
@@ -69,6 +72,10 @@ export class SseTap {
     if (!part) return
     if (typeof choice.finish_reason === 'string') {
       part.finishReason = choice.finish_reason.slice(0, toolNameCharsMax)
+    }
+    if (typeof choice.text === 'string') {
+      part.text = this.#add(part.text ?? '', choice.text)
+      this.started ||= choice.text !== ''
     }
     if (!isObject(choice.delta)) return
     const { role, content, refusal, tool_calls: calls, reasoning_content: reasoning } = choice.delta
@@ -111,6 +118,7 @@ export class SseTap {
     }
     const part = {
       role: 'assistant',
+      text: undefined,
       content: undefined,
       refusal: undefined,
       toolCalls: new Map(),
@@ -131,6 +139,7 @@ export class SseTap {
 }
 
 function toChoice([index, part]: [number, Part]) {
+  if (part.text !== undefined) return { index, text: part.text, finish_reason: part.finishReason }
   const calls = [...part.toolCalls].sort(([a], [b]) => a - b).map(([, call]) => call)
   return {
     index,

@@ -1,4 +1,4 @@
-// A stream on its way through: whole events leave at once and are looked at afterwards; `[DONE]` waits for the record.
+// A stream on its way through: whole events leave at once and are looked at afterwards; the last waits for the record.
 // The commit point is the first byte to the client: before it a failure is a JSON answer, after it an event in the stream.
 
 import type { IncomingHttpHeaders } from 'node:http'
@@ -11,12 +11,13 @@ import {
   pushAnswerHeaders,
   upstreamRequestIdOf,
 } from './answer-headers.ts'
-import { type Call, type Outcome, signOpening, storeFinal } from './call.ts'
+import type { Call, Outcome } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
+import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
 import { closingComment, receiptHeaders } from './receipt.ts'
-import { type DoneBlock, SseBlocks } from './sse-blocks.ts'
-import { SseTap } from './sse-tap.ts'
+import { type LastBlock, SseBlocks } from './sse-blocks.ts'
+import { signOpening, storeFinal } from './store-call.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 // An upstream that said [DONE] has nothing more to say; its connection is given this long to end by itself.
@@ -36,8 +37,9 @@ export class StreamedAnswer implements UpstreamHandler {
   readonly #opening: SignedRecord
   /** The opening record once it is durable, or undefined when it could not be stored. */
   readonly #opened: Promise<SignedRecord | undefined>
+  readonly #events: EventStream
   readonly #blocks: SseBlocks
-  readonly #tap = new SseTap()
+  readonly #tap: StreamTap
   readonly #onDrain = () => this.#flow()
   #upstream: UpstreamCall | undefined
   #held: HeldAnswer | undefined
@@ -48,10 +50,12 @@ export class StreamedAnswer implements UpstreamHandler {
   #linger: NodeJS.Timeout | undefined
 
   /** Signs and stores the opening record. `done` is called once, when nothing is left to do. */
-  constructor(call: Call, done: Done) {
+  constructor(call: Call, events: EventStream, done: Done) {
     this.#call = call
     this.#done = done
-    this.#blocks = new SseBlocks(!call.usageWanted)
+    this.#events = events
+    this.#blocks = new SseBlocks(events.terminal, !call.usageWanted)
+    this.#tap = events.tap()
     this.#opening = signOpening(call)
     this.#opened = call.deps.intake
       .write((batch) => pushRecord(batch, this.#opening))
@@ -146,20 +150,20 @@ export class StreamedAnswer implements UpstreamHandler {
     if (!paused) this.#upstream?.resume()
   }
 
-  #finish(done: DoneBlock): void {
+  #finish(done: LastBlock): void {
     if (this.#phase === 'waiting') this.#begin()
     this.#phase = 'closing'
     this.#upstream?.pause()
     this.#conclude(this.#sendDone(done))
   }
 
-  async #sendDone(done: DoneBlock): Promise<void> {
+  async #sendDone(done: LastBlock): Promise<void> {
     const { error } = this.#tap.completion()
     const status = error ? 'upstream_error' : 'completed'
     const signed = await this.#store(status, error)
     if (!signed) {
       this.#upstream?.abort()
-      this.#end(errorBlock(new Fault('service_unavailable')))
+      this.#end(this.#events.breakWith(new Fault('service_unavailable'), undefined))
       return
     }
     const { res } = this.#call
@@ -197,8 +201,9 @@ export class StreamedAnswer implements UpstreamHandler {
     const signed = await this.#store(status, error)
     // Half an event may have left; a blank line keeps ours apart from it.
     const apart = this.#blocks.midBlock ? '\n\n' : ''
-    if (signed) this.#end(`${apart}${closingComment(signed, status)}\n${errorBlock(fault)}`)
-    else this.#end(`${apart}${errorBlock(new Fault('service_unavailable'))}`)
+    const told = signed ? fault : new Fault('service_unavailable')
+    const comment = signed && closingComment(signed, status)
+    this.#end(apart + this.#events.breakWith(told, comment))
   }
 
   async #store(
@@ -212,7 +217,7 @@ export class StreamedAnswer implements UpstreamHandler {
       httpStatus: 200,
       completion: this.#tap.completion(),
       upstreamRequestId: upstreamRequestIdOf(this.#headers),
-      answered: true,
+      answered: this.#upstream !== undefined,
       ttftMs: this.#ttftMs,
     }
     const { counters } = this.#call.deps
@@ -272,7 +277,3 @@ const runStatuses = {
   truncated: 'truncated',
   upstream_error: 'error',
 } as const
-
-function errorBlock(fault: Fault): string {
-  return `data: ${JSON.stringify(fault.toBody())}\n\n`
-}

@@ -1,6 +1,7 @@
 // What answers a call: a provider behind one interface, so that the proxy does not know which it has.
 
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Operation } from './operation.ts'
 import type { Outbound, OutboundCall, OutboundHandler } from './outbound.ts'
 
 // An answer is held whole before it leaves (JSON) or counted as it passes (streams); neither is without end.
@@ -8,9 +9,9 @@ export const answerBytesMax = 64 * 1024 * 1024
 const streamBytesMax = 1024 * 1024 * 1024
 
 export type UpstreamRequest = {
-  /** Below the provider's base URL: `/chat/completions`. */
-  path: string
+  operation: Operation
   body: Buffer
+  contentType: string
   /** The client's own headers, from which the provider picks the few it passes on. */
   clientHeaders: IncomingHttpHeaders
   /** Of the run's own span, which is the parent of whatever the upstream records. */
@@ -49,8 +50,7 @@ export function openaiUpstream(options: {
   // Each read of a URL's member makes its text anew.
   const { origin, search } = base
   const prefix = base.pathname.replace(/\/+$/, '')
-  const fixed = ['content-type', 'application/json', 'accept-encoding', 'identity']
-  fixed.push('user-agent', 'runledger')
+  const fixed = ['accept-encoding', 'identity', 'user-agent', 'runledger']
   if (options.apiKey) fixed.push('authorization', `Bearer ${options.apiKey}`)
   const { outbound, ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000 } = options
   const { wholeTimeoutMs = 600_000 } = options
@@ -60,7 +60,7 @@ export function openaiUpstream(options: {
       return outbound.dispatch(
         {
           origin,
-          path: `${prefix}${request.path}${search}`,
+          path: `${prefix}${request.operation.upstreamPath}${search}`,
           method: 'POST',
           headers: toHeaders(fixed, request),
           body: request.body,
@@ -77,7 +77,7 @@ export function openaiUpstream(options: {
 
 function toHeaders(fixed: string[], request: UpstreamRequest): string[] {
   const headers = [...fixed, 'accept', request.stream ? 'text/event-stream' : 'application/json']
-  headers.push('traceparent', request.traceparent)
+  headers.push('content-type', request.contentType, 'traceparent', request.traceparent)
   if (request.traceState !== '') headers.push('tracestate', request.traceState)
   headers.push('x-request-id', request.requestId)
   for (const name of forwardedHeaders) {

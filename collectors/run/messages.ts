@@ -16,8 +16,11 @@ export function toOutputMessages(output: unknown): Message[] {
   if (isObject(output) && Array.isArray(output.choices)) return toOutputMessages(output.choices)
   const list = Array.isArray(output) ? output : [output]
   return list.map((choice) => {
-    if (!isObject(choice) || !isObject(choice.message)) return toMessage(choice, 'assistant')
-    const message = toMessage(choice.message, 'assistant')
+    if (!isObject(choice)) return toMessage(choice, 'assistant')
+    // A completion of text has no message around it.
+    const { message: whole = textMessage(choice.text) } = choice
+    if (!isObject(whole)) return toMessage(choice, 'assistant')
+    const message = toMessage(whole, 'assistant')
     if (typeof choice.finish_reason === 'string') message.finish_reason = choice.finish_reason
     return message
   })
@@ -38,6 +41,10 @@ export function previewOf(messages: Message[], side: 'input' | 'output'): string
     if (call) return `${call.name}(${call.arguments})`
   }
   return ''
+}
+
+function textMessage(text: unknown): object | undefined {
+  return typeof text === 'string' ? { role: 'assistant', content: text } : undefined
 }
 
 function toMessage(message: unknown, roleElse: string): Message {

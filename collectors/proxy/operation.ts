@@ -1,0 +1,80 @@
+// What one kind of inference is to the pipeline: how its request is read, its answer understood, its stream ended. The rows
+// are in operations.ts; the pipeline knows none of them by name.
+
+import type { IncomingMessage } from 'node:http'
+import type { Fault } from '../../schemas/faults.ts'
+import type { Lease } from '../body.ts'
+import type { Completion } from './completion.ts'
+import type { Pieces } from './money.ts'
+import type { LastBlock } from './sse-blocks.ts'
+
+export type JsonObject = Record<string, unknown>
+
+export type Operation = {
+  /** The value of `gen_ai.operation.name`; a run is called by it and by its model. */
+  readonly name: string
+  /** Ours; each is the same door. */
+  readonly paths: readonly string[]
+  /** Below the provider's base URL. */
+  readonly upstreamPath: string
+  /** The request's body, within its bounds. Throws what the caller is told; nothing has been admitted yet. */
+  receive(req: IncomingMessage, lease: Lease): Promise<Received>
+  /** Throws `invalid_request` for what no upstream could answer. */
+  check(request: JsonObject): void
+  /** True where `prompt` names a version of the registry; elsewhere it is the text itself. */
+  readonly namesPrompt: boolean
+  /** True where a stream reports its usage only with `stream_options.include_usage`. */
+  readonly usageOnDemand: boolean
+  /** What a record commits to as input: the request without its transport keys. */
+  committedInput(request: JsonObject): unknown
+  /** What a run keeps as input: messages, or texts. */
+  keptInput(request: JsonObject): unknown
+  /** False where an answer is no text: it is committed to, and not kept in rows. */
+  readonly keepsOutput: boolean
+  /** The tokens of output that the request allows; undefined: as many as the model makes. */
+  outputTokensMax(request: JsonObject): number | undefined
+  /** Use that is no tokens: at most, before the call; as it was, with its answer. */
+  pieces?(request: JsonObject, completion: Completion | undefined): Pieces | undefined
+  /** What the answer is, in a sentence: `a chat completion`. */
+  readonly answerName: string
+  /** A whole answer of status 2xx. `undefined`: it is none of this kind; it passes, and the run is an error. */
+  readWhole(body: Buffer, contentType: string): Completion | undefined
+  /** False when a body of success cannot even be of this kind, such as a page: then it does not pass. */
+  mayBeWhole(body: Buffer, contentType: string): boolean
+  /** Absent: never answered with server-sent events. */
+  readonly events?: EventStream
+}
+
+/** A request's body as the upstream will get it, and as we read it. */
+export type Received = {
+  request: JsonObject
+  body: Buffer
+  contentType: string
+}
+
+export type EventStream = {
+  /** What is kept of the events, after they have gone to the client. */
+  tap(): StreamTap
+  readonly terminal: Terminal
+  /** The end of a stream that cannot be completed: its error event with the comment line inside. */
+  breakWith(fault: Fault, comment: string | undefined): string
+}
+
+/** Which block of a stream is its last; the receipt's comment goes into it. */
+export type Terminal = {
+  readonly bytesMax: number
+  /** True when an unfinished block may become the last one: it then waits until it is whole, however large. */
+  mayBecome(start: Buffer): boolean
+  /** The block parted where the comment goes; undefined when the stream goes on. */
+  read(block: Buffer): LastBlock | undefined
+}
+
+export type StreamTap = {
+  take(block: Buffer): void
+  /** What has come so far, in the form of an answer that was not streamed. */
+  completion(): Completion
+  /** Events that were not JSON; they went to the client as they came. */
+  readonly malformed: number
+  /** True once anything a model makes has come. */
+  readonly started: boolean
+}
