@@ -9,6 +9,8 @@ import { loadMasterKey } from './seal.ts'
 export type Accounts = {
   keys: Keys
   ledger: Ledger
+  /** Seals what a table may not hold in clear (src/seal.ts). */
+  masterKey: Uint8Array
   /** From which the ids of runs that name themselves follow; the same on every process that has the master key. */
   idSecret: Uint8Array
 }
@@ -27,7 +29,7 @@ export async function loadAccounts(deps: {
   const idSecret = new Uint8Array(
     hkdfSync('sha256', masterKey, '', 'runledger/run-ids', idSecretBytes),
   )
-  return { keys: openKeys(sql, nowMs), ledger, idSecret }
+  return { keys: openKeys(sql, nowMs), ledger, masterKey, idSecret }
 }
 
 export function isLoopback(host: string): boolean {

@@ -15,6 +15,7 @@ import { openaiUpstream, type Upstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
+import { destinationRoutes } from './api/destinations.ts'
 import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
 import { promptRoutes } from './api/prompts.ts'
@@ -22,6 +23,7 @@ import { traceRoutes } from './api/traces.ts'
 import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
 import { consoleRoutes } from './console-files.ts'
+import { openDestinations } from './destinations/destinations.ts'
 import { openEvidence } from './evidence.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import type { Metrics } from './metrics.ts'
@@ -78,6 +80,16 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     flush,
     loadedBefore: () => spool.drainedSeq(),
   })
+  const destinations = await openDestinations({
+    ...deps,
+    sql,
+    storedSpans,
+    outbound,
+    counters: metrics,
+    loadedBefore: () => spool.drainedSeq(),
+    random: Math.random,
+  })
+  destinationRoutes(router, destinations)
   promptRoutes(router, { prompts, flush })
   vaasRoutes(router, {
     records: openRecords({ rows, flush }),
@@ -107,6 +119,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     provider: upstream.provider,
     otlp,
     async close() {
+      await destinations.close()
       await prompts.close()
       await outbound.close(closeDeadlineMs)
     },

@@ -1,0 +1,105 @@
+// Continuous push to OTLP endpoints outside: which there are, made through the API or named in the configuration file. One that
+// is dead or slow holds up no other, and no caller.
+
+import { randomUUID } from 'node:crypto'
+import type { DestinationInput } from '../../schemas/destination.ts'
+import { Fault } from '../../schemas/faults.ts'
+import type { Postgres } from '../postgres.ts'
+import { readFilters } from '../trace-filters.ts'
+import { type FleetDeps, openFleet } from './fleet.ts'
+import { openSender } from './send.ts'
+import { type Destination, openDestinationStore } from './store.ts'
+
+const destinationsMax = 20
+// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/group-commit.ts).
+const seqBits = 20n
+
+/** `lagMs`: how long the oldest span that has not left has been waiting; 0 when all have. */
+export type ShownDestination = Destination & { lagMs: number }
+
+export type TestResult = { ok: boolean; status: number | null; latencyMs: number; message: string }
+
+export type Destinations = Awaited<ReturnType<typeof openDestinations>>
+
+export async function openDestinations(
+  deps: Omit<FleetDeps, 'store'> & { sql: Postgres; masterKey: Uint8Array },
+) {
+  const { nowMs } = deps
+  const store = openDestinationStore({ ...deps, owner: randomUUID() })
+  const fleet = await openFleet({ ...deps, store })
+
+  function show(to: Destination): ShownDestination {
+    const cursor = fleet.cursorOf(to.id) ?? to.cursor
+    const isBehind = deps.loadedBefore() - 1n > cursor
+    return { ...to, cursor, lagMs: isBehind ? Math.max(0, nowMs() - Number(cursor >> seqBits)) : 0 }
+  }
+
+  const firstCursor = (input: DestinationInput) =>
+    input.from === 'start' ? 0n : BigInt(nowMs()) << seqBits
+
+  async function get(workspace: string, id: string): Promise<Destination> {
+    const found = (await store.list(workspace)).find((one) => one.id === id)
+    if (!found) throw new Fault('not_found', { message: 'There is no such destination here.' })
+    return found
+  }
+
+  return {
+    async list(workspace: string): Promise<ShownDestination[]> {
+      return (await store.list(workspace)).map(show)
+    },
+
+    /** Pushing begins before this resolves. Throws `conflict` for a name that is taken. */
+    async create(workspace: string, input: DestinationInput): Promise<ShownDestination> {
+      readFilters(new URLSearchParams(input.filter))
+      if ((await store.list(workspace)).length >= destinationsMax)
+        throw conflict(`A workspace has at most ${destinationsMax} destinations.`)
+      const cursor = firstCursor(input)
+      const made = await store.insert(workspace, input, { cursor, isTrusted: false })
+      if (!made) throw conflict(`There is a destination named ${input.name} already.`)
+      await fleet.claim()
+      return show(made)
+    },
+
+    async remove(workspace: string, id: string): Promise<void> {
+      await get(workspace, id)
+      await store.remove(workspace, id)
+      await fleet.claim()
+    },
+
+    /** Sends a request without spans: what the address, the key and the protocol are good for, and nothing else. */
+    async test(workspace: string, id: string): Promise<TestResult> {
+      const send = openSender(await get(workspace, id), deps)
+      const startedAt = performance.now()
+      const { status, message, verdict } = await send([], new AbortController().signal)
+      const latencyMs = Math.round(performance.now() - startedAt)
+      return { ok: verdict === 'sent', status, latencyMs, message }
+    },
+
+    async deadLetters(workspace: string, id: string, limit: number) {
+      await get(workspace, id)
+      return store.deadLetters(workspace, id, limit)
+    },
+
+    /** Makes the destinations of the configuration file those of `workspace`; one no longer named there is removed. */
+    async configure(workspace: string, inputs: readonly DestinationInput[]): Promise<void> {
+      const present = (await store.list(workspace)).filter(({ isTrusted }) => isTrusted)
+      for (const input of inputs) {
+        const known = present.find(({ name }) => name === input.name)
+        const cursor = firstCursor(input)
+        if (known) await store.revise(known.id, input)
+        else if (!(await store.insert(workspace, input, { cursor, isTrusted: true })))
+          throw conflict(`The API has made a destination named ${input.name}.`)
+      }
+      for (const { id, name } of present) {
+        if (!inputs.some((input) => input.name === name)) await store.remove(workspace, id)
+      }
+      await fleet.claim()
+    },
+
+    close: () => fleet.close(),
+  }
+}
+
+function conflict(message: string): Fault {
+  return new Fault('conflict', { message, param: 'name' })
+}

@@ -1,0 +1,113 @@
+// The pushers of this process: one for each destination it holds the lease of, none for any other.
+
+import { openRedactor } from '../../collectors/otlp/redact.ts'
+import type { Outbound } from '../../collectors/proxy/outbound.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import type { StoredSpans } from '../stored-spans.ts'
+import { readFilters } from '../trace-filters.ts'
+import { openPusher, type Pusher, pushLimits } from './pusher.ts'
+import { openSender } from './send.ts'
+import type { Destination, DestinationStore } from './store.ts'
+
+// Well within the lease. What another process makes or removes is noticed here within this time.
+const claimEveryMs = 2_000
+
+export type FleetDeps = {
+  store: DestinationStore
+  storedSpans: StoredSpans
+  /** Everything with a smaller place in ingest order has been loaded. */
+  loadedBefore: () => bigint
+  outbound: Outbound
+  counters: Counters
+  version: string
+  nowMs: () => number
+  /** 0 to 1, for the jitter of retries. */
+  random: () => number
+  log: (line: string) => void
+  limits?: Partial<typeof pushLimits>
+}
+
+export type Fleet = {
+  /** Takes over what is free and lets go of what is gone, now. Never rejects: the next time comes by itself. */
+  claim(): Promise<void>
+  /** How far a destination of this process has come. */
+  cursorOf(id: string): bigint | undefined
+  close(): Promise<void>
+}
+
+/** Resolves when the destinations this process holds are being pushed to. */
+export async function openFleet(deps: FleetDeps): Promise<Fleet> {
+  const pushers = new Map<string, { pusher: Pusher; revision: string }>()
+  let claiming: Promise<void> = Promise.resolve()
+  let isClosing = false
+
+  async function reconcile(): Promise<void> {
+    const ours = isClosing ? [] : await deps.store.claim()
+    const kept = new Set(ours.map(({ id }) => id))
+    for (const [id, { pusher }] of pushers) {
+      if (kept.has(id)) continue
+      pushers.delete(id)
+      await pusher.stop()
+    }
+    for (const to of ours) {
+      const revision = revisionOf(to)
+      const running = pushers.get(to.id)
+      if (running?.revision === revision) continue
+      await running?.pusher.stop()
+      pushers.set(to.id, { pusher: start(deps, to), revision })
+    }
+  }
+
+  function claim(): Promise<void> {
+    claiming = claiming.then(reconcile).catch((error) => {
+      deps.counters.count('destination_push_faults_total', {})
+      deps.log(`destinations, trying again: ${String(error)}`)
+    })
+    return claiming
+  }
+
+  await claim()
+  const timer = setInterval(() => void claim(), claimEveryMs)
+  timer.unref()
+
+  return {
+    claim,
+    cursorOf: (id) => pushers.get(id)?.pusher.cursor(),
+    async close() {
+      clearInterval(timer)
+      isClosing = true
+      await claim()
+      await deps.store.release()
+    },
+  }
+}
+
+function start(deps: FleetDeps, to: Destination): Pusher {
+  const filters = readFilters(new URLSearchParams(to.filter))
+  const limit = deps.limits?.pageSpans ?? pushLimits.pageSpans
+  return openPusher({
+    ...deps,
+    id: to.id,
+    cursor: to.cursor,
+    failures: to.failures,
+    redact: isOpen(to.redact) ? (row) => row : openRedactor({ allow: undefined, ...to.redact }),
+    send: openSender(to, deps),
+    async read(after) {
+      const before = deps.loadedBefore()
+      const range = { after, before, limit, traceId: undefined }
+      const isBehind = before - 1n > after
+      const spans = isBehind ? await deps.storedSpans.inOrder(to.workspace, filters, range) : []
+      return { spans, before }
+    },
+  })
+}
+
+/** What a running pusher was started with; another value needs another one. */
+function revisionOf(to: Destination): string {
+  const { url, protocol, compression, headers, filter, redact, isTrusted } = to
+  return JSON.stringify([url, protocol, compression, headers, filter, redact, isTrusted])
+}
+
+function isOpen(redact: Destination['redact']): boolean {
+  return !redact.content && redact.attributes.length === 0 && redact.allow === undefined
+}
