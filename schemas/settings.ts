@@ -13,6 +13,11 @@ export type Settings = {
   environment: string
   /** Unset: no OTLP over gRPC. */
   otlpGrpcPort: number | undefined
+  billing: 'off' | 'prepaid'
+  /** True: anybody may make an account and come in. */
+  publicSignup: boolean
+  /** Where this process serves, for the limits of a region. */
+  region: string | undefined
 }
 
 type Row = {
@@ -87,6 +92,23 @@ export const settingRows: Record<keyof Settings, Row> = {
     help: 'Port for OTLP over gRPC, 4317 by convention; 0 takes a free one. Unset: off.',
     check: isPort,
   },
+  billing: {
+    env: 'RUNLEDGER_BILLING',
+    fallback: 'off',
+    help: 'prepaid: balances are enforced too, not only budgets of keys.',
+    check: isOneOf('off', 'prepaid'),
+  },
+  publicSignup: {
+    env: 'RUNLEDGER_PUBLIC_SIGNUP',
+    fallback: '0',
+    help: '1: anybody may make an account and log in.',
+    check: isOneOf('0', '1'),
+  },
+  region: {
+    env: 'RUNLEDGER_REGION',
+    fallback: undefined,
+    help: 'Where this process serves: limits of that region hold here.',
+  },
 }
 
 /** Settings from environment variables. Throws one Error naming every mistake, each with its variable. */
@@ -107,6 +129,7 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
     ...values,
     port: Number(port),
     otlpGrpcPort: otlpGrpcPort === undefined ? undefined : Number(otlpGrpcPort),
+    publicSignup: values.publicSignup === '1',
   } as Settings // every row above is a key of Settings
 }
 
@@ -128,6 +151,10 @@ function isMasterKey(text: string): string | undefined {
   return /^[0-9a-fA-F]{64}$/.test(text) || /^[A-Za-z0-9_-]{43}=?$/.test(text)
     ? undefined
     : 'must be 32 bytes as 64 hex digits or base64url'
+}
+
+function isOneOf(...words: string[]): (text: string) => string | undefined {
+  return (text) => (words.includes(text) ? undefined : `must be ${words.join(' or ')}`)
 }
 
 function isUrlOf(...protocols: string[]): (text: string) => string | undefined {

@@ -18,14 +18,17 @@ import type { Accounts } from './accounts.ts'
 import { destinationRoutes } from './api/destinations.ts'
 import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
+import { keyRoutes } from './api/keys.ts'
 import { promptRoutes } from './api/prompts.ts'
 import { traceRoutes } from './api/traces.ts'
+import { userRoutes } from './api/users.ts'
 import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
 import { consoleRoutes } from './console-files.ts'
 import { openDestinations } from './destinations/destinations.ts'
 import { openEvidence } from './evidence.ts'
 import type { OtlpShared } from './grpc-door.ts'
+import { openLogin } from './login.ts'
 import type { Metrics } from './metrics.ts'
 import type { Stores } from './plane.ts'
 import { openPrompts } from './prompts.ts'
@@ -35,6 +38,7 @@ import { sessionRoutes } from './sessions.ts'
 import type { Spool } from './spooling.ts'
 import { openStoredSpans } from './stored-spans.ts'
 import { openTraces, type Traces } from './traces.ts'
+import { openUsers } from './users.ts'
 
 // How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
 const flushDeadlineMs = 2_000
@@ -72,7 +76,11 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const router = new Router({ strict: true, sensitive: true })
   const { environment } = settings
   healthRoutes(router, { vitals: vitalsOf(deps), metrics, version })
-  sessionRoutes(router, { keys: deps.keys, environment, version })
+  const users = openUsers(sql)
+  const login = openLogin(users)
+  sessionRoutes(router, { keys: deps.keys, login, environment, version })
+  userRoutes(router, { users, keys: deps.keys, login, isSignupPublic: settings.publicSignup })
+  keyRoutes(router, { sql, keys: deps.keys })
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
   exportRoutes(router, {

@@ -2,7 +2,7 @@
 
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { type Caller, defaultScopes, type Scope, scopes } from '../schemas/caller.ts'
+import { type Caller, type Scope, scopes } from '../schemas/caller.ts'
 import { newId, toUlid, toUuid } from '../schemas/ids.ts'
 
 // A revoked key is refused within this time on every process; a shorter one costs a lookup per key and second.
@@ -11,11 +11,20 @@ const rememberedMax = 10_000
 const tokenLengthMax = 512
 const sessionDays = 7
 const prefix = 'batchin_api_'
+const ownerEmail = 'owner@localhost'
 
 /** The one thing this file needs of Postgres. */
 export type Sql = {
   query<T>(text: string, params?: readonly unknown[]): Promise<T[]>
 }
+
+/** What a key may use up. Undefined: as much as it likes. */
+export type KeyTerms = {
+  requestsPerMinute: number | undefined
+  monthlyBudgetNanoUsd: bigint | undefined
+}
+
+export type Session = { cookie: string; expiresAt: Date; caller: Caller }
 
 export type Keys = {
   /** The caller behind a bearer token; undefined when there is none. Rejects only when the key store is down. */
@@ -23,13 +32,31 @@ export type Keys = {
   /** The caller behind a session cookie. */
   findSession(cookie: string): Promise<Caller | undefined>
   /** A session standing for the key: the cookie's value and its last moment. Undefined when the token is no key. */
-  openSession(
-    token: string,
-  ): Promise<{ cookie: string; expiresAt: Date; caller: Caller } | undefined>
+  openSession(token: string): Promise<Session | undefined>
+  /** A session of a user whose password was right. */
+  openUserSession(userId: string): Promise<Session>
   closeSession(cookie: string): Promise<void>
+  /** At once for a key that was found lately, which is every key that is calling. */
+  terms(keyId: string): KeyTerms | Promise<KeyTerms>
+  /** Forgets what this process remembers of a key, so that its end or its new terms hold here at once. */
+  forget(keyId: string): void
 }
 
-type KeyRow = { id: string; user_id: string; digest: Buffer; scopes: Scope[] }
+type KeyRow = {
+  id: string
+  user_id: string
+  digest: Buffer
+  scopes: Scope[]
+  rate_limit_rpm: number | null
+  budget: string | null
+  responses_streaming: boolean
+  email: string
+}
+type UserRow = { user_id: string; email: string }
+
+const keyColumns = `k.id, k.user_id, k.digest, k.scopes, k.rate_limit_rpm, k.monthly_budget_nano_usd::text AS budget,
+  k.responses_streaming, u.email`
+const noTerms: KeyTerms = { requestsPerMinute: undefined, monthlyBudgetNanoUsd: undefined }
 
 /**
  * Makes sure that a first user and a first key exist. Returns the key in clear when one was made here, to be printed once.
@@ -70,6 +97,7 @@ export function newToken(): string {
 
 export function openKeys(sql: Sql, nowMs: () => number): Keys {
   const remembered = new Map<string, { caller: Caller | undefined; untilMs: number }>()
+  const terms = new Map<string, { terms: KeyTerms; untilMs: number }>()
 
   async function remember(kind: string, token: string, load: () => Promise<Caller | undefined>) {
     if (token.length > tokenLengthMax) return undefined
@@ -82,23 +110,70 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
     return caller
   }
 
+  function rememberTerms(row: KeyRow): KeyTerms {
+    const made = toTerms(row)
+    if (terms.size >= rememberedMax) terms.clear()
+    // Twice as long as the caller: a key that is calling is loaded anew before its terms run out.
+    terms.set(row.id, { terms: made, untilMs: nowMs() + 2 * rememberedMs })
+    return made
+  }
+
+  async function loadKey(token: string): Promise<Caller | undefined> {
+    const digest = digestOf(token)
+    const [row] = await sql.query<KeyRow>(
+      `SELECT ${keyColumns} FROM keys k JOIN users u ON u.id = k.user_id WHERE k.digest = $1 AND k.is_active`,
+      [digest],
+    )
+    if (!row || !timingSafeEqual(row.digest, digest)) return undefined
+    rememberTerms(row)
+    return toCaller(row, 'key')
+  }
+
+  async function loadTerms(keyId: string): Promise<KeyTerms> {
+    const [row] = await sql.query<KeyRow>(
+      `SELECT ${keyColumns} FROM keys k JOIN users u ON u.id = k.user_id WHERE k.id = $1`,
+      [keyId],
+    )
+    return row ? rememberTerms(row) : noTerms
+  }
+
+  async function open(of: { keyId: string } | { userId: string }, caller: Caller) {
+    const cookie = randomBytes(32).toString('base64url')
+    const expiresAt = new Date(nowMs() + sessionDays * 86_400_000)
+    await sql.query(
+      'INSERT INTO sessions (digest, key_id, user_id, expires_at) VALUES ($1, $2, $3, $4)',
+      [
+        digestOf(cookie),
+        'keyId' in of ? of.keyId : null,
+        'userId' in of ? of.userId : null,
+        expiresAt,
+      ],
+    )
+    return { cookie, expiresAt, caller: { ...caller, by: 'session' as const } }
+  }
+
   const find = (token: string) =>
-    remember('k', token, async () => (isKnownTypo(token) ? undefined : loadKey(sql, token)))
+    remember('k', token, async () => (isKnownTypo(token) ? undefined : loadKey(token)))
 
   return {
     find,
-    findSession: (cookie) => remember('s', cookie, () => loadSession(sql, cookie)),
+    findSession: (cookie) =>
+      remember('s', cookie, async () => {
+        const row = await loadSession(sql, cookie)
+        if (row && 'id' in row) rememberTerms(row)
+        return row && ('id' in row ? toCaller(row, 'session') : toUserCaller(row))
+      }),
     async openSession(token) {
       const caller = await find(token)
-      if (!caller) return undefined
-      const cookie = randomBytes(32).toString('base64url')
-      const expiresAt = new Date(nowMs() + sessionDays * 86_400_000)
-      await sql.query('INSERT INTO sessions (digest, key_id, expires_at) VALUES ($1, $2, $3)', [
-        digestOf(cookie),
-        caller.keyId,
-        expiresAt,
-      ])
-      return { cookie, expiresAt, caller: { ...caller, by: 'session' } }
+      return caller && open({ keyId: caller.keyId }, caller)
+    },
+    async openUserSession(userId) {
+      const [row] = await sql.query<UserRow>(
+        'SELECT id AS user_id, email FROM users WHERE id = $1',
+        [userId],
+      )
+      if (!row) throw new Error('A session was asked for a user that is not there.')
+      return open({ userId }, toUserCaller(row))
     },
     async closeSession(cookie) {
       await sql.query('DELETE FROM sessions WHERE digest = $1 OR expires_at < now()', [
@@ -106,11 +181,23 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
       ])
       remembered.delete(nameOf('s', cookie))
     },
+    terms(keyId) {
+      const held = terms.get(keyId)
+      if (held && held.untilMs > nowMs()) return held.terms
+      return keyId === '' ? noTerms : loadTerms(keyId)
+    },
+    forget(keyId) {
+      terms.delete(keyId)
+      for (const [name, held] of remembered) {
+        if (held.caller?.keyId === keyId) remembered.delete(name)
+      }
+    },
   }
 }
 
+/** The first user's id: the one who runs this plane. Made when it is not there yet. */
 async function ensureOwner(sql: Sql): Promise<string> {
-  const email = 'owner@localhost'
+  const email = ownerEmail
   await sql.query(
     'INSERT INTO users (id, email, name) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING',
     [toUuid(newId()), email, 'Owner'],
@@ -135,33 +222,40 @@ async function insertKey(
   )
 }
 
-async function loadKey(sql: Sql, token: string): Promise<Caller | undefined> {
-  const digest = digestOf(token)
+async function loadSession(sql: Sql, cookie: string): Promise<KeyRow | UserRow | undefined> {
+  const digest = digestOf(cookie)
   const [row] = await sql.query<KeyRow>(
-    'SELECT id, user_id, digest, scopes FROM keys WHERE digest = $1 AND is_active',
+    `SELECT ${keyColumns} FROM sessions s JOIN keys k ON k.id = s.key_id JOIN users u ON u.id = k.user_id
+     WHERE s.digest = $1 AND s.expires_at > now() AND k.is_active`,
     [digest],
   )
-  if (!row || !timingSafeEqual(row.digest, digest)) return undefined
-  return {
-    workspace: row.user_id,
-    keyId: row.id,
-    scopes: row.scopes ?? defaultScopes,
-    by: 'key',
-  }
+  if (row) return row
+  const [user] = await sql.query<UserRow>(
+    `SELECT u.id AS user_id, u.email FROM sessions s JOIN users u ON u.id = s.user_id
+     WHERE s.digest = $1 AND s.expires_at > now()`,
+    [digest],
+  )
+  return user
 }
 
-async function loadSession(sql: Sql, cookie: string): Promise<Caller | undefined> {
-  const [row] = await sql.query<KeyRow>(
-    `SELECT k.id, k.user_id, k.digest, k.scopes FROM sessions s JOIN keys k ON k.id = s.key_id
-     WHERE s.digest = $1 AND s.expires_at > now() AND k.is_active`,
-    [digestOf(cookie)],
-  )
-  if (!row) return undefined
+function toCaller(row: KeyRow, by: Caller['by']): Caller {
+  const caller: Caller = { workspace: row.user_id, keyId: row.id, scopes: row.scopes, by }
+  if (!row.responses_streaming) caller.responsesStreaming = false
+  if (row.email === ownerEmail) caller.isOwner = true
+  return caller
+}
+
+// In their own workspace a user may do everything; what reaches beyond it asks for the owner.
+function toUserCaller({ user_id, email }: UserRow): Caller {
+  const caller: Caller = { workspace: user_id, keyId: '', scopes, by: 'session' }
+  if (email === ownerEmail) caller.isOwner = true
+  return caller
+}
+
+function toTerms(row: KeyRow): KeyTerms {
   return {
-    workspace: row.user_id,
-    keyId: row.id,
-    scopes: row.scopes,
-    by: 'session',
+    requestsPerMinute: row.rate_limit_rpm ?? undefined,
+    monthlyBudgetNanoUsd: row.budget === null ? undefined : BigInt(row.budget),
   }
 }
 
@@ -176,7 +270,7 @@ function checksumOf(text: string): string {
   return crc32(text).toString(16).padStart(8, '0')
 }
 
-function digestOf(text: string): Buffer {
+export function digestOf(text: string): Buffer {
   return hash('sha256', text, 'buffer')
 }
 

@@ -1,0 +1,246 @@
+// Keys and users over the wire: what is shown once, who may act for whom, and when a key's end is felt. Against the whole plane.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startWorld, type World } from './world.ts'
+
+let world: World
+beforeAll(async () => {
+  world = await startWorld()
+})
+afterAll(() => world.end())
+
+// Read as JSON, and judged by what is expected of it.
+type Answer = { status: number; body: ReturnType<typeof JSON.parse>; headers: Headers }
+
+async function call(
+  method: string,
+  path: string,
+  body?: unknown,
+  by?: string | null,
+): Promise<Answer> {
+  const key = by === undefined ? world.key : by
+  const answer = await fetch(world.url + path, {
+    method,
+    headers: {
+      ...(key ? { authorization: `Bearer ${key}` } : {}),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await answer.text()
+  return {
+    status: answer.status,
+    body: text === '' ? undefined : JSON.parse(text),
+    headers: answer.headers,
+  }
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+describe('a key', () => {
+  test('is shown once, works at once, and is listed without its secret', async () => {
+    const wish = { name: 'Production Key', rate_limit_rpm: 120, monthly_budget_cents: 500_000 }
+    const made = await call('POST', '/v1/keys', wish)
+    expect(made.status).toBe(201)
+    expect(made.body).toMatchObject({ ...wish, key_prefix: 'batchin_api', is_active: true })
+    expect(made.body.id).toMatch(uuid)
+    expect(made.body.key).toMatch(/^batchin_api_[0-9A-Z]{26}_[0-9a-f]{72}$/)
+    expect(made.body.created_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    expect((await call('GET', '/v1/traces', undefined, made.body.key)).status).toBe(200)
+    const listed = await call('GET', '/v1/keys', undefined, made.body.key)
+    expect(Array.isArray(listed.body)).toBe(true)
+    const { key, ...shown } = made.body
+    expect(listed.body.find((row: { id: string }) => row.id === made.body.id)).toEqual(shown)
+    expect(JSON.stringify(listed.body)).not.toContain(key)
+  })
+
+  test('has three scopes unless told otherwise, and may not make keys with them', async () => {
+    const plain = await call('POST', '/v1/keys', {})
+    expect(plain.body).toMatchObject({
+      scopes: ['ingest', 'proxy', 'read'],
+      rate_limit_rpm: null,
+      monthly_budget_cents: null,
+    })
+    const refused = await call('POST', '/v1/keys', {}, plain.body.key)
+    expect([refused.status, refused.body.error.code]).toEqual([403, 'forbidden'])
+    const reader = await call('POST', '/v1/keys', { scopes: ['read', 'read'] })
+    expect(reader.body.scopes).toEqual(['read'])
+    const chat = await call(
+      'POST',
+      '/v1/chat/completions',
+      { model: 'm', messages: [] },
+      reader.body.key,
+    )
+    expect(chat.status).toBe(403)
+  })
+
+  test('that is revoked is refused at once, and gone from the list', async () => {
+    const made = await call('POST', '/v1/keys', { name: 'to go' })
+    expect((await call('GET', '/v1/traces', undefined, made.body.key)).status).toBe(200)
+    const revoked = await call('DELETE', `/v1/keys/${made.body.id}`)
+    expect([revoked.status, revoked.body]).toEqual([204, undefined])
+    expect((await call('GET', '/v1/traces', undefined, made.body.key)).status).toBe(401)
+    const ids = async (query: string) =>
+      (await call('GET', `/v1/keys${query}`)).body.map((row: { id: string }) => row.id)
+    expect(await ids('')).not.toContain(made.body.id)
+    expect(await ids('?include=revoked')).toContain(made.body.id)
+    expect((await call('DELETE', `/v1/keys/${made.body.id}`)).status).toBe(404)
+    expect((await call('DELETE', '/v1/keys/nothing')).status).toBe(400)
+  })
+
+  test('may get other terms later; what is not named stays', async () => {
+    const made = await call('POST', '/v1/keys', {
+      name: 'a',
+      rate_limit_rpm: 5,
+      monthly_budget_cents: 0.5,
+    })
+    const changed = await call('PATCH', `/v1/keys/${made.body.id}`, { monthly_budget_cents: null })
+    expect(changed.body).toMatchObject({ name: 'a', rate_limit_rpm: 5, monthly_budget_cents: null })
+  })
+
+  const wrong: [string, object, string][] = [
+    ['a rate of nothing', { rate_limit_rpm: 0 }, 'rate_limit_rpm'],
+    ['half a request', { rate_limit_rpm: 1.5 }, 'rate_limit_rpm'],
+    ['a negative budget', { monthly_budget_cents: -1 }, 'monthly_budget_cents'],
+    ['more money than a number holds', { monthly_budget_cents: 1e12 }, 'monthly_budget_cents'],
+    ['a scope of another product', { scopes: ['root'] }, 'scopes.0'],
+    ['no scope at all', { scopes: [] }, 'scopes'],
+    ['a number for a name', { name: 7 }, 'name'],
+    ['a user that is no id', { user_id: 'me' }, 'user_id'],
+  ]
+  test.each(wrong)('is not made with %s', async (_what, wish, param) => {
+    const refused = await call('POST', '/v1/keys', wish)
+    expect([refused.status, refused.body.error.code, refused.body.error.param]).toEqual([
+      400,
+      'invalid_request',
+      param,
+    ])
+  })
+})
+
+describe('a user', () => {
+  const dev = { email: 'Dev@Example.com', name: 'Dev', password: 'secure_password_123' }
+
+  test('is made by the owner, logs in with the password, and has a workspace of their own', async () => {
+    const made = await call('POST', '/v1/users', dev)
+    expect(made.status).toBe(201)
+    expect(made.body).toEqual({
+      id: expect.stringMatching(uuid),
+      email: 'dev@example.com',
+      name: 'Dev',
+      credit_balance_cents: 0,
+    })
+    const again = await call('POST', '/v1/users', { ...dev, email: 'dev@example.com' })
+    expect([again.status, again.body.error.code]).toEqual([409, 'conflict'])
+    const login = await call('POST', '/v1/users/login', {
+      email: dev.email,
+      password: dev.password,
+    })
+    expect([login.status, login.body]).toEqual([200, made.body])
+    expect((await call('GET', '/v1/users/by-email?email=DEV@example.com')).body).toEqual(made.body)
+
+    const first = await call('POST', '/v1/keys', {
+      user_id: made.body.id,
+      scopes: ['read', 'admin'],
+    })
+    expect(first.status).toBe(201)
+    expect((await call('GET', '/v1/users/me', undefined, first.body.key)).body).toEqual(made.body)
+    const own = await call('GET', '/v1/keys', undefined, first.body.key)
+    expect(own.body.map((row: { id: string }) => row.id)).toEqual([first.body.id])
+    const owners = (await call('GET', '/v1/keys')).body[0].id
+    expect((await call('DELETE', `/v1/keys/${owners}`, undefined, first.body.key)).status).toBe(404)
+    for (const [method, path, body] of [
+      ['POST', '/v1/users', { ...dev, email: 'x@example.com' }],
+      ['GET', '/v1/users/by-email?email=dev@example.com'],
+      ['POST', '/v1/keys', { user_id: (await call('GET', '/v1/users/me')).body.id }],
+    ] as const)
+      expect((await call(method, path, body, first.body.key)).status, path).toBe(403)
+  })
+
+  test('who is unknown and a password that is wrong are told the same', async () => {
+    const wrong = await call('POST', '/v1/users/login', {
+      email: 'dev@example.com',
+      password: 'no',
+    })
+    const unknown = await call('POST', '/v1/users/login', {
+      email: 'no@example.com',
+      password: 'no',
+    })
+    expect([wrong.status, wrong.body.error.code]).toEqual([401, 'invalid_credentials'])
+    expect(unknown.body).toEqual(wrong.body)
+  })
+
+  test('is guessed at ten times, then waited for', async () => {
+    const guess = () =>
+      call('POST', '/v1/users/login', { email: 'guess@example.com', password: 'no' })
+    const statuses: number[] = []
+    let last: Answer | undefined
+    for (let i = 0; i < 11; i++) {
+      last = await guess()
+      statuses.push(last.status)
+    }
+    expect(statuses).toEqual([...Array(10).fill(401), 429])
+    expect(Number(last?.headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  test('is not made of a short password, a megabyte of one, or no address', async () => {
+    for (const [wish, param] of [
+      [{ ...dev, password: 'short' }, 'password'],
+      [{ ...dev, password: 'x'.repeat(1_000_000) }, 'password'],
+      [{ ...dev, email: 'nobody' }, 'email'],
+    ] as const) {
+      const refused = await call('POST', '/v1/users', wish)
+      expect([refused.status, refused.body.error.param]).toEqual([400, param])
+    }
+    expect((await call('GET', '/v1/users/login')).status).toBe(405)
+  })
+
+  test('who is a stranger makes no account here, and cannot ask who has one', async () => {
+    expect((await call('POST', '/v1/users', dev, null)).status).toBe(401)
+    expect((await call('POST', '/v1/users/login', dev, null)).status).toBe(401)
+    expect(
+      (await call('GET', '/v1/users/by-email?email=dev@example.com', undefined, null)).status,
+    ).toBe(401)
+  })
+
+  test('comes into the console with a password, and sees what is theirs', async () => {
+    const opened = await call(
+      'POST',
+      '/console/session',
+      { email: dev.email, password: dev.password },
+      null,
+    )
+    expect(opened.status).toBe(204)
+    const cookie = opened.headers.get('set-cookie')?.split(';')[0] ?? ''
+    const me = await fetch(`${world.url}/v1/users/me`, { headers: { cookie } })
+    expect((await me.json()).email).toBe('dev@example.com')
+    const refused = await call(
+      'POST',
+      '/console/session',
+      { email: dev.email, password: 'wrong one' },
+      null,
+    )
+    expect([refused.status, refused.headers.get('set-cookie')]).toEqual([401, null])
+  })
+})
+
+test('with public signup strangers make accounts and come in, and still cannot ask who has one', async () => {
+  const open = await startWorld({ RUNLEDGER_PUBLIC_SIGNUP: '1' })
+  try {
+    const post = (path: string, body: object) =>
+      fetch(open.url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    const user = { email: 'new@example.com', name: 'New', password: 'long enough' }
+    expect((await post('/v1/users', user)).status).toBe(201)
+    const login = await post('/v1/users/login', { email: user.email, password: user.password })
+    const cookie = login.headers.get('set-cookie')?.split(';')[0] ?? ''
+    const me = await fetch(`${open.url}/v1/users/me`, { headers: { cookie } })
+    expect((await me.json()).email).toBe(user.email)
+    expect((await fetch(`${open.url}/v1/users/by-email?email=${user.email}`)).status).toBe(401)
+  } finally {
+    await open.end()
+  }
+})
