@@ -194,12 +194,16 @@ function* gathered(body: Iterable<Buffer>): Generator<Buffer> {
   let pieces: Buffer[] = []
   let size = 0
   for (const piece of body) {
-    pieces.push(piece)
-    size += piece.length
-    if (size < gatherBytes) continue
-    yield pieces.length === 1 ? piece : Buffer.concat(pieces, size)
-    pieces = []
-    size = 0
+    if (piece.length < gatherBytes) {
+      pieces.push(piece)
+      size += piece.length
+    }
+    if (size >= gatherBytes || (size > 0 && piece.length >= gatherBytes)) {
+      yield Buffer.concat(pieces, size)
+      pieces = []
+      size = 0
+    }
+    if (piece.length >= gatherBytes) yield piece
   }
   if (size > 0) yield Buffer.concat(pieces, size)
 }

@@ -2,15 +2,12 @@
 // Law: a range is split only after the decision is on disk, so that no row can go in under two tokens.
 
 import { createHash } from 'node:crypto'
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Counters } from '../../schemas/counters.ts'
 import type { TableName } from '../../schemas/tables.ts'
 import type { Chunk, Part } from './chunk.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 import type { Quarantine } from './quarantine.ts'
-
-// Hashing this much at a stretch holds the event loop for about a millisecond.
-const hashStretchBytes = 1 << 20
 
 /**
  * Inserts the bodies, concatenated Native blocks of one table, as one INSERT with `insert_deduplication_token` = token.
@@ -47,21 +44,15 @@ export function sliceOf(table: TableName, chunks: readonly Chunk[]): TableSlice 
   return { table, chunks: chunks.filter((chunk) => partOf(chunk, table)) }
 }
 
-/** `v1:<node>:<first chunk>:<last chunk>:<table>:<digest>`. The digest is there because ClickHouse drops other bytes too. */
-export async function tokenOf(node: string, slice: TableSlice): Promise<string> {
+/**
+ * `v2:<node>:<first chunk>:<last chunk>:<table>:<digest>`. The digest is there because ClickHouse drops other bytes too, should a
+ * spool be put back from a copy: it is over the checksum and the sequence numbers of each chunk, which name its bytes.
+ */
+export function tokenOf(node: string, slice: TableSlice): string {
   const hash = createHash('sha256')
-  let stretch = 0
-  for (const piece of bodyOf(slice)) {
-    for (let at = 0; at < piece.length; at += hashStretchBytes) {
-      const part = piece.subarray(at, at + hashStretchBytes)
-      hash.update(part)
-      stretch += part.length
-      if (stretch < hashStretchBytes) continue
-      stretch = 0
-      await nextTurn()
-    }
-  }
-  return `v1:${node}:${rangeOf(slice)}:${hash.digest('hex').slice(0, 16)}`
+  for (const { bodyCrc, firstSeq, bytes } of slice.chunks)
+    hash.update(`${bodyCrc} ${firstSeq} ${bytes}\n`)
+  return `v2:${node}:${rangeOf(slice)}:${hash.digest('hex').slice(0, 16)}`
 }
 
 export function rowsIn(slice: TableSlice): number {
@@ -128,7 +119,7 @@ async function insertOrRefuse(
   slice: TableSlice,
   planned: string | undefined,
 ): Promise<unknown> {
-  const token = planned ?? (await tokenOf(deps.node, slice))
+  const token = planned ?? tokenOf(deps.node, slice)
   const body = bodyOf(slice)
   const rows = rowsIn(slice)
   return untilDone(deps, async () => {

@@ -145,7 +145,7 @@ export class Drain {
     for (const table of order) {
       const slice = sliceOf(table, chunks)
       if (slice.chunks.length === 0) continue
-      const token = await tokenOf(this.#deps.node, slice)
+      const token = tokenOf(this.#deps.node, slice)
       tables.push({ table, rows: rowsIn(slice), bytes: bytesIn(slice), token })
     }
     const plan: DrainPlan = { to, tables, refused: [] }

@@ -18,11 +18,19 @@ import type { SpoolLimits } from './limits.ts'
 import { type Mark, NativeBlock } from './native.ts'
 import type { Refusal } from './room.ts'
 import type { Segments } from './segments.ts'
+import type { Slabs } from './slabs.ts'
 
 type Waiter = { resolve: () => void; reject: (fault: Fault) => void }
 type Gathered = { batch: Batch; blocks: AnyBlock[]; bytes: number; waiters: Waiter[] }
 type Cut = { cut: (where: Edge) => void }
-type Sealed = { parts: Part[]; body: Buffer[]; bodyBytes: number; firstSeq: bigint; seqs: number }
+type Sealed = {
+  parts: Part[]
+  body: Buffer[]
+  slabs: Buffer[]
+  bodyBytes: number
+  firstSeq: bigint
+  seqs: number
+}
 
 /** Between two chunks: what was written before has a smaller sequence number and a place before. */
 export type Edge = { at: Position; seq: bigint }
@@ -31,6 +39,7 @@ export type GroupCommitDeps = {
   limits: SpoolLimits
   nowMs: () => number
   segments: Segments
+  slabs: Slabs
   /** Bytes accepted and not synced, kept for the one who answers `refusal`. */
   pending: { pendingBytes: number }
   refusal: () => Refusal | undefined
@@ -168,14 +177,14 @@ export class GroupCommit implements Intake {
   async #store(batch: Batch): Promise<Chunk> {
     const { segments, nowMs } = this.#deps
     const arrivalMs = Math.floor(nowMs())
-    const { parts, body, bodyBytes, firstSeq, seqs } = this.#seal(batch, arrivalMs)
+    const { parts, body, slabs, bodyBytes, firstSeq, seqs } = this.#seal(batch, arrivalMs)
     const bytes = headerBytes + bodyBytes
     const segment = await segments.forChunk(bytes)
     const place = segment.place()
     const bodyCrc = bodyCrcOf(body, segment.number)
     const header = { bodyBytes, bodyCrc, firstSeq, seqs, arrivalMs, wireVersion }
     await segments.append(segment, [writeHeader(header, place), ...body])
-    return { at: place.at, bytes, firstSeq, seqs, arrivalMs, parts }
+    return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts }
   }
 
   /** Numbers and packs the rows. The blocks go back to be filled again when their bytes were copied. */
@@ -190,13 +199,13 @@ export class GroupCommit implements Intake {
       const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
       return { table: block.table, rows: block.rows, bytes, pieces }
     })
-    const { pieces: body, parts, copied } = packBody(given)
+    const { pieces: body, parts, copied, slabs } = packBody(given, this.#deps.slabs)
     if (copied) {
       rewind(batch, emptyMarks)
       this.#spare = batch
     }
     const bodyBytes = body.reduce((sum, piece) => sum + piece.length, 0)
-    return { parts, body, bodyBytes, firstSeq, seqs }
+    return { parts, body, slabs, bodyBytes, firstSeq, seqs }
   }
 
   #seqNow(nowMs = Math.floor(this.#deps.nowMs())): bigint {

@@ -29,8 +29,8 @@ export const spoolLimits = {
   retainedBytes: 1024 * mebi,
   /** Set aside for good. When full the drain waits rather than lose anything. */
   quarantineBytes: 1024 * mebi,
-  /** Synced bytes kept in memory so that the drain does not read them back. */
-  heldBytes: 32 * mebi,
+  /** Synced bytes kept in memory so that the drain does not read them back: a full batch on its way and the next one gathering. */
+  heldBytes: 128 * mebi,
   /** One drained batch: ClickHouse takes 100,000 rows an insert twice as fast as 5,000. */
   drainRows: 100_000,
   drainBytes: 64 * mebi,

@@ -106,8 +106,8 @@ class WindowParser {
       throw new Error(
         `Segment ${at.segment} holds a table that only a newer version of Runledger knows; that version must drain it`,
       )
-    const { firstSeq, seqs, arrivalMs } = header
-    this.items.push({ at, bytes, firstSeq, seqs, arrivalMs, parts })
+    const { firstSeq, seqs, arrivalMs, bodyCrc } = header
+    this.items.push({ at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs: [], parts })
     this.at += bytes
   }
 

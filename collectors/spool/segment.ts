@@ -167,7 +167,7 @@ export class Segment {
   }
 
   async #writeSlice(): Promise<void> {
-    const zeros = Buffer.alloc(this.#plan.sliceBytes)
+    const zeros = zerosOf(this.#plan.sliceBytes)
     await writeAll(this.#zeros, [zeros], this.prepared)
     await this.#zeros.sync()
     this.prepared += zeros.length
@@ -177,6 +177,14 @@ export class Segment {
 
 function headCrc(bytes: Buffer, number: number): number {
   return crc32(bytes.subarray(16, segmentHeadBytes), crc32(bytes.subarray(0, 12), number))
+}
+
+// Shared by all segments and never written to: a slice of its own each time was as much garbage as the data.
+let sharedZeros = Buffer.alloc(0)
+
+function zerosOf(bytes: number): Buffer {
+  if (sharedZeros.length < bytes) sharedZeros = Buffer.alloc(bytes)
+  return sharedZeros.subarray(0, bytes)
 }
 
 // The failure that matters was already thrown; a second one while cleaning up says nothing new.

@@ -48,14 +48,15 @@ export class Shelf {
     segment.end = end
   }
 
-  /** A chunk that is durable, at the end of the last segment. Its bytes are kept for the drain while they fit. */
-  append(chunk: Chunk): void {
+  /** A chunk that is durable, at the end of the last segment. True when its bytes are kept for the drain: while they fit. */
+  append(chunk: Chunk): boolean {
     const last = this.#segments.at(-1)
     if (last) last.end = chunk.at.offset + chunk.bytes
     this.count(chunk)
-    if (this.#heldBytes + chunk.bytes > this.#heldBytesMax) return
+    if (this.#heldBytes + chunk.bytes > this.#heldBytesMax) return false
     this.#held.push(chunk)
     this.#heldBytes += chunk.bytes
+    return true
   }
 
   /** Counts a chunk as undrained; recovery calls it for what it finds. */

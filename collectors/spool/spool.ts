@@ -15,6 +15,7 @@ import { reasonOf, spoolLimits } from './limits.ts'
 import { openParts, type Parts, type SpoolOptions } from './parts.ts'
 import type { Refusal } from './room.ts'
 import { Segments } from './segments.ts'
+import { Slabs } from './slabs.ts'
 import { Source } from './source.ts'
 
 export type { Erase, Forget } from './forgetting.ts'
@@ -80,6 +81,7 @@ class OpenSpool implements Spool {
   readonly #segments: Segments
   readonly #commit: GroupCommit
   readonly #stop = new AbortController()
+  readonly #slabs: Slabs
   #drain: Drain | undefined
   #source: Source | undefined
   #forgetting: Forgetting | undefined
@@ -92,9 +94,11 @@ class OpenSpool implements Spool {
     const onTrouble = (error: unknown) => this.#note('spool', error)
     const onBytes = (bytes: number) => room.spend(bytes)
     this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble })
+    this.#slabs = new Slabs(parts.limits.heldBytes)
     this.#commit = new GroupCommit({
       ...{ limits: parts.limits, nowMs: parts.nowMs, nextSeq: parts.nextSeq },
       segments: this.#segments,
+      slabs: this.#slabs,
       pending: room,
       refusal: () => (this.#closing ? 'closed' : room.refusal(shelf.undrainedBytes)),
       onDurable: (chunk) => this.#onDurable(chunk),
@@ -192,7 +196,8 @@ class OpenSpool implements Spool {
 
   #onDurable(chunk: Chunk): void {
     this.#errors.delete('spool')
-    this.#parts.shelf.append(chunk)
+    const isHeld = this.#parts.shelf.append(chunk)
+    if (!isHeld) this.#slabs.give(chunk.slabs)
     for (const { table, rows } of chunk.parts)
       this.#parts.counters.count('spool_accepted_rows_total', { table }, rows)
     this.#drain?.notice()
@@ -202,6 +207,7 @@ class OpenSpool implements Spool {
     const { shelf, retired, room } = this.#parts
     this.#errors.delete('drain')
     shelf.advance(state.cursor, drained)
+    for (const chunk of drained) this.#slabs.give(chunk.slabs)
     await retired.add(shelf.takeDrained())
     await retired.evict(room.isDiskLow)
     this.#forgetting?.look()
