@@ -10,6 +10,34 @@ export type PromptLinks = {
   link(workspace: string, slug: string, version: string | undefined): string
 }
 
+/** A prompt that a call asks for. `sticky`: the conversation or person that keeps its version while shares change. */
+export type WantedPrompt = {
+  slug: string
+  version: string | undefined
+  variables: Readonly<Record<string, unknown>>
+  /** The call brings messages of its own: where nothing is served, the name is then only a label. */
+  hasMessages: boolean
+  sticky: string
+}
+
+/** What a version says a request is. Absent members are the caller's to choose. */
+export type ServedPrompt = {
+  versionId: string
+  messages: { role: string; content: string }[]
+  model: string | undefined
+  params: Readonly<Record<string, unknown>>
+  tools: readonly unknown[] | undefined
+  responseFormat: unknown
+}
+
+export type PromptServing = {
+  /**
+   * The rendered version; undefined when the name is only a label. Synchronous, from memory. Throws `not_found` for a
+   * prompt or version that is not there, `invalid_request` naming every variable that is missing or too many.
+   */
+  resolve(workspace: string, wanted: WantedPrompt): ServedPrompt | undefined
+}
+
 const lengthMax = 64
 
 /** A registry's slug from any name: lower case, other characters to `-`, cut at 64. Undefined for an empty name. */

@@ -19,7 +19,6 @@ import { destinationRoutes } from './api/destinations.ts'
 import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
-import { promptRoutes } from './api/prompts.ts'
 import { traceRoutes } from './api/traces.ts'
 import { userRoutes } from './api/users.ts'
 import { vaasRoutes } from './api/vaas.ts'
@@ -31,7 +30,7 @@ import type { OtlpShared } from './grpc-door.ts'
 import { openLogin } from './login.ts'
 import type { Metrics } from './metrics.ts'
 import type { Stores } from './plane.ts'
-import { openPrompts } from './prompts.ts'
+import { openPrompting } from './prompting.ts'
 import { openRecords } from './records.ts'
 import { packageRoot } from './root.ts'
 import { sessionRoutes } from './sessions.ts'
@@ -65,7 +64,6 @@ type DoorDeps = Stores &
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const { settings, metrics, spool, clickhouse: rows, postgres: sql, nowMs, log, version } = deps
-  const prompts = await openPrompts({ sql, rows, counters: metrics, log })
   const outbound = createOutbound()
   const upstream: Upstream = settings.openaiBaseUrl
     ? openaiUpstream({ outbound, baseUrl: settings.openaiBaseUrl, apiKey: settings.openaiApiKey })
@@ -98,7 +96,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     random: Math.random,
   })
   destinationRoutes(router, destinations)
-  promptRoutes(router, { prompts, flush })
+  const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
   vaasRoutes(router, {
     records: openRecords({ rows, flush }),
     evidence: openEvidence(deps.ledger),
@@ -110,7 +108,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
 
   const otlp: OtlpShared = {
     intake: spool,
-    prompts,
+    prompts: prompting.links,
     counters: metrics,
     nowMs,
     envelopes: new EnvelopeBook(nowMs),
@@ -128,7 +126,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     otlp,
     async close() {
       await destinations.close()
-      await prompts.close()
+      await prompting.close()
       await outbound.close(closeDeadlineMs)
     },
   }

@@ -1,9 +1,9 @@
 // An observation as an entry: the prompt's text found among the messages, cut into lines, the rest hashed.
 
-import { toText } from '../../schemas/conversation.ts'
 import type { Observation } from '../../schemas/discovery.ts'
 import { toLooseJcs } from '../../schemas/jcs.ts'
-import { linesMax, promptCharsMax } from './limits.ts'
+import { linesMax } from './limits.ts'
+import { promptOf } from './prompt-text.ts'
 import { type Entry, type Known, keepBelow, type Workspace } from './state.ts'
 import { sha256 } from './template.ts'
 import { hashText, type Line, type Span, segmentsOf, toLine } from './text.ts'
@@ -48,22 +48,6 @@ export function readObservation(workspace: Workspace, observation: Observation):
   }
   // A copy, because a slice would keep the whole prompt in memory.
   return { entry, text, head: Buffer.from(text.slice(0, headChars)).toString(), exactKey, known }
-}
-
-/** The text that discovery reads: system and developer messages, one line break between; else the first user message. */
-export function promptOf(messages: Observation['messages']): string {
-  const system = messages.filter((one) => one.role === 'system' || one.role === 'developer')
-  const chosen =
-    system.length > 0 ? system : messages.filter((one) => one.role === 'user').slice(0, 1)
-  return chosen
-    .map((one) => flat(one.content))
-    .join('\n')
-    .slice(0, promptCharsMax)
-}
-
-function flat(content: unknown): string {
-  if (!Array.isArray(content)) return toText(content)
-  return content.map((part) => toText(Object(part).text)).join('\n')
 }
 
 // The order of tools and of their members is not theirs to change a version by.

@@ -1,0 +1,278 @@
+// The prompt registry on a real Postgres: versions are content, what is in force moves by compare-and-swap, history adds up.
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { newId, toUuid } from '../schemas/ids.ts'
+import type { Actor } from '../schemas/prompt-history.ts'
+import { startPostgres } from '../src/engines/postgres.ts'
+import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
+const person: Actor = { kind: 'person', id: 'key_1' }
+const machine: Actor = { kind: 'machine', id: 'experiments' }
+let engine: Awaited<ReturnType<typeof startPostgres>>
+let postgres: Postgres
+let registry: Registry
+let workspace: string
+let support: { workspace: string; registry: string }
+
+beforeAll(async () => {
+  chmodSync(dir, 0o711)
+  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
+  postgres = connectPostgres(engine.config)
+  await postgres.migrate()
+  registry = await open()
+})
+
+afterAll(async () => {
+  await registry.close()
+  await postgres.close()
+  await engine.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+beforeEach(async () => {
+  workspace = toUuid(newId())
+  support = { workspace, registry: 'support' }
+  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
+    workspace,
+    workspace,
+  ])
+})
+
+function open(): Promise<Registry> {
+  return openRegistry({ postgres, counters: { count() {} }, log: () => {} })
+}
+
+async function declare(text: string, more: { version?: string; at?: typeof support } = {}) {
+  const at = more.at ?? support
+  const { version } = await registry.declare(at, {
+    registry_id: at.registry,
+    ...(more.version === undefined ? {} : { version: more.version }),
+    messages: [{ role: 'system', content: text }],
+    actor: person,
+    reason: 'A test.',
+  })
+  return version
+}
+
+const by = (actor: Actor) => ({ ...support, actor, reason: 'A test.' })
+const promotedOf = async () => (await registry.findRegistry(support))?.state.promoted
+
+describe('versions', () => {
+  test('are content: the same is the same version, another gets the next number', async () => {
+    const first = await declare('Be brief.')
+    const again = await declare('Be brief.')
+    const next = await declare('Be kind.')
+    expect([first.versionId, again.versionId, next.versionId]).toEqual([
+      'support@v1',
+      'support@v1',
+      'support@v2',
+    ])
+    expect(first.hashes?.text).not.toBe(next.hashes?.text)
+    expect(first.hashes?.tools).toBe(next.hashes?.tools)
+  })
+
+  test('are never changed: another content under the same name is refused', async () => {
+    await declare('Be brief.', { version: 'v1' })
+    await expect(declare('Be kind.', { version: 'v1' })).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('declared at once by several are one', async () => {
+    const versions = await Promise.all(Array.from({ length: 6 }, () => declare('Be brief.')))
+    expect(new Set(versions.map((one) => one.versionId))).toEqual(new Set(['support@v1']))
+  })
+
+  test('that take in another hold its text; one that names itself, or what is not there, is refused', async () => {
+    const style = { workspace, registry: 'style' }
+    await declare('Answer in {{language}}.', { at: style })
+    const made = await declare('Be brief.\n{{> style@v1}}')
+    expect(made.content).toMatchObject({
+      messages: [{ role: 'system', content: 'Be brief.\nAnswer in {{language}}.' }],
+    })
+    await expect(declare('{{> style@v9}}')).rejects.toThrow(
+      '{{> style@v9}} refers to a version that does not exist',
+    )
+    await expect(declare('{{> support@v7}}', { version: 'v7' })).rejects.toThrow('refers to itself')
+  })
+
+  test('are told to listeners once, the first as the baseline', async () => {
+    const told: StableVersion[] = []
+    const stop = registry.onStable((version) => told.push(version))
+    await declare('Be brief.')
+    await declare('Be brief.')
+    await declare('Be kind.')
+    stop()
+    expect(told.map((one) => [one.versionId, one.isBaseline])).toEqual([
+      ['support@v1', true],
+      ['support@v2', false],
+    ])
+    const missed = await registry.unexamined(100)
+    expect(missed.filter((one) => one.workspace === workspace).map((one) => one.versionId)).toEqual(
+      ['support@v2'],
+    )
+  })
+})
+
+describe('what is in force', () => {
+  beforeEach(async () => {
+    for (const text of ['one', 'two', 'three']) await declare(text)
+  })
+
+  test('moves once when two promote at the same time', async () => {
+    const moves = await Promise.all(
+      ['v2', 'v3'].map((version) => registry.promote({ ...by(person), version, expected: null })),
+    )
+    expect(moves.map((move) => move.outcome).sort()).toEqual(['conflict', 'moved'])
+    const won = moves.find((move) => move.outcome === 'moved')!.present
+    expect(await promotedOf()).toBe(won)
+    expect(moves.find((move) => move.outcome === 'conflict')!.present).toBe(won)
+  })
+
+  test('goes back step by step, and statuses say what became of each', async () => {
+    await registry.promote({ ...by(person), version: 'v2' })
+    await registry.promote({ ...by(person), version: 'v3' })
+    expect(await registry.rollback(by(person))).toMatchObject({ outcome: 'moved', present: 'v2' })
+    expect(await registry.rollback(by(person))).toMatchObject({ outcome: 'moved', present: 'v1' })
+    expect(await registry.rollback(by(person))).toMatchObject({ outcome: 'refused' })
+    const versions = await registry.listVersions(support)
+    expect(versions.map((one) => one.status)).toEqual(['promoted', 'rolled_back', 'rolled_back'])
+  })
+
+  test('is held by a pin against everyone until it is taken out', async () => {
+    await registry.pin({ ...by(person), version: 'v1' })
+    expect(await registry.promote({ ...by(person), version: 'v2' })).toMatchObject({
+      outcome: 'refused',
+      why: expect.stringContaining('pinned to support@v1'),
+    })
+    await registry.pin({ ...by(person), version: null })
+    expect(await registry.promote({ ...by(person), version: 'v2' })).toMatchObject({
+      outcome: 'moved',
+    })
+  })
+
+  test('is a person’s to decide: the machine undoes none of it', async () => {
+    await registry.promote({ ...by(machine), version: 'v2' })
+    await registry.rollback(by(person))
+    expect(await registry.promote({ ...by(machine), version: 'v2' })).toMatchObject({
+      outcome: 'refused',
+      why: expect.stringContaining('by a person'),
+    })
+    await registry.promote({ ...by(person), version: 'v2' })
+    expect(await registry.rollback(by(machine))).toMatchObject({ outcome: 'refused' })
+    expect(await promotedOf()).toBe('v2')
+  })
+
+  test('is never a version that is not there, was replaced, or has nothing to serve', async () => {
+    await expect(registry.promote({ ...by(person), version: 'v9' })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    await expect(
+      registry.promote({ ...by(person), registry: 'nothing', version: 'v1' }),
+    ).rejects.toMatchObject({ code: 'not_found' })
+    await registry.promote({ ...by(person), version: 'v2' })
+    expect(await registry.promote({ ...by(person), version: 'v1' })).toMatchObject({
+      outcome: 'refused',
+      why: expect.stringContaining('retired'),
+    })
+  })
+})
+
+describe('history', () => {
+  test('replays to the present state, and a changed event is found', async () => {
+    await declare('one')
+    await declare('two')
+    await registry.promote({
+      ...by(person),
+      version: 'v2',
+      evidence: { passed: 41, of: 41, note: undefined },
+    })
+    await registry.rollback(by(person))
+    await registry.change({ ...by(person), mode: 'serve', policy: { margin: 0.1 } })
+    await registry.setCanary({ ...by(person), canary: { version: 'v2', share: 0.25 } })
+    await registry.pin({ ...by(person), version: 'v1' })
+    const check = await registry.checkHistory(support)
+    expect(check).toEqual({ events: 10, brokenAt: null, matches: true })
+    const events = await registry.history(support, { limit: 3 })
+    expect(events.map((event) => event.fact.type)).toEqual(['pinned', 'canary', 'policy'])
+
+    await expect(postgres.query(`UPDATE prompt_events SET reason = 'another'`)).rejects.toThrow(
+      'only ever added',
+    )
+    await expect(postgres.query('DELETE FROM prompt_events')).rejects.toThrow('only ever added')
+    await postgres.query('ALTER TABLE prompt_events DISABLE TRIGGER prompt_events_stay')
+    await postgres.query(
+      `UPDATE prompt_events SET reason = 'another' WHERE workspace = $1 AND seq = 5`,
+      [workspace],
+    )
+    await postgres.query('ALTER TABLE prompt_events ENABLE TRIGGER prompt_events_stay')
+    expect(await registry.checkHistory(support)).toMatchObject({ brokenAt: 5, matches: true })
+  })
+
+  test('belongs to one workspace, and goes with it', async () => {
+    await declare('one')
+    const other = { ...support, workspace: toUuid(newId()) }
+    expect(await registry.findRegistry(other)).toBeUndefined()
+    await expect(
+      registry.promote({ ...by(person), ...other, version: 'v1' }),
+    ).rejects.toMatchObject({ code: 'not_found' })
+    await postgres.query('DELETE FROM users WHERE id = $1', [workspace])
+    expect(await registry.history(support, { limit: 10 })).toEqual([])
+  })
+})
+
+test('a policy has a value for everything, by mode; a canary share is kept by whoever is in it', async () => {
+  await declare('Hello {{name}}.')
+  await declare('Good day {{name}}.')
+  expect(await registry.policyOf(support)).toMatchObject({
+    mode: 'observe',
+    policy: { auto_promote: 'threshold', alpha: 0.01, margin: null, max_pairs: 2000 },
+  })
+  await registry.change({ ...by(person), mode: 'serve', policy: { alpha: 0.05 } })
+  expect(await registry.policyOf(support)).toMatchObject({
+    policy: { auto_promote: 'proven', alpha: 0.05 },
+  })
+
+  const answersOf = (share: number) =>
+    Array.from({ length: 400 }, (_, i) => {
+      const served = registry.resolve(workspace, {
+        slug: 'support',
+        version: undefined,
+        variables: { name: 'Ada' },
+        hasMessages: true,
+        sticky: `session ${i}`,
+      })
+      return share > 0 && served?.versionId === 'support@v2'
+    })
+  await registry.setCanary({ ...by(machine), canary: { version: 'v2', share: 0.05 } })
+  const few = answersOf(0.05)
+  await registry.setCanary({ ...by(machine), canary: { version: 'v2', share: 0.5 } })
+  const half = answersOf(0.5)
+  const count = (list: boolean[]) => list.filter(Boolean).length
+  expect(count(few)).toBeGreaterThan(5)
+  expect(count(few)).toBeLessThan(45)
+  expect(count(half)).toBeGreaterThan(160)
+  expect(count(half)).toBeLessThan(240)
+  expect(few.every((isIn, i) => !isIn || half[i])).toBe(true)
+})
+
+test('another process serves what was promoted here within seconds', async () => {
+  const other = await open()
+  await declare('one')
+  await declare('two')
+  await registry.change({ ...by(person), mode: 'serve' })
+  await registry.promote({ ...by(person), version: 'v2' })
+  const served = () =>
+    other.resolve(workspace, {
+      slug: 'support',
+      version: undefined,
+      variables: {},
+      hasMessages: true,
+      sticky: '',
+    })
+  await expect.poll(() => served()?.versionId, { timeout: 5_000 }).toBe('support@v2')
+  await other.close()
+})
