@@ -4,7 +4,8 @@ export type CaptureLevel = 'full' | 'usage' | 'none'
 
 export type Provider = {
   id: string
-  baseUrl: string
+  /** Undefined: the sandbox, which is in this process. */
+  baseUrl: string | undefined
   /** In the order they are tried; the text of a key, never its variable's name. */
   apiKeys: readonly string[]
   /** False: `/responses` is served through the chat route by translation. */
@@ -20,9 +21,14 @@ export type RouteRule = {
   /** Patterns with `*`, tried in the order of the file. */
   models: readonly string[]
   targets: readonly Target[]
+  /** Of a stream, to its first byte. */
   ttftTimeoutMs: number
+  /** Of an answer that is not streamed, to its head: it leaves when all of it has been thought of. */
+  answerTimeoutMs: number
+  /** Between two pieces of an answer. */
   idleTimeoutMs: number
-  totalTimeoutMs: number
+  /** Of the whole call, over all its attempts; undefined: as long as it goes on. */
+  totalTimeoutMs: number | undefined
   capture: CaptureLevel
   captureRequired: boolean
   /** Seconds an answer may be given again; undefined: never. */
@@ -68,7 +74,22 @@ export type ConfiguredDestination = {
   headers: Readonly<Record<string, string>>
 }
 
+/** What retries may add to an upstream that is in trouble: so many for each call, and so many a second besides. */
+export type RetryBudgetRule = { ratio: number; perSecond: number }
+
+/** When a provider's model is left alone for `openMs`: after so many failures in a row, or that share of the calls of a window. */
+export type BreakerRule = {
+  failuresInRow: number
+  failureRatio: number
+  windowMs: number
+  /** Fewer calls in a window than this say nothing about a share. */
+  callsMin: number
+  openMs: number
+}
+
 export type Config = {
+  retryBudget: RetryBudgetRule
+  breaker: BreakerRule
   providers: readonly Provider[]
   routes: readonly RouteRule[]
   models: readonly ModelRow[]

@@ -11,6 +11,8 @@ export type Settings = {
   openaiBaseUrl: string | undefined
   openaiApiKey: string | undefined
   environment: string
+  /** Unset: runledger.json in the working directory, if it is there. */
+  configFile: string | undefined
   /** Unset: no OTLP over gRPC. */
   otlpGrpcPort: number | undefined
   billing: 'off' | 'prepaid'
@@ -85,6 +87,11 @@ export const settingRows: Record<keyof Settings, Row> = {
     env: 'BATCHIN_ENVIRONMENT',
     fallback: 'development',
     help: 'The environment of runs that name none.',
+  },
+  configFile: {
+    env: 'RUNLEDGER_CONFIG',
+    fallback: undefined,
+    help: 'Providers, routes, models, limits. Unset: ./runledger.json if it is there.',
   },
   otlpGrpcPort: {
     env: 'OTLP_GRPC_PORT',

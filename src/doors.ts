@@ -23,6 +23,7 @@ import { traceRoutes } from './api/traces.ts'
 import { userRoutes } from './api/users.ts'
 import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
+import type { LiveConfig } from './config.ts'
 import { consoleRoutes } from './console-files.ts'
 import { openDestinations } from './destinations/destinations.ts'
 import { openEvidence } from './evidence.ts'
@@ -60,6 +61,7 @@ type DoorDeps = Stores &
     nowMs: () => number
     log: (line: string) => void
     spool: Spool
+    config: LiveConfig
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {

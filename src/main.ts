@@ -1,5 +1,6 @@
 // The command line: reads the environment, starts what was asked for, and stops it when told. Nothing else reads process.env.
 
+import { closeSync, openSync } from 'node:fs'
 import { readSettings } from '../schemas/settings.ts'
 import { doctor } from './cli/doctor.ts'
 import { seedCommand } from './cli/seed.ts'
@@ -50,15 +51,30 @@ async function serve(): Promise<void> {
   // The first signal stops in order; engines are out of reach of a terminal's Ctrl-C and end when told. The second does not
   // wait for streams that are still running.
   const stop = () => (stopping.signal.aborted ? impatient.abort() : stopping.abort())
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
   process.stdout.on('error', () => {})
   process.stderr.on('error', () => {})
 
-  const plane = await startPlane(settings, { log, signal: stopping.signal })
+  let reload: (() => Promise<boolean>) | undefined
+  process.on('SIGHUP', () => (isTerminalGone() ? stop() : void reload?.()))
+  const env = (name: string) => process.env[name]
+  const plane = await startPlane(settings, { log, signal: stopping.signal, env })
+  reload = plane.reload
   console.log(welcome(plane, settings))
   await new Promise<void>((resolve) => {
     if (stopping.signal.aborted) resolve()
     stopping.signal.addEventListener('abort', () => resolve(), { once: true })
   })
   await plane.stop(impatient.signal)
+}
+
+/** A hang-up is told in the word that asks for the configuration to be read again: was there a terminal, and is it still there? */
+function isTerminalGone(): boolean {
+  if (!process.stdout.isTTY && !process.stderr.isTTY) return false
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return false
+  } catch {
+    return true
+  }
 }

@@ -5,6 +5,7 @@ import type { Settings } from '../schemas/settings.ts'
 import { isLoopback, loadAccounts } from './accounts.ts'
 import { type Clickhouse, connectClickhouse } from './clickhouse.ts'
 import { type Closer, closeInOrder } from './closing.ts'
+import { openConfig } from './config.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
 import { openDoors } from './doors.ts'
 import { startClickhouse } from './engines/clickhouse.ts'
@@ -27,6 +28,8 @@ export type Plane = {
   /** Where OTLP over gRPC listens, when it does. */
   otlpGrpcPort: number | undefined
   startedInMs: number
+  /** Reads the configuration again; false when it was bad and the one before stays. */
+  reload(): Promise<boolean>
   /** Waits for calls in progress, at most ten seconds, or until `hurry` aborts. */
   stop(hurry?: AbortSignal): Promise<void>
 }
@@ -35,6 +38,8 @@ export type PlaneIo = {
   log: (line: string) => void
   /** Aborts a start that is no longer wanted. */
   signal: AbortSignal
+  /** Texts of the variables that the configuration names; absent: none is set. */
+  env?: (name: string) => string | undefined
 }
 
 /** Resolves once it can take traffic. A start that fails stops what it had begun and rejects with a sentence. */
@@ -59,6 +64,14 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   const nowMs = Date.now
   const version = packageVersion()
   const metrics = openMetrics()
+  const config = await openConfig({
+    settings,
+    env: io.env ?? (() => undefined),
+    counters: metrics,
+    nowMs,
+    log,
+  })
+  closers.push({ name: 'configuration', close: async () => config.close() })
   // Listening comes first: whoever asks while the engines start is told 503, not refused.
   const dataDir = await openDataDir(settings.dataDir)
   closers.push({ name: 'data directory', close: () => dataDir.release() })
@@ -91,6 +104,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     ...stores,
     ...accounts,
     spool,
+    config,
   })
   closers.push({ name: 'doors', close: () => doors.close() })
   const grpc = await openGrpcDoor(settings, { ...doors.otlp, keys: accounts.keys, log })
@@ -110,6 +124,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     madeKey,
     provider: doors.provider,
     otlpGrpcPort: grpc?.port,
+    reload: () => config.reload(),
   }
 }
 

@@ -26,6 +26,7 @@ export async function startWorld(env: Record<string, string> = {}): Promise<Worl
   const plane = await startPlane(settings, {
     log: (line) => log.push(line),
     signal: new AbortController().signal,
+    env: (name) => env[name],
   })
   return {
     url: plane.url,
