@@ -8,7 +8,8 @@ import { MemoryClickHouse, namesIn, poison, pushSpan } from './spool-rows.ts'
 import { openWorld, randomOf, type World } from './spool-world.ts'
 
 type Step =
-  | { do: 'write'; rows: number; width: number; isPoisoned: boolean }
+  | { do: 'write'; rows: number; width: number; isPoisoned: boolean; closes: boolean }
+  | { do: 'call'; isAlone: boolean }
   | { do: 'wait'; turns: number }
   | { do: 'diskFault'; op: DiskOp; after: number; fault: Fault; times: number }
   | { do: 'houseFault'; when: 'before' | 'after'; times: number }
@@ -25,7 +26,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       rows: fc.integer({ min: 1, max: 9 }),
       width: fc.integer({ min: 1, max: 6_000 }),
       isPoisoned: fc.integer({ min: 0, max: 9 }).map((of10) => of10 === 7),
+      closes: fc.boolean(),
     }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant('call' as const), isAlone: fc.boolean() }),
   },
   {
     weight: 5,
@@ -79,10 +85,19 @@ class Run {
   readonly house = new MemoryClickHouse()
   readonly acknowledged = new Set<string>()
   readonly refused = new Set<string>()
+  /** Calls: opened and acknowledged; closed, whatever became of that; closed and acknowledged. */
+  readonly calls = {
+    opened: new Set<string>(),
+    ended: new Set<string>(),
+    closed: new Set<string>(),
+  }
+  interrupted: string[] = []
   hadPowerLoss = false
   readonly #random: () => number
   #nowMs = 1_800_000_000_000
   #count = 0
+  /** Of the present process: a crash ends them. */
+  #running: string[] = []
   #world: World | undefined
   #faults: { op: DiskOp; after: number; fault: Fault; times: number }[] = []
   #houseFaults: { when: 'before' | 'after'; times: number }[] = []
@@ -99,6 +114,7 @@ class Run {
     this.#faults = []
     this.#houseFaults = []
     await this.#restart()
+    this.interrupted = this.#world!.spool.interrupted().map(({ note }) => note)
     expect(await this.#world!.spool.flush(20_000)).toBe(true)
     await this.#world!.spool.close()
     await Promise.all(this.#settling)
@@ -115,7 +131,9 @@ class Run {
     const { spool } = this.#world!
     switch (one.do) {
       case 'write':
-        return this.#write(one.rows, one.width, one.isPoisoned)
+        return this.#write(one)
+      case 'call':
+        return this.#call(one.isAlone)
       case 'wait':
         for (let i = 0; i < one.turns; i++) await new Promise((resolve) => setImmediate(resolve))
         return
@@ -141,21 +159,49 @@ class Run {
     }
   }
 
-  #write(rows: number, width: number, isPoisoned: boolean): void {
-    const label = isPoisoned ? 'poison' : 'row'
-    const names = Array.from({ length: rows }, () =>
-      `${label} ${this.#count++} `.padEnd(width, '.'),
+  #write(one: Step & { do: 'write' }): void {
+    const label = one.isPoisoned ? 'poison' : 'row'
+    const names = Array.from({ length: one.rows }, () =>
+      `${label} ${this.#count++} `.padEnd(one.width, '.'),
     )
-    const write = this.#world!.spool.write((batch) => {
-      for (const name of names) pushSpan(batch, name)
-    })
+    const { ended, closed } = this.calls
+    const call = one.closes ? this.#running.shift() : undefined
+    if (call) ended.add(call)
+    const write = this.#world!.spool.write(
+      (batch) => {
+        for (const name of names) pushSpan(batch, name)
+      },
+      call ? { closes: idOf(call) } : undefined,
+    )
+    this.#keep(write, { names, into: this.acknowledged, or: this.refused })
+    if (call) this.#keep(write, { names: [call], into: closed, or: new Set() })
+  }
+
+  /** A call begins: with a row of its own, or by a note that the next write makes durable. */
+  #call(isAlone: boolean): void {
+    const name = `call ${this.#count++}`
+    const opens = { id: idOf(name), note: name }
+    const { spool } = this.#world!
+    const { opened } = this.calls
+    if (isAlone) spool.open(opens)
+    const row = `row ${this.#count++}`
+    const write = spool.write((batch) => pushSpan(batch, row), isAlone ? undefined : { opens })
+    this.#keep(write, { names: [row], into: this.acknowledged, or: this.refused })
+    // A note of its own is refused in silence while writes are; then nothing is promised of it.
+    this.#keep(write, { names: [name], into: opened, or: new Set() })
+    this.#running.push(name)
+  }
+
+  #keep(
+    write: Promise<unknown>,
+    what: { names: string[]; into: Set<string>; or: Set<string> },
+  ): void {
     const { disk } = this.#world!
     const keep = (into: Set<string>) => () => {
       // Answers of a process that has crashed were heard by nobody.
-      if (disk === this.#world?.disk) for (const name of names) into.add(name)
+      if (disk === this.#world?.disk) for (const name of what.names) into.add(name)
     }
-    const settled = write.then(keep(this.acknowledged), keep(this.refused))
-    this.#settling.push(settled)
+    this.#settling.push(write.then(keep(what.into), keep(what.or)))
   }
 
   async #crash(kind: 'kill' | 'power', seed: number): Promise<void> {
@@ -163,12 +209,14 @@ class Run {
     // What settled until now was seen by its caller; what settles later, its caller never heard of.
     const next = disk.crash(kind, randomOf(seed))
     this.#world = undefined
+    this.#running = []
     await spool.close(0)
     await this.#open(next)
   }
 
   async #restart(): Promise<void> {
     const { spool, disk } = this.#world!
+    this.#running = []
     await spool.close(50)
     await this.#open(disk)
   }
@@ -219,6 +267,10 @@ class Run {
   }
 }
 
+function idOf(name: string): Buffer {
+  return Buffer.from(name.padStart(16).slice(-16))
+}
+
 // About 20 ms each. Longer hunts change this number and the seed.
 const runs = 100
 
@@ -238,6 +290,15 @@ test('what was acknowledged is stored or set aside exactly once, and what was re
         const resurrected = [...run.refused].filter((name) => kept.has(name))
         if (!run.hadPowerLoss) expect(resurrected, 'nothing refused and stored').toEqual([])
       }
+      const { opened, ended, closed } = run.calls
+      const left = new Set(run.interrupted)
+      expect(run.interrupted.length, 'no call twice').toBe(left.size)
+      const forgotten = [...opened].filter((name) => !ended.has(name) && !left.has(name))
+      expect(forgotten, 'an open call is found').toEqual([])
+      expect(
+        [...closed].filter((name) => left.has(name)),
+        'a closed call is not',
+      ).toEqual([])
       const seqs = run.house.rows.filter((row) => row.table === 'spans').map((row) => row.seq)
       expect(new Set(seqs).size, 'no number twice').toBe(seqs.length)
     }),

@@ -6,7 +6,7 @@ import type { MemoryDisk } from './spool-disk.ts'
 import { MemoryClickHouse, poison, pushSpan } from './spool-rows.ts'
 import { openWorld, randomOf, until, type World } from './spool-world.ts'
 
-const ada = { workspace: 'w', userId: 'ada' }
+const ada = { workspace: 'w', userId: 'zoë.h' }
 
 /** Deletes the rows of that name, as the query engine does by user; remembers what it was asked. */
 function eraserOf(house: MemoryClickHouse) {
@@ -35,15 +35,15 @@ test('rows that wait for ClickHouse are deleted once they are in it, and what co
   let isDown = true
   house.before = () => (isDown ? new Error('refused') : undefined)
   world.spool.drainTo(house.insert, erase)
-  await write(world, 'bob', 'ada', 'bob')
+  await write(world, 'bob', 'zoë.h', 'bob')
   expect(await world.spool.forget(ada, 20)).toBe(false)
-  await write(world, 'ada', 'bob')
+  await write(world, 'zoë.h', 'bob')
   expect(asked).toEqual([])
   isDown = false
   expect(await world.spool.flush()).toBe(true)
   await until(() => asked.length === 1 && !world.disk.paths().some(isFirst))
-  expect(house.names('spans')).toEqual(['bob', 'bob', 'ada', 'bob'])
-  expect(house.names('payloads')).toEqual(['bob', 'bob', 'ada', 'bob'])
+  expect(house.names('spans')).toEqual(['bob', 'bob', 'zoë.h', 'bob'])
+  expect(house.names('payloads')).toEqual(['bob', 'bob', 'zoë.h', 'bob'])
   await world.spool.close()
 })
 
@@ -55,17 +55,17 @@ test('nothing of it is left on disk: not in the segment being written, in draine
   const world = await openWorld()
   const house = new MemoryClickHouse()
   house.before = ({ table, bytes }) =>
-    table === 'payloads' && bytes.includes('ada') ? poison() : undefined
+    table === 'payloads' && bytes.includes('zoë.h') ? poison() : undefined
   world.spool.drainTo(house.insert, eraserOf(house).erase)
-  await write(world, 'ada', 'bob')
+  await write(world, 'zoë.h', 'bob')
   await world.spool.flush()
-  expect(holding(world.disk, 'ada').map((path) => path.split('/')[2])).toEqual([
+  expect(holding(world.disk, 'zoë.h').map((path) => path.split('/')[2])).toEqual([
     'quarantine',
     'segments',
   ])
   expect(await world.spool.forget(ada)).toBe(true)
-  expect(holding(world.disk, 'ada')).toEqual([])
-  expect(house.names('spans')).not.toContain('ada')
+  expect(holding(world.disk, 'zoë.h')).toEqual([])
+  expect(house.names('spans')).not.toContain('zoë.h')
   await write(world, 'carol')
   await world.spool.flush()
   expect(house.names('spans')).toContain('carol')
@@ -78,7 +78,7 @@ test('a wish that was acknowledged is fulfilled after a crash at any call of the
     wasCut = false
     const house = new MemoryClickHouse()
     const first = await openWorld()
-    await write(first, 'bob', 'ada')
+    await write(first, 'bob', 'zoë.h')
     // ClickHouse is away until after the crash, so that the wish has to outlive it.
     let isDown = true
     const { erase } = eraserOf(house)
@@ -113,7 +113,7 @@ test('a wish that was acknowledged is fulfilled after a crash at any call of the
 /** Neither its bytes nor the wish are there any more: the list is an empty array and its checksum. */
 function isGone(disk: MemoryDisk): boolean {
   const wishes = disk.bytesOf('/spool/forget.json').toString()
-  return holding(disk, 'ada').length === 0 && wishes.startsWith('[]\n')
+  return holding(disk, 'zoë.h').length === 0 && wishes.startsWith('[]\n')
 }
 
 test('a wish that cannot be written down is refused, and one that nobody can fulfil too', async () => {

@@ -13,6 +13,9 @@ const tableNumbers = {
   records: 4,
 } as const satisfies Record<TableName, number>
 
+// Beside the tables: which calls begin and end with this chunk. Its entry's count of rows is 0.
+const journalNumber = 1000
+
 export const chunkFormat = 1
 export const headerBytes = 56
 export const markBytes = 8
@@ -41,6 +44,8 @@ export type Chunk = {
   /** The memory of its parts that goes back once they are drained; empty when it is just memory. */
   slabs: readonly Buffer[]
   parts: Part[]
+  /** The bytes of `journal.ts`, when a call begins or ends here. */
+  journal: Buffer | undefined
 }
 
 export type ChunkHeader = {
@@ -63,48 +68,61 @@ export function rowsOf(chunk: Chunk): number {
   return chunk.parts.reduce((sum, part) => sum + part.rows, 0)
 }
 
+export type Body = { parts: Part[]; journal: Buffer | undefined }
+
 /** `copied`: the blocks that the parts came from are free again. `slabs` hold the bytes, unless they are few or very many. */
-export type PackedBody = { pieces: Buffer[]; parts: Part[]; copied: boolean; slabs: Buffer[] }
+export type PackedBody = Body & { pieces: Buffer[]; copied: boolean; slabs: Buffer[] }
 
 /** A body from parts that have rows. */
-export function packBody(given: Part[], slabs: Slabs): PackedBody {
-  const directory = Buffer.alloc(4 + given.length * entryBytes)
-  directory.writeUInt32LE(given.length, 0)
-  given.forEach((part, i) => {
-    directory.writeUInt32LE(tableNumbers[part.table], 4 + i * entryBytes)
-    directory.writeUInt32LE(part.rows, 8 + i * entryBytes)
-    directory.writeUInt32LE(part.bytes, 12 + i * entryBytes)
+export function packBody(given: Body, slabs: Slabs): PackedBody {
+  const { parts, journal } = given
+  const entries: [number: number, rows: number, bytes: number][] = parts.map(
+    ({ table, rows, bytes }) => [tableNumbers[table], rows, bytes],
+  )
+  if (journal) entries.push([journalNumber, 0, journal.length])
+  const directory = Buffer.alloc(4 + entries.length * entryBytes)
+  directory.writeUInt32LE(entries.length, 0)
+  let bytes = directory.length
+  entries.forEach(([number, rows, length], i) => {
+    directory.writeUInt32LE(number, 4 + i * entryBytes)
+    directory.writeUInt32LE(rows, 8 + i * entryBytes)
+    directory.writeUInt32LE(length, 12 + i * entryBytes)
+    bytes += length
   })
-  const pieces = [directory, ...given.flatMap((part) => part.pieces)]
-  const bytes = directory.length + given.reduce((sum, part) => sum + part.bytes, 0)
-  if (bytes > copiedBytesMax) return { pieces, parts: given, copied: false, slabs: [] }
+  const pieces = [directory, ...parts.flatMap((part) => part.pieces)]
+  if (journal) pieces.push(journal)
+  if (bytes > copiedBytesMax) return { pieces, ...given, copied: false, slabs: [] }
   if (bytes > slabBytes) return packIntoSlabs(directory, given, slabs)
   const whole = Buffer.concat(pieces, bytes)
-  return { pieces: [whole], parts: unpackBody(whole) ?? given, copied: true, slabs: [] }
+  return { pieces: [whole], ...(unpackBody(whole) ?? given), copied: true, slabs: [] }
 }
 
-function packIntoSlabs(directory: Buffer, given: Part[], slabs: Slabs): PackedBody {
+function packIntoSlabs(directory: Buffer, { parts, journal }: Body, slabs: Slabs): PackedBody {
   const writer = new SlabWriter(slabs)
   const head = writer.write([directory])
-  const parts = given.map((part) => ({ ...part, pieces: writer.write(part.pieces) }))
-  const pieces = [...head, ...parts.flatMap((part) => part.pieces)]
-  return { pieces, parts, copied: true, slabs: writer.taken }
+  const copies = parts.map((part) => ({ ...part, pieces: writer.write(part.pieces) }))
+  const pieces = [...head, ...copies.flatMap((part) => part.pieces)]
+  if (journal) pieces.push(journal)
+  return { pieces, parts: copies, journal, copied: true, slabs: writer.taken }
 }
 
 /** The parts of a body whose checksum held. Undefined: it names a table this version does not know. */
-export function unpackBody(body: Buffer): Part[] | undefined {
+export function unpackBody(body: Buffer): Body | undefined {
   const count = body.readUInt32LE(0)
   const parts: Part[] = []
+  let journal: Buffer | undefined
   let at = 4 + count * entryBytes
   for (let i = 0; i < count; i++) {
-    const table = tableOf(body.readUInt32LE(4 + i * entryBytes))
-    if (table === undefined) return undefined
+    const number = body.readUInt32LE(4 + i * entryBytes)
     const rows = body.readUInt32LE(8 + i * entryBytes)
     const bytes = body.readUInt32LE(12 + i * entryBytes)
-    parts.push({ table, rows, bytes, pieces: [body.subarray(at, at + bytes)] })
+    const table = tableOf(number)
+    if (number === journalNumber) journal = body.subarray(at, at + bytes)
+    else if (table === undefined) return undefined
+    else parts.push({ table, rows, bytes, pieces: [body.subarray(at, at + bytes)] })
     at += bytes
   }
-  return parts
+  return { parts, journal }
 }
 
 export function bodyCrcOf(pieces: readonly Buffer[], segment: number): number {

@@ -25,6 +25,8 @@ export type DrainDeps = DeliveryDeps & {
   /** The drain's own copy from here on. */
   state: DrainState
   save: (state: DrainState) => Promise<void>
+  /** Before the cursor moves there: notes again the calls that are still open and noted before it. */
+  carry: (to: Position) => Promise<void>
   /** The cursor was moved, durably, over these chunks. */
   onAdvanced: (state: DrainState, drained: readonly Chunk[]) => Promise<void>
 }
@@ -132,6 +134,7 @@ export class Drain {
     const { chunks, to } = await untilDone(this.#deps, () => source.gather(cursor, planned?.to))
     const plan = planned ?? (await this.#decide(chunks, to))
     await this.#deliver(plan, chunks)
+    await untilDone(this.#deps, () => this.#deps.carry(plan.to))
     const { firstSeq, seqs } = chunks.at(-1) ?? { firstSeq: this.#state.seq, seqs: 0 }
     const seq = firstSeq + BigInt(seqs)
     this.#state = { cursor: plan.to, seq, plan: undefined }

@@ -3,34 +3,37 @@
 
 import { setImmediate as endOfTurn } from 'node:timers/promises'
 import { Fault } from '../../schemas/faults.ts'
-import { type TableName, tables, wireVersion } from '../../schemas/tables.ts'
+import { wireVersion } from '../../schemas/tables.ts'
 import {
   bodyCrcOf,
   type Chunk,
   headerBytes,
+  type PackedBody,
   type Part,
   type Position,
   packBody,
   writeHeader,
 } from './chunk.ts'
-import type { Batch, Intake } from './intake.ts'
+import type { Also, Batch, Intake, Openings } from './intake.ts'
+import { encodeJournal, type OpenCalls, type Opening } from './journal.ts'
 import type { SpoolLimits } from './limits.ts'
-import { type Mark, NativeBlock } from './native.ts'
+import type { Mark } from './native.ts'
+import {
+  emptyMarks,
+  type Gathered,
+  newGathered,
+  note,
+  rewind,
+  sizeOf,
+  toRefused,
+  type Waiter,
+} from './open-batch.ts'
 import type { Refusal } from './room.ts'
 import type { Segments } from './segments.ts'
 import type { Slabs } from './slabs.ts'
 
-type Waiter = { resolve: () => void; reject: (fault: Fault) => void }
-type Gathered = { batch: Batch; blocks: AnyBlock[]; bytes: number; waiters: Waiter[] }
 type Cut = { cut: (where: Edge) => void }
-type Sealed = {
-  parts: Part[]
-  body: Buffer[]
-  slabs: Buffer[]
-  bodyBytes: number
-  firstSeq: bigint
-  seqs: number
-}
+type Sealed = PackedBody & { bodyBytes: number; firstSeq: bigint; seqs: number }
 
 /** Between two chunks: what was written before has a smaller sequence number and a place before. */
 export type Edge = { at: Position; seq: bigint }
@@ -40,17 +43,18 @@ export type GroupCommitDeps = {
   nowMs: () => number
   segments: Segments
   slabs: Slabs
+  openCalls: OpenCalls
   /** Bytes accepted and not synced, kept for the one who answers `refusal`. */
   pending: { pendingBytes: number }
   refusal: () => Refusal | undefined
   onDurable: (chunk: Chunk) => void
-  onRefused: (reason: Refusal | 'too_large' | 'threw') => void
+  onRefused: (reason: Refusal | 'too_large' | 'threw' | 'openings') => void
   onFailed: (error: unknown) => void
   /** The first sequence number that was never given out. */
   nextSeq: bigint
 }
 
-export class GroupCommit implements Intake {
+export class GroupCommit implements Intake, Openings {
   failures = 0
   readonly #deps: GroupCommitDeps
   readonly #queue: (Gathered | Cut)[] = []
@@ -60,6 +64,7 @@ export class GroupCommit implements Intake {
   #running: Promise<void> | undefined
   #filling = false
   #restUntil = 0
+  #openingDue: NodeJS.Timeout | undefined
   // Of the write being filled: there is one at a time.
   readonly #marks = emptyMarks.map((): Mark => ({ rows: 0, lengths: [] }))
 
@@ -68,7 +73,7 @@ export class GroupCommit implements Intake {
     this.#nextSeq = deps.nextSeq
   }
 
-  write<T>(fill: (batch: Batch) => T): Promise<T> {
+  write<T>(fill: (batch: Batch) => T, also?: Also): Promise<T> {
     const refusal = this.refusal()
     if (refusal) {
       this.#deps.onRefused(refusal)
@@ -92,7 +97,7 @@ export class GroupCommit implements Intake {
     } finally {
       this.#filling = false
     }
-    if (open.blocks.every((block, i) => block.rows === marks[i]!.rows)) {
+    if (!also && open.blocks.every((block, i) => block.rows === marks[i]!.rows)) {
       rewind(open.batch, marks)
       return Promise.resolve(result)
     }
@@ -104,9 +109,36 @@ export class GroupCommit implements Intake {
     }
     this.#deps.pending.pendingBytes += bytes - open.bytes
     open.bytes = bytes
+    if (also) note(open.journal, also)
     return new Promise<T>((resolve, reject) => {
       open.waiters.push({ resolve: () => resolve(result), reject })
       if (bytes >= this.#deps.limits.batchBytes) this.#sealOpen()
+      this.#running ??= this.#run()
+    })
+  }
+
+  open(opening: Opening): void {
+    const refusal = this.refusal() ?? (this.#hasTooManyOpen() ? 'openings' : undefined)
+    if (refusal) {
+      this.#deps.onRefused(refusal)
+      return
+    }
+    this.#open ??= this.#newOpen()
+    note(this.#open.journal, { opens: opening })
+    if (this.#running) return
+    this.#openingDue ??= setTimeout(() => {
+      this.#running ??= this.#run()
+    }, this.#deps.limits.openingDelayMs)
+  }
+
+  /** Resolves once no call that is still open is noted before this place only. */
+  carry(before: Position): Promise<void> {
+    if (this.#deps.openCalls.before(before).next().done) return Promise.resolve()
+    this.#open ??= this.#newOpen()
+    const open = this.#open
+    open.carryBefore = before
+    return new Promise((resolve, reject) => {
+      open.waiters.push({ resolve, reject })
       this.#running ??= this.#run()
     })
   }
@@ -122,6 +154,7 @@ export class GroupCommit implements Intake {
 
   /** Resolves when everything written before has settled. */
   async settled(): Promise<void> {
+    if (this.#openingDue) this.#running ??= this.#run()
     while (this.#running) await this.#running
   }
 
@@ -133,16 +166,18 @@ export class GroupCommit implements Intake {
   }
 
   #newOpen(): Gathered {
-    const batch = this.#spare ?? newBatch()
+    const open = newGathered(this.#spare)
     this.#spare = undefined
-    return { batch, blocks: blocksOf(batch), bytes: 0, waiters: [] }
+    return open
   }
 
   #sealOpen(): void {
-    if (this.#open && this.#open.waiters.length > 0) {
-      this.#queue.push(this.#open)
-      this.#open = undefined
-    }
+    const open = this.#open
+    if (!open || (open.waiters.length === 0 && open.journal.size === 0)) return
+    clearTimeout(this.#openingDue)
+    this.#openingDue = undefined
+    this.#queue.push(open)
+    this.#open = undefined
   }
 
   async #run(): Promise<void> {
@@ -159,38 +194,47 @@ export class GroupCommit implements Intake {
   }
 
   async #commit(gathered: Gathered): Promise<void> {
-    let chunk: Chunk
+    let chunk: Chunk | undefined
     try {
-      chunk = await this.#store(gathered.batch)
+      chunk = await this.#store(gathered)
     } catch (error) {
       await this.#deps.segments.abandon()
       this.#deps.pending.pendingBytes -= gathered.bytes
       this.#fail(error, gathered.waiters)
+      for (const note of gathered.journal.values())
+        if (note !== undefined) this.#deps.onRefused('openings')
       return
     }
     this.#deps.pending.pendingBytes -= gathered.bytes
-    this.failures = 0
-    this.#deps.onDurable(chunk)
+    if (chunk) {
+      this.failures = 0
+      this.#deps.openCalls.take(gathered.journal, chunk.at)
+      this.#deps.onDurable(chunk)
+    }
     for (const waiter of gathered.waiters) waiter.resolve()
   }
 
-  async #store(batch: Batch): Promise<Chunk> {
+  /** Undefined: there was nothing to store after all. */
+  async #store(gathered: Gathered): Promise<Chunk | undefined> {
     const { segments, nowMs } = this.#deps
     const arrivalMs = Math.floor(nowMs())
-    const { parts, body, slabs, bodyBytes, firstSeq, seqs } = this.#seal(batch, arrivalMs)
+    const sealed = this.#seal(gathered, arrivalMs)
+    const { pieces, parts, journal, slabs, bodyBytes, firstSeq, seqs } = sealed
+    if (parts.length === 0 && !journal) return undefined
     const bytes = headerBytes + bodyBytes
     const segment = await segments.forChunk(bytes)
     const place = segment.place()
-    const bodyCrc = bodyCrcOf(body, segment.number)
+    const bodyCrc = bodyCrcOf(pieces, segment.number)
     const header = { bodyBytes, bodyCrc, firstSeq, seqs, arrivalMs, wireVersion }
-    await segments.append(segment, [writeHeader(header, place), ...body])
-    return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts }
+    await segments.append(segment, [writeHeader(header, place), ...pieces])
+    return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts, journal }
   }
 
   /** Numbers and packs the rows. The blocks go back to be filled again when their bytes were copied. */
-  #seal(batch: Batch, nowMs: number): Sealed {
-    const filled = blocksOf(batch).filter((block) => block.rows > 0)
-    const seqs = Math.max(...filled.map((block) => block.rows))
+  #seal(gathered: Gathered, nowMs: number): Sealed {
+    const { batch } = gathered
+    const filled = gathered.blocks.filter((block) => block.rows > 0)
+    const seqs = Math.max(0, ...filled.map((block) => block.rows))
     const firstSeq = this.#seqNow(nowMs)
     this.#nextSeq = firstSeq + BigInt(seqs)
     const seconds = Math.floor(nowMs / 1_000)
@@ -199,13 +243,28 @@ export class GroupCommit implements Intake {
       const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
       return { table: block.table, rows: block.rows, bytes, pieces }
     })
-    const { pieces: body, parts, copied, slabs } = packBody(given, this.#deps.slabs)
-    if (copied) {
+    const body = { parts: given, journal: this.#journalOf(gathered) }
+    const packed = packBody(body, this.#deps.slabs)
+    if (packed.copied) {
       rewind(batch, emptyMarks)
       this.#spare = batch
     }
-    const bodyBytes = body.reduce((sum, piece) => sum + piece.length, 0)
-    return { parts, body, slabs, bodyBytes, firstSeq, seqs }
+    const bodyBytes = packed.pieces.reduce((sum, piece) => sum + piece.length, 0)
+    return { ...packed, bodyBytes, firstSeq, seqs }
+  }
+
+  /** Made when everything before is durable, so that a call which has ended meanwhile is not noted again. */
+  #journalOf({ journal, carryBefore }: Gathered): Buffer | undefined {
+    if (carryBefore) {
+      for (const [key, note] of this.#deps.openCalls.before(carryBefore))
+        if (!journal.has(key)) journal.set(key, note)
+    }
+    return journal.size > 0 ? encodeJournal(journal) : undefined
+  }
+
+  #hasTooManyOpen(): boolean {
+    const open = this.#deps.openCalls.size + (this.#open?.journal.size ?? 0)
+    return open >= this.#deps.limits.openCallsMax
   }
 
   #seqNow(nowMs = Math.floor(this.#deps.nowMs())): bigint {
@@ -227,46 +286,3 @@ export class GroupCommit implements Intake {
     }
   }
 }
-
-const sayings: Record<Refusal, string> = {
-  closed: 'This server is stopping. Try again shortly.',
-  pending: 'More is arriving than the disk takes. Try again shortly.',
-  spool_full: 'The spool is full until the database takes rows again. Try again shortly.',
-  disk_full: 'The disk is nearly full. Try again shortly.',
-  disk_failing: 'The disk did not take the write. Try again shortly.',
-}
-
-function toRefused(reason: Refusal, failures: number, cause?: unknown): Fault {
-  const retryAfterS = reason === 'pending' ? 1 : Math.min(3, 2 + Math.floor(failures / 2))
-  const message = sayings[reason]
-  return new Fault('service_unavailable', { message, retryAfterS }, { cause })
-}
-
-function newBatch(): Batch {
-  return {
-    spans: new NativeBlock('spans'),
-    payloads: new NativeBlock('payloads'),
-    envelopes: new NativeBlock('envelopes'),
-    records: new NativeBlock('records'),
-  }
-}
-
-type AnyBlock = NativeBlock<TableName>
-
-const tableNames = Object.keys(tables) as TableName[] // its keys are the table names
-
-function blocksOf(batch: Batch): AnyBlock[] {
-  return tableNames.map((table) => batch[table] as AnyBlock) // only what every table's block has is used
-}
-
-function sizeOf(blocks: AnyBlock[]): number {
-  return blocks.reduce((sum, block) => sum + block.size, 0)
-}
-
-function rewind(batch: Batch, marks: readonly Mark[]): void {
-  blocksOf(batch).forEach((block, i) => {
-    block.rewind(marks[i]!)
-  })
-}
-
-const emptyMarks = blocksOf(newBatch()).map((block) => block.mark())

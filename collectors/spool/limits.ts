@@ -31,6 +31,10 @@ export const spoolLimits = {
   quarantineBytes: 1024 * mebi,
   /** Synced bytes kept in memory so that the drain does not read them back: a full batch on its way and the next one gathering. */
   heldBytes: 128 * mebi,
+  /** How long the note of a call that begins may wait for a commit to share. */
+  openingDelayMs: 5,
+  /** Calls whose end is not durable yet; they are held in memory and noted again as the drain passes. Above: not noted, counted. */
+  openCallsMax: 20_000,
   /** One drained batch: ClickHouse takes 100,000 rows an insert twice as fast as 5,000. */
   drainRows: 100_000,
   drainBytes: 64 * mebi,

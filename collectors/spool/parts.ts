@@ -5,6 +5,7 @@ import type { Counters } from '../../schemas/counters.ts'
 import { type Disk, loadFile, replaceFile } from './disk.ts'
 import { DamagedDrainFile, type DrainState, loadDrainState } from './drain-file.ts'
 import { loadRules } from './forgetting.ts'
+import { OpenCalls } from './journal.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 import { Quarantine } from './quarantine.ts'
 import { lastSeqOf, recover } from './recover.ts'
@@ -46,7 +47,11 @@ export async function openParts(options: Full) {
   const shelf = new Shelf(loaded?.cursor ?? { segment: 0, offset: 0 }, limits.heldBytes)
   const onTorn = (bytes: number) =>
     counters.count('spool_damaged_bytes_total', { where: 'tail' }, bytes)
-  const found = await recover({ ...options, dir: dirs.segments, shelf, quarantine, onTorn })
+  const openCalls = new OpenCalls()
+  const found = await recover({
+    ...options,
+    ...{ dir: dirs.segments, shelf, openCalls, quarantine, onTorn },
+  })
   const last = retired.lastNumber
   const path = `${dirs.drained}/${segmentName(last)}`
   let nextSeq = loaded?.seq ?? 0n
@@ -60,7 +65,8 @@ export async function openParts(options: Full) {
   const rules = await loadRules({ disk, dir, log, isRepeated: loaded === undefined })
   return {
     ...{ options, disk, dir, dirs, limits, nowMs, counters, log, node },
-    ...{ quarantine, retired, shelf, room, rules },
+    ...{ quarantine, retired, shelf, room, rules, openCalls },
+    interrupted: openCalls.all(),
     previous: found.previous,
     nextNumber: Math.max(found.nextNumber, last + 1),
     nextSeq,

@@ -3,6 +3,7 @@
 
 import type { Chunk, Position } from './chunk.ts'
 import { type Disk, type DiskFile, readFull } from './disk.ts'
+import { type OpenCalls, readJournal } from './journal.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 import type { Quarantine } from './quarantine.ts'
 import { isDamage, readIdentity, readWindow } from './scan.ts'
@@ -14,6 +15,7 @@ export type RecoverDeps = {
   dir: string
   limits: SpoolLimits
   shelf: Shelf
+  openCalls: OpenCalls
   quarantine: Quarantine
   log: SpoolLog
   onTorn: (bytes: number) => void
@@ -108,7 +110,7 @@ async function scanSegment(
   file: DiskFile,
   segment: Found,
 ): Promise<{ chunks: number; nextSeq: bigint }> {
-  const { shelf, limits } = deps
+  const { shelf, limits, openCalls } = deps
   const { number } = segment
   const start = number === shelf.cursor.segment ? shelf.cursor.offset : segmentHeadBytes
   const isDone = number < shelf.cursor.segment
@@ -122,6 +124,7 @@ async function scanSegment(
     for (const item of window.items) {
       if (isDamage(item)) continue
       shelf.count(item)
+      if (item.journal) openCalls.take(readJournal(item.journal), item.at)
       chunks += 1
       end = item.at.offset + item.bytes
       nextSeq = seqAfter(item)

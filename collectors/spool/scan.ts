@@ -101,13 +101,14 @@ class WindowParser {
       this.#damage(bytes, 'body')
       return
     }
-    const parts = unpackBody(body)
-    if (!parts)
+    const unpacked = unpackBody(body)
+    if (!unpacked)
       throw new Error(
         `Segment ${at.segment} holds a table that only a newer version of Runledger knows; that version must drain it`,
       )
     const { firstSeq, seqs, arrivalMs, bodyCrc } = header
-    this.items.push({ at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs: [], parts })
+    const facts = { at, bytes, firstSeq, seqs, arrivalMs, bodyCrc }
+    this.items.push({ ...facts, slabs: [], ...unpacked })
     this.at += bytes
   }
 

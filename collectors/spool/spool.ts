@@ -10,7 +10,8 @@ import { Drain } from './drain.ts'
 import { type DrainState, saveDrainState } from './drain-file.ts'
 import { type Erase, type Forget, Forgetting } from './forgetting.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Intake } from './intake.ts'
+import type { Intake, Openings } from './intake.ts'
+import type { Opening } from './journal.ts'
 import { reasonOf, spoolLimits } from './limits.ts'
 import { openParts, type Parts, type SpoolOptions } from './parts.ts'
 import type { Refusal } from './room.ts'
@@ -41,31 +42,34 @@ export type SpoolState = {
   lastError: string | undefined
 }
 
-export type Spool = Intake & {
-  /**
-   * Starts loading into ClickHouse; once per spool. `stop` lets the batch in progress finish within the deadline. Without `erase`
-   * nothing can be forgotten.
-   */
-  drainTo(insert: Insert, erase?: Erase): { stop(deadlineMs?: number): Promise<void> }
-  /**
-   * Has everything that matches and was accepted before the call deleted, wherever it is on its way: in ClickHouse by `erase`, in
-   * segments and in quarantine. The wish is durable when this resolves, and survives any crash. True: it is done; false: the
-   * deadline (10 s) came first, and it will be done once ClickHouse takes rows again. Rejects with `service_unavailable`.
-   */
-  forget(what: Forget, deadlineMs?: number): Promise<boolean>
-  /**
-   * True when everything durable at the call is in ClickHouse or quarantine; false when the deadline (10 s) came first or nothing
-   * drains. Callers share one batch.
-   */
-  flush(deadlineMs?: number): Promise<boolean>
-  /** Every row of this spool with a smaller `ingest_seq` is in ClickHouse or in quarantine. */
-  drainedSeq(): bigint
-  state(): SpoolState
-  /** Why a write would be refused now; undefined when it would be tried. For callers who must know before they begin. */
-  refusal(): Refusal | undefined
-  /** Refuses new writes, settles the open ones, lets the drain finish its batch within the deadline (5 s), closes files. */
-  close(deadlineMs?: number): Promise<void>
-}
+export type Spool = Intake &
+  Openings & {
+    /** Calls that an earlier process opened and did not live to close. Whoever ends one writes with its id as `closes`. */
+    interrupted(): readonly Opening[]
+    /**
+     * Starts loading into ClickHouse; once per spool. `stop` lets the batch in progress finish within the deadline. Without `erase`
+     * nothing can be forgotten.
+     */
+    drainTo(insert: Insert, erase?: Erase): { stop(deadlineMs?: number): Promise<void> }
+    /**
+     * Has everything that matches and was accepted before the call deleted, wherever it is on its way: in ClickHouse by `erase`, in
+     * segments and in quarantine. The wish is durable when this resolves, and survives any crash. True: it is done; false: the
+     * deadline (10 s) came first, and it will be done once ClickHouse takes rows again. Rejects with `service_unavailable`.
+     */
+    forget(what: Forget, deadlineMs?: number): Promise<boolean>
+    /**
+     * True when everything durable at the call is in ClickHouse or quarantine; false when the deadline (10 s) came first or nothing
+     * drains. Callers share one batch.
+     */
+    flush(deadlineMs?: number): Promise<boolean>
+    /** Every row of this spool with a smaller `ingest_seq` is in ClickHouse or in quarantine. */
+    drainedSeq(): bigint
+    state(): SpoolState
+    /** Why a write would be refused now; undefined when it would be tried. For callers who must know before they begin. */
+    refusal(): Refusal | undefined
+    /** Refuses new writes, settles the open ones, lets the drain finish its batch within the deadline (5 s), closes files. */
+    close(deadlineMs?: number): Promise<void>
+  }
 
 /** Opens the directory and finds what earlier runs left. Throws when it cannot be read or a newer version wrote it. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
@@ -90,7 +94,7 @@ class OpenSpool implements Spool {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    const { room, shelf, dirs } = parts
+    const { room, shelf, dirs, openCalls } = parts
     const onTrouble = (error: unknown) => this.#note('spool', error)
     const onBytes = (bytes: number) => room.spend(bytes)
     this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble })
@@ -99,6 +103,7 @@ class OpenSpool implements Spool {
       ...{ limits: parts.limits, nowMs: parts.nowMs, nextSeq: parts.nextSeq },
       segments: this.#segments,
       slabs: this.#slabs,
+      openCalls,
       pending: room,
       refusal: () => (this.#closing ? 'closed' : room.refusal(shelf.undrainedBytes)),
       onDurable: (chunk) => this.#onDurable(chunk),
@@ -107,7 +112,13 @@ class OpenSpool implements Spool {
     })
   }
 
-  write: Intake['write'] = (fill) => this.#commit.write(fill)
+  write: Intake['write'] = (fill, also) => this.#commit.write(fill, also)
+
+  open: Openings['open'] = (opening) => this.#commit.open(opening)
+
+  interrupted(): readonly Opening[] {
+    return this.#parts.interrupted
+  }
 
   drainTo(insert: Insert, erase?: Erase): { stop(deadlineMs?: number): Promise<void> } {
     if (this.#drain) throw new Error('this spool is drained already')
@@ -123,6 +134,7 @@ class OpenSpool implements Spool {
       ...shared,
       ...{ insert, source: this.#source, state: this.#parts.drainState },
       save: (state) => saveDrainState(disk, dir, state),
+      carry: (to) => this.#commit.carry(to),
       onAdvanced: (state, drained) => this.#onAdvanced(state, drained),
     })
     return { stop: (deadlineMs) => this.#stopDrain(deadlineMs ?? closeDeadlineMs) }
@@ -176,6 +188,7 @@ class OpenSpool implements Spool {
   async #close(deadlineMs: number): Promise<void> {
     await this.#commit.settled()
     await this.#stopDrain(deadlineMs)
+    await this.#commit.settled()
     await this.#segments.close()
     await this.#parts.room.stop()
   }
