@@ -51,11 +51,13 @@ export function toInputObject(request: unknown): unknown {
 }
 
 /**
- * A chat completion as its choices only: the same whether it was streamed or not, and what every SDK shows. Anything without
- * choices is left as it is. Applied twice it changes nothing.
+ * A chat completion as its choices only, a Response as its items only: the same whether it was streamed or not, and what every
+ * SDK shows. Anything else is left as it is. Applied twice it changes nothing.
  */
 export function toOutputObject(answer: unknown): unknown {
-  if (!isObject(answer) || !Array.isArray(answer.choices)) return answer
+  if (!isObject(answer)) return answer
+  if (answer.object === 'response' && Array.isArray(answer.output)) return { output: answer.output }
+  if (!Array.isArray(answer.choices)) return answer
   return { choices: answer.choices.map(toChoice) }
 }
 

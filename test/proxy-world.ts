@@ -1,6 +1,6 @@
 // The proxy behind a real Koa server on a free port, over a scripted upstream, with real signatures and rows in memory.
 
-import { generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync, hkdfSync } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,6 +13,7 @@ import { inference } from '../collectors/proxy/route.ts'
 import { openaiUpstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Caller } from '../schemas/caller.ts'
+import { toCommittedText } from '../schemas/commit.ts'
 import { toFault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
 import { createSigner } from '../src/signer.ts'
@@ -34,13 +35,19 @@ export type ProxyWorld = {
 }
 
 export async function startProxy(
-  more: Partial<ProxyDeps> & { ttftTimeoutMs?: number; idleTimeoutMs?: number } = {},
+  more: Partial<ProxyDeps> & {
+    ttftTimeoutMs?: number
+    idleTimeoutMs?: number
+    /** Whether the upstream has `/responses`. */
+    responses?: boolean
+    caller?: Partial<Caller>
+  } = {},
 ): Promise<ProxyWorld> {
   const upstream = await startUpstream()
   const outbound = createOutbound()
   const intake = collectingIntake()
   const counted = new Map<string, number>()
-  const { ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000, ...overrides } = more
+  const { ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000, responses, caller, ...overrides } = more
   const provider = { outbound, baseUrl: upstream.baseUrl, apiKey: upstreamKey }
   const deps: ProxyDeps = {
     upstream: openaiUpstream({
@@ -48,6 +55,7 @@ export async function startProxy(
       ttftTimeoutMs,
       wholeTimeoutMs: ttftTimeoutMs,
       idleTimeoutMs,
+      ...(responses === undefined ? {} : { responses }),
     }),
     intake,
     envelopes: new EnvelopeBook(),
@@ -63,7 +71,7 @@ export async function startProxy(
     environment: 'test',
     ...overrides,
   }
-  const server = listen(deps)
+  const server = listen(deps, caller)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo // listening on TCP
   const url = `http://127.0.0.1:${port}`
@@ -91,7 +99,7 @@ export async function startProxy(
 }
 
 /** The doors as the plane opens them: a caller, a request id, and faults as answers. */
-function listen(deps: ProxyDeps): Server {
+function listen(deps: ProxyDeps, more: Partial<Caller> = {}): Server {
   const app = new Koa()
   app.silent = true
   const infer = inference(deps)
@@ -103,7 +111,13 @@ function listen(deps: ProxyDeps): Server {
     idSecret: new Uint8Array(32).fill(9),
     findRuns: async () => new Map(),
   })
-  const caller: Caller = { workspace, keyId: 'key_1', scopes: ['proxy', 'ingest'], by: 'key' }
+  const caller: Caller = {
+    workspace,
+    keyId: 'key_1',
+    scopes: ['proxy', 'ingest'],
+    by: 'key',
+    ...more,
+  }
   app.use(async (ctx: Context) => {
     ctx.state.caller = caller
     ctx.state.requestId = ctx.get('x-request-id') || toPrefixed('req', newId())
@@ -119,6 +133,8 @@ function listen(deps: ProxyDeps): Server {
   return app.listen(0, '127.0.0.1')
 }
 
+const subjectKey = new Uint8Array(32).fill(7)
+
 export function testSigners(): ProxyDeps['signerOf'] {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const raw = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)
@@ -127,7 +143,6 @@ export function testSigners(): ProxyDeps['signerOf'] {
     publicKeyText: `ed25519:pk_${raw.toString('base64url')}`,
     privateKey,
   }
-  const subjectKey = new Uint8Array(32).fill(7)
   const signers = new Map<string, Promise<ReturnType<typeof createSigner>>>()
   return (of) => {
     const known = signers.get(of)
@@ -138,6 +153,16 @@ export function testSigners(): ProxyDeps['signerOf'] {
     signers.set(of, made)
     return made
   }
+}
+
+/** The commitment to an output, reckoned from its definition. */
+export function outputHashOf(recordId: string, output: unknown): string {
+  const inner = createHash('sha256')
+    .update(toCommittedText(output)?.text ?? '')
+    .digest()
+  const salt = hkdfSync('sha256', subjectKey, recordId, 'vaas/v1/salt/output', 32)
+  const whole = createHash('sha256').update('vaas/v1/output\0').update(new Uint8Array(salt))
+  return `sha256:${whole.update(inner).digest('hex')}`
 }
 
 /** Waits until something holds; says what when it does not within five seconds. */

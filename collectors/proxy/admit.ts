@@ -40,7 +40,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     headers,
     request,
   })
-  operation.check(request)
+  operation.check(request, caller)
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true
   return {

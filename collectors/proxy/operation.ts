@@ -2,6 +2,7 @@
 // are in operations.ts; the pipeline knows none of them by name.
 
 import type { IncomingMessage } from 'node:http'
+import type { Caller } from '../../schemas/caller.ts'
 import type { Fault } from '../../schemas/faults.ts'
 import type { Lease } from '../body.ts'
 import type { Completion } from './completion.ts'
@@ -19,10 +20,12 @@ export type Operation = {
   readonly upstreamPath: string
   /** The request's body, within its bounds. Throws what the caller is told; nothing has been admitted yet. */
   receive(req: IncomingMessage, lease: Lease): Promise<Received>
-  /** Throws `invalid_request` for what no upstream could answer. */
-  check(request: JsonObject): void
+  /** Throws `invalid_request` for what no upstream could answer, or what this key may not do. */
+  check(request: JsonObject, caller: Caller): void
   /** True where `prompt` names a version of the registry; elsewhere it is the text itself. */
   readonly namesPrompt: boolean
+  /** True where upstreams keep prompts of their own: a name that is none of ours passes. */
+  readonly passesPrompt?: boolean
   /** True where a stream reports its usage only with `stream_options.include_usage`. */
   readonly usageOnDemand: boolean
   /** What a record commits to as input: the request without its transport keys. */
@@ -31,6 +34,8 @@ export type Operation = {
   keptInput(request: JsonObject): unknown
   /** False where an answer is no text: it is committed to, and not kept in rows. */
   readonly keepsOutput: boolean
+  /** What a run keeps of an output that is committed to in another form; absent: the same. */
+  keptOutput?(output: unknown): unknown
   /** The tokens of output that the request allows; undefined: as many as the model makes. */
   outputTokensMax(request: JsonObject): number | undefined
   /** Use that is no tokens: at most, before the call; as it was, with its answer. */

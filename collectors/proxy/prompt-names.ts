@@ -25,22 +25,25 @@ type Label = { slug: string; version: string | undefined }
 
 /** The one place where a call meets the registry. Throws `invalid_request` or `not_found`. */
 export function readPrompt(deps: ProxyDeps, operation: Operation, asked: Asked): PromptOfCall {
-  const inBody = operation.namesPrompt ? readBodyPrompt(asked.request) : undefined
+  const inBody = operation.namesPrompt ? readBodyPrompt(operation, asked.request) : undefined
   const label = readHeaderLabel(asked.headers) ?? inBody?.label
   const link = (of: Label) => deps.prompts.link(asked.caller.workspace, of.slug, of.version)
   return {
     prompt: label && { registryId: label.slug, versionId: link(label) },
     variables: inBody?.variables,
-    dropsMember: inBody !== undefined,
+    dropsMember: inBody !== undefined && operation.passesPrompt !== true,
   }
 }
 
 /** `prompt: {id, version, variables}` in the body. With messages it labels the run; a template to render is not there yet. */
 function readBodyPrompt(
+  operation: Operation,
   request: JsonObject,
 ): { label: Label; variables: Record<string, string> | undefined } | undefined {
   const { prompt } = request
   if (prompt === undefined || prompt === null) return undefined
+  const isOurs = isObject(prompt) && typeof prompt.id === 'string' && isSlug(prompt.id)
+  if (operation.passesPrompt && !isOurs) return undefined
   if (!isObject(prompt)) {
     const message = 'prompt must be an object with id, and optionally version and variables.'
     throw new Fault('invalid_request', { message, param: 'prompt' })
@@ -50,7 +53,7 @@ function readBodyPrompt(
     throw new Fault('invalid_request', { message, param: 'prompt.id' })
   }
   const version = readBodyVersion(prompt.version)
-  if (request.messages === undefined) {
+  if (request.messages === undefined && operation.passesPrompt !== true) {
     const name = version ? `${prompt.id}@${version}` : prompt.id
     throw new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
   }

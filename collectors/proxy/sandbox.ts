@@ -2,6 +2,7 @@
 // no model and says so in every answer. What it can be told to do, for trying and for tests, is in README.md.
 
 import { OutboundError } from './outbound.ts'
+import { responsesUpstream } from './responses/translated.ts'
 import { answerJson, answerStream, readSandboxRequest } from './sandbox-answer.ts'
 import { emptySimulation, readSimulation, type Simulation } from './sandbox-simulation.ts'
 import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from './upstream.ts'
@@ -9,14 +10,17 @@ import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from '.
 export const sandboxProvider = 'sandbox'
 
 export function sandboxUpstream(): Upstream {
-  return {
-    provider: sandboxProvider,
-    call(request, handler) {
-      const play = new SandboxCall(handler)
-      play.start(request)
-      return play
-    },
-  }
+  // It speaks the chat route only; Responses are translated, as for any other upstream that has none.
+  return responsesUpstream(chatSandbox, false)
+}
+
+const chatSandbox: Upstream = {
+  provider: sandboxProvider,
+  call(request, handler) {
+    const play = new SandboxCall(handler)
+    play.start(request)
+    return play
+  },
 }
 
 /** One answer, played piece by piece the way a socket would deliver it: it can be paused, resumed and aborted. */

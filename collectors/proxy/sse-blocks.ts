@@ -21,6 +21,8 @@ export type LastBlock = {
   from: Buffer
   /** The line ending the upstream uses. */
   eol: string
+  /** The whole block, when it says more than that the stream is over. */
+  says?: Buffer
 }
 
 /** One stream. After `push`, `passing` and `blocks` are valid until the next one. */

@@ -99,8 +99,12 @@ function usageOf(call: Call, outcome: Outcome): Usage | undefined {
   call.deps.counters.count('proxy_usage_estimated_total', { reason })
   return estimateUsage(
     operation.keptInput(call.request),
-    operation.keepsOutput ? output : undefined,
+    operation.keepsOutput ? keptOutput(call, output) : undefined,
   )
+}
+
+function keptOutput({ operation }: Call, output: unknown): unknown {
+  return operation.keptOutput ? operation.keptOutput(output) : output
 }
 
 type AnswerFacts = Pick<
@@ -164,7 +168,10 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     userId: capture === 'none' ? '' : call.userId,
     origin: '',
     input: keepsText ? operation.keptInput(call.request) : undefined,
-    output: keepsText && operation.keepsOutput && outcome.answered ? completion.output : undefined,
+    output:
+      keepsText && operation.keepsOutput && outcome.answered
+        ? keptOutput(call, completion.output)
+        : undefined,
     finishReasons: completion.finishReasons,
     usage: counted.usage,
     costNanoUsd: counted.cost?.nanoUsd,

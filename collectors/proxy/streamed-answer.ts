@@ -151,6 +151,7 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   #finish(done: LastBlock): void {
+    if (done.says) this.#tap.take(done.says)
     if (this.#phase === 'waiting') this.#begin()
     this.#phase = 'closing'
     this.#upstream?.pause()

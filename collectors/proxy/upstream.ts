@@ -1,8 +1,10 @@
 // What answers a call: a provider behind one interface, so that the proxy does not know which it has.
 
 import type { IncomingHttpHeaders } from 'node:http'
+import { convertingUpstream } from './embeddings-form.ts'
 import type { Operation } from './operation.ts'
 import type { Outbound, OutboundCall, OutboundHandler } from './outbound.ts'
+import { responsesUpstream } from './responses/translated.ts'
 
 // An answer is held whole before it leaves (JSON) or counted as it passes (streams); neither is without end.
 export const answerBytesMax = 64 * 1024 * 1024
@@ -45,6 +47,8 @@ export function openaiUpstream(options: {
   /** Of an answer that is no stream to its head, which leaves when all of it has been thought of: what the SDKs wait. */
   wholeTimeoutMs?: number
   idleTimeoutMs?: number
+  /** Whether it has `/responses`; undefined: the first request finds out. Without it the chat route is translated. */
+  responses?: boolean
 }): Upstream {
   const base = new URL(options.baseUrl)
   // Each read of a URL's member makes its text anew.
@@ -54,7 +58,7 @@ export function openaiUpstream(options: {
   if (options.apiKey) fixed.push('authorization', `Bearer ${options.apiKey}`)
   const { outbound, ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000 } = options
   const { wholeTimeoutMs = 600_000 } = options
-  return {
+  const plain: Upstream = {
     provider: options.provider ?? 'openai',
     call(request, handler) {
       return outbound.dispatch(
@@ -73,6 +77,7 @@ export function openaiUpstream(options: {
       )
     },
   }
+  return convertingUpstream(responsesUpstream(plain, options.responses))
 }
 
 function toHeaders(fixed: string[], request: UpstreamRequest): string[] {
