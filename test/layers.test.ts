@@ -119,6 +119,13 @@ test('every folder that the map names has its README', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(151)
 })
 
+test('migrations are numbered one after the other', () => {
+  for (const store of ['postgres', 'clickhouse']) {
+    const names = readdirSync(join(root, 'schemas', store)).filter((name) => name.endsWith('.sql'))
+    expect(names.sort().map((name) => Number(name.slice(0, 4)))).toEqual(names.map((_, i) => i + 1))
+  }
+})
+
 function read(file: string): string {
   return readFileSync(join(root, file), 'utf8')
 }
