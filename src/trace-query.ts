@@ -3,13 +3,6 @@
 import { parseTraceId } from '../schemas/ids.ts'
 import { equalColumns, type TraceFilters } from './trace-filters.ts'
 
-const hourMs = 3_600_000
-const dayMs = 24 * hourMs
-// A filter may match a span that starts long after its trace did; beyond this distance the trace is listed by the span.
-const slackMs = 6 * hourMs
-// "Newest first" cannot read in key order, so it looks at a short window first and widens it until the page is full.
-export const windowsMs = [hourMs, dayMs, 7 * dayMs, 20_000 * dayMs] as const
-
 export type Params = Record<string, string | number | bigint | string[]>
 /** A WHERE clause that names the workspace, with every value bound. */
 export type Where = { sql: string; params: Params }
@@ -45,8 +38,13 @@ export function matching(workspace: string, filters: TraceFilters): Where {
   return where
 }
 
+/** Whether a clause says more than the workspace. */
+export function isNarrowed(where: Where): boolean {
+  return Object.keys(where.params).length > 1
+}
+
 /** The spans by which a trace is found. Its status, its latency and its having no prompt are asked of the whole trace. */
-function matchingParts(workspace: string, filters: TraceFilters): Where {
+export function matchingParts(workspace: string, filters: TraceFilters): Where {
   let where = inWorkspace(workspace)
   for (const [name, column] of Object.entries(equalColumns)) {
     const value = filters.equals[name as keyof typeof equalColumns] // the keys of that very table
@@ -72,7 +70,7 @@ function matchingParts(workspace: string, filters: TraceFilters): Where {
   return where
 }
 
-function latencyOf(filters: TraceFilters) {
+export function latencyOf(filters: TraceFilters) {
   const toNs = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1e6))
   return { minNs: toNs(filters.minLatencyMs), maxNs: toNs(filters.maxLatencyMs) }
 }
@@ -90,74 +88,38 @@ export function between(where: Where, fromMs: number, toMs: number): Where {
   )
 }
 
-/** What is asked of a trace as a whole, after its spans were put together. */
-function ofWholeTrace(filters: TraceFilters): { sql: string; params: Params } {
-  const parts: string[] = []
+export type TimeRange = { fromNs: bigint; toNs: bigint }
+
+// Two traces this close are read in one go: it is the bucket of the key.
+const bucketNs = 900_000_000_000n
+
+/** The spans of these traces, where the ranges say when each of them ran, so that only those granules are read. */
+export function ofTraces(workspace: string, ids: string[], ranges: TimeRange[]): Where {
+  const byIds = and(inWorkspace(workspace), inIds, { ids })
   const params: Params = {}
-  const { status, prompt_version_id } = filters.equals
-  if (status) {
-    params.f_status = status
-    // The trace is as good as its root; the other words are those of a run, which may lie anywhere in it.
-    parts.push(
-      status === 'ok' || status === 'error'
-        ? `${rootOf('status')} = {f_status:String}`
-        : 'countIf(status = {f_status:String}) > 0',
-    )
+  const parts = mergeRanges(ranges).map(({ fromNs, toNs }, i) => {
+    params[`from${i}`] = fromNs
+    params[`to${i}`] = toNs
+    return `start_time BETWEEN fromUnixTimestamp64Nano({from${i}:Int64}) AND fromUnixTimestamp64Nano({to${i}:Int64})`
+  })
+  return parts.length === 0 ? byIds : and(byIds, `(${parts.join(' OR ')})`, params)
+}
+
+// Without the fixed length a set of strings never matches an id that ends in a zero byte, one in 256.
+export const inIds = 'trace_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))'
+
+function mergeRanges(ranges: TimeRange[]): TimeRange[] {
+  const merged: TimeRange[] = []
+  for (const range of [...ranges].sort((a, b) => (a.fromNs < b.fromNs ? -1 : 1))) {
+    const last = merged.at(-1)
+    if (last && range.fromNs <= last.toNs + bucketNs) {
+      if (range.toNs > last.toNs) last.toNs = range.toNs
+    } else merged.push({ ...range })
   }
-  if (prompt_version_id === 'default') parts.push("countIf(prompt_version_id != '') = 0")
-  const latency =
-    'max(toUnixTimestamp64Nano(start_time) + duration_ns) - toUnixTimestamp64Nano(min(start_time))'
-  const { minNs, maxNs } = latencyOf(filters)
-  if (minNs !== undefined) parts.push(`${latency} >= {minNs:UInt64}`)
-  if (maxNs !== undefined) parts.push(`${latency} <= {maxNs:UInt64}`)
-  if (minNs !== undefined) params.minNs = minNs
-  if (maxNs !== undefined) params.maxNs = maxNs
-  return { sql: parts.map((part) => ` AND ${part}`).join(''), params }
+  return merged
 }
 
 /** A column of the span that stands for its trace: the one without a parent, else the earliest. */
 export function rootOf(column: string): string {
   return `argMin(${column}, (parent_span_id != unhex('0000000000000000'), start_time))`
-}
-
-/**
- * Ids and starts of the newest traces that begin in [fromMs, toMs), after the cursor. A trace belongs to a window by its own
- * first span, so that it is found in exactly one window however wide the search had to become.
- */
-export function newestTraces(
-  workspace: string,
-  filters: TraceFilters,
-  range: {
-    fromMs: number
-    toMs: number
-    after: { startNs: string; traceId: string } | undefined
-    limit: number
-  },
-): Where {
-  const spans = between(inWorkspace(workspace), range.fromMs - slackMs, range.toMs + slackMs)
-  const found = matchingParts(workspace, filters)
-  const isNarrowed = found.sql !== inWorkspace(workspace).sql
-  const candidates = isNarrowed
-    ? ` AND trace_id IN (SELECT trace_id FROM spans WHERE ${between(found, 0, 0).sql})`
-    : ''
-  const whole = ofWholeTrace(filters)
-  const after = range.after
-    ? ' AND (started, trace_id) < (fromUnixTimestamp64Nano({afterNs:Int64}), toFixedString(unhex({afterId:String}), 16))'
-    : ''
-  return {
-    sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(min(start_time) AS started)) AS start_ns
-      FROM spans WHERE ${spans.sql}${candidates}
-      GROUP BY trace_id
-      HAVING started >= fromUnixTimestamp64Milli({lowMs:Int64}) AND started < fromUnixTimestamp64Milli({highMs:Int64})${after}${whole.sql}
-      ORDER BY started DESC, trace_id DESC LIMIT {limit:UInt32}`,
-    params: {
-      ...found.params,
-      ...whole.params,
-      ...spans.params,
-      lowMs: Math.max(0, Math.floor(range.fromMs)),
-      highMs: Math.ceil(range.toMs),
-      limit: range.limit,
-      ...(range.after ? { afterNs: range.after.startNs, afterId: range.after.traceId } : {}),
-    },
-  }
 }

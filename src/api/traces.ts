@@ -9,7 +9,8 @@ import { requireScope } from '../access.ts'
 import { toSpanDetail } from '../span-detail.ts'
 import type { StoredSpans } from '../stored-spans.ts'
 import { invalid, readFilters, readLimit } from '../trace-filters.ts'
-import type { TraceCursor, Traces } from '../traces.ts'
+import type { TraceCursor } from '../trace-search.ts'
+import type { Traces } from '../traces.ts'
 
 const pageBounds = { fallback: 20, max: 100 }
 // With payloads a trace is a document to download, not a picture; larger ones go out through the export, page by page.

@@ -1,0 +1,267 @@
+// The newest traces that match: candidates from a window, what each is as a whole, and on to older ones until the page is full.
+// Law: a search is bounded by the candidates it looks at; one that stops before its end says where.
+
+import { runStatuses } from '../schemas/run.ts'
+import type { TraceFilters } from './trace-filters.ts'
+import {
+  and,
+  inIds,
+  inWorkspace,
+  isNarrowed,
+  latencyOf,
+  matchingParts,
+  type Params,
+  type TimeRange,
+  type Where,
+} from './trace-query.ts'
+import type { Rows } from './traces.ts'
+
+const minuteMs = 60_000
+const hourMs = 60 * minuteMs
+const dayMs = 24 * hourMs
+// "Newest first" cannot read in key order, so it looks at a short window first and goes on until the page is full.
+const windowsMs = [15 * minuteMs, 6 * hourMs, 4 * dayMs, 20_000 * dayMs] as const
+// A filter may match a span that starts long after its trace did; beyond this distance the trace is listed by the span.
+const slackMs = 6 * hourMs
+// How far the minutes of one trace may lie apart and still be put together.
+const traceSpreadMs = dayMs
+// Spans of clients whose clock runs ahead are accepted up to a day; they are listed too.
+const aheadMs = dayMs
+// Traces looked at in one question and in one search: what no page is worth.
+const candidatesFirst = 200
+const candidatesMax = 10_000
+const examinedMax = 60_000
+const nsPerMs = 1_000_000n
+
+/** Where a page ended: the start of its last trace, and its id among those of the same nanosecond. */
+export type TraceCursor = { startNs: string; traceId: string }
+export type FoundTrace = { id: string; startNs: string; range: TimeRange }
+export type Found = { traces: FoundTrace[]; next: TraceCursor | undefined }
+
+type Ask = {
+  workspace: string
+  filters: TraceFilters
+  limit: number
+  after: TraceCursor | undefined
+  nowMs: number
+}
+
+/** Up to `limit` traces, newest first; `next` is where to go on, undefined when there is nothing more. */
+export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
+  const look = prepare(ask)
+  const seen = new Set<string>()
+  const kept = new Map<string, FoundTrace>()
+  let upperNs = look.upperNs
+  let limit = candidatesFirst
+  for (const floorNs of look.floorsNs) {
+    while (floorNs < upperNs) {
+      const candidates = await rows.query<Candidate>(look.candidates(floorNs, upperNs, limit))
+      const fresh = candidates.filter(({ id }) => !seen.has(id))
+      for (const { id } of fresh) seen.add(id)
+      for (const trace of await look.facts(rows, fresh)) kept.set(trace.id, trace)
+      const last = candidates.length < limit ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
+      // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
+      const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
+      const sure = [...kept.values()].filter(({ startNs }) => BigInt(startNs) >= reachedNs)
+      if (sure.length > ask.limit) return pageOf(sure, ask.limit)
+      if (seen.size >= examinedMax) return stoppedAt(sure, reachedNs)
+      upperNs = reachedNs
+      limit = Math.min(candidatesMax, limit * 4)
+    }
+  }
+  // Those whose start lies below every window: they began before `from`, and the facts have left them out.
+  return pageOf([...kept.values()], ask.limit)
+}
+
+function pageOf(found: FoundTrace[], limit: number): Found {
+  const traces = found.sort(newestFirst)
+  const last = traces[limit - 1]
+  if (traces.length <= limit || !last) return { traces, next: undefined }
+  return { traces: traces.slice(0, limit), next: { startNs: last.startNs, traceId: last.id } }
+}
+
+function stoppedAt(found: FoundTrace[], reachedNs: bigint): Found {
+  const next = { startNs: String(reachedNs), traceId: '0'.repeat(32) }
+  return { traces: found.sort(newestFirst), next }
+}
+
+function newestFirst(a: FoundTrace, b: FoundTrace): number {
+  const [left, right] = [BigInt(a.startNs), BigInt(b.startNs)]
+  if (left !== right) return left > right ? -1 : 1
+  return a.id > b.id ? -1 : 1
+}
+
+type Candidate = { id: string; at: string }
+type Fact = { id: string; start_ns: string; end_ns: string }
+
+function prepare({ workspace, filters, after, nowMs }: Ask) {
+  const found = matchingParts(workspace, filters)
+  const whole = ofWholeTrace(filters)
+  const isPlain = !isNarrowed(found) && whole.parts.length === 0
+  const endMs = filters.toMs ?? nowMs + aheadMs
+  const endNs = toNs(endMs)
+  const afterNs = after && BigInt(after.startNs) + 1n
+  const topNs = afterNs !== undefined && afterNs < endNs ? afterNs : endNs
+  // What matches may lie later than the start of its trace, by which the page is ordered.
+  const upperNs = isPlain ? topNs : min(topNs + toNs(slackMs), toNs(nowMs + aheadMs))
+  const baseMs = Math.min(Number(topNs / nsPerMs), nowMs)
+  const lowestMs = filters.fromMs ?? 0
+  const floorsNs = windowsMs.map((ms) => toNs(Math.max(lowestMs, baseMs - ms, 0)))
+  const candidates = (floorNs: bigint, toNs: bigint, limit: number): Where =>
+    isNarrowed(found)
+      ? spanCandidates(found, whole, { floorNs, toNs, limit })
+      : summaryCandidates(workspace, whole, { floorNs, toNs, limit })
+
+  async function facts(rows: Rows, of: Candidate[]): Promise<FoundTrace[]> {
+    if (of.length === 0) return []
+    const having = [...whole.parts.map(({ exact }) => exact)]
+    const params: Params = { ...whole.params, lowestNs: toNs(lowestMs), endNs }
+    having.push(
+      'min(started) >= fromUnixTimestamp64Nano({lowestNs:Int64}) AND min(started) < fromUnixTimestamp64Nano({endNs:Int64})',
+    )
+    if (after) {
+      having.push(
+        '(min(started), trace_id) < (fromUnixTimestamp64Nano({afterNs:Int64}), toFixedString(unhex({afterId:String}), 16))',
+      )
+      Object.assign(params, { afterNs: after.startNs, afterId: after.traceId })
+    }
+    const times = of.map(({ at }) => BigInt(at))
+    const where = inMinutes(
+      and(inWorkspace(workspace), inIds, { ids: of.map(({ id }) => id) }),
+      times.reduce(min) - toNs(traceSpreadMs),
+      times.reduce(max) + toNs(traceSpreadMs),
+    )
+    const facts = await rows.query<Fact>({
+      sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(min(started))) AS start_ns, toString(max(ended_ns)) AS end_ns
+        FROM traces WHERE ${where.sql} GROUP BY trace_id HAVING ${having.join(' AND ')}`,
+      params: { ...where.params, ...params },
+    })
+    return facts.map(toFound)
+  }
+  return { upperNs, floorsNs, candidates, facts }
+}
+
+function toFound({ id, start_ns, end_ns }: Fact): FoundTrace {
+  const fromNs = BigInt(start_ns)
+  return { id, startNs: start_ns, range: { fromNs, toNs: max(fromNs, BigInt(end_ns)) } }
+}
+
+type Window = { floorNs: bigint; toNs: bigint; limit: number }
+
+/** Traces by their summaries of single minutes. `loose` lets through whatever the whole trace may still turn out to be. */
+function summaryCandidates(workspace: string, whole: Whole, window: Window): Where {
+  let where = inMinutes(inWorkspace(workspace), window.floorNs, window.toNs)
+  for (const { loose } of whole.parts) where = and(where, loose)
+  where = and(
+    where,
+    'started >= fromUnixTimestamp64Nano({floorNs:Int64}) AND started < fromUnixTimestamp64Nano({toNs:Int64})',
+    { ...whole.params, floorNs: window.floorNs, toNs: window.toNs, limit: window.limit },
+  )
+  return {
+    sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(started)) AS at FROM traces WHERE ${where.sql}
+      ORDER BY started DESC LIMIT {limit:UInt32}`,
+    params: where.params,
+  }
+}
+
+/** Traces by spans that match; when the trace as a whole is asked for something rare, only those that may be it. */
+function spanCandidates(found: Where, whole: Whole, window: Window): Where {
+  let where = and(
+    found,
+    'start_time >= fromUnixTimestamp64Nano({floorNs:Int64}) AND start_time < fromUnixTimestamp64Nano({toNs:Int64})',
+    { floorNs: window.floorNs, toNs: window.toNs, limit: window.limit },
+  )
+  const rare = whole.parts.filter((part) => part.isRare).map(({ loose }) => loose)
+  if (rare.length > 0) {
+    const summaries = inMinutes(
+      inWorkspace(String(found.params.workspace)),
+      window.floorNs - toNs(slackMs),
+      window.toNs + toNs(slackMs),
+    )
+    where = and(
+      where,
+      `trace_id IN (SELECT trace_id FROM traces WHERE ${summaries.sql} AND ${rare.join(' AND ')})`,
+      { ...summaries.params, ...whole.params },
+    )
+  }
+  return {
+    sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(max(start_time))) AS at FROM spans WHERE ${where.sql}
+      GROUP BY trace_id ORDER BY max(start_time) DESC LIMIT {limit:UInt32}`,
+    params: where.params,
+  }
+}
+
+function inMinutes(where: Where, fromNs: bigint, toNs: bigint): Where {
+  return and(
+    where,
+    'minute BETWEEN toDateTime({lowMinute:UInt32}) AND toDateTime({highMinute:UInt32})',
+    { lowMinute: toMinute(fromNs), highMinute: toMinute(toNs) },
+  )
+}
+
+type Whole = { parts: { exact: string; loose: string; isRare: boolean }[]; params: Params }
+
+// Bits of `traces.marks` and of `traces.root`; the statuses in the order of the view that writes them.
+const promptMark = 64
+const noRoot = '9223372036854775808'
+const extent = 'ended_ns - toUnixTimestamp64Nano(started)'
+const wholeExtent = 'max(ended_ns) - toUnixTimestamp64Nano(min(started))'
+
+/**
+ * What is asked of a trace as a whole: `exact` over all its minutes, `loose` over each by itself. A minute without a root
+ * passes for a least latency, because the trace began before it.
+ */
+function ofWholeTrace(filters: TraceFilters): Whole {
+  const parts: Whole['parts'] = []
+  const params: Params = {}
+  const { status, prompt_version_id } = filters.equals
+  if (status) {
+    const place = runStatuses.map(String).indexOf(status) + 1
+    Object.assign(params, { place, mark: 1 << (place - 1) })
+    // The trace is as good as its root; the other words are those of a run, which may lie anywhere in it.
+    const isOfRoot = status === 'ok' || status === 'error'
+    parts.push({
+      exact: isOfRoot
+        ? 'bitAnd(min(root), 7) = {place:UInt8}'
+        : 'bitAnd(groupBitOr(marks), {mark:UInt8}) != 0',
+      loose: 'bitAnd(marks, {mark:UInt8}) != 0',
+      isRare: status !== 'ok',
+    })
+  }
+  if (prompt_version_id === 'default')
+    parts.push({
+      exact: `bitAnd(groupBitOr(marks), ${promptMark}) = 0`,
+      loose: `bitAnd(marks, ${promptMark}) = 0`,
+      isRare: false,
+    })
+  const { minNs, maxNs } = latencyOf(filters)
+  if (minNs !== undefined) {
+    params.minNs = minNs
+    const loose = `(${extent} >= {minNs:Int64} OR root >= ${noRoot})`
+    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: true })
+  }
+  if (maxNs !== undefined) {
+    params.maxNs = maxNs
+    const loose = `${extent} <= {maxNs:Int64}`
+    parts.push({ exact: `${wholeExtent} <= {maxNs:Int64}`, loose, isRare: false })
+  }
+  return { parts, params }
+}
+
+// A DateTime of ClickHouse counts seconds in 32 bits.
+function toMinute(ns: bigint): number {
+  const seconds = Number(min(max(0n, ns) / 1_000_000_000n, 0xffff_ffffn))
+  return seconds - (seconds % 60)
+}
+
+function toNs(ms: number): bigint {
+  return BigInt(Math.floor(ms)) * nsPerMs
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
+}

@@ -1,0 +1,108 @@
+// How much of the tables each question of the API reads, as the engine itself explains it.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
+import { startClickhouse } from '../src/engines/clickhouse.ts'
+import type { Engine } from '../src/engines/engine.ts'
+import { packageRoot } from '../src/root.ts'
+import { openStoredSpans } from '../src/stored-spans.ts'
+import { readFilters } from '../src/trace-filters.ts'
+import { openTraces, type Rows } from '../src/traces.ts'
+import { bigWorkspace, fillMonth } from './month.ts'
+
+type Asked = { sql: string; params?: Record<string, unknown> }
+type Read = { table: string; granules: number; of: number }
+
+const total = 480_000
+const dir = mkdtempSync(join(tmpdir(), 'runledger-granules-'))
+let engine: Engine & { url: string }
+let clickhouse: Clickhouse
+
+beforeAll(async () => {
+  engine = await startClickhouse({ dir, log: () => {} })
+  clickhouse = connectClickhouse(engine.url)
+  await clickhouse.migrate(join(packageRoot(), 'schemas', 'clickhouse'))
+  await fillMonth(clickhouse, { total, nowMs: Date.now() })
+  for (const table of ['spans', 'payloads', 'traces'])
+    await clickhouse.command(`OPTIMIZE TABLE ${table} FINAL`)
+}, 120_000)
+afterAll(async () => {
+  await clickhouse.close()
+  await engine.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** What the questions asked by `work` read, each table of each by itself. */
+async function reads(work: (rows: Rows) => Promise<unknown>): Promise<Read[]> {
+  const asked: Asked[] = []
+  await work({
+    query: (q) => {
+      asked.push(q)
+      return clickhouse.query(q)
+    },
+  })
+  const found: Read[] = []
+  for (const { sql, params } of asked) {
+    const lines = await clickhouse.query<{ explain: string }>({
+      sql: `EXPLAIN indexes = 1 ${sql}`,
+      ...(params ? { params } : {}),
+    })
+    for (const { explain } of lines) {
+      const table = /ReadFromMergeTree \(\w+\.(\w+)\)/.exec(explain)?.[1]
+      if (table) found.push({ table, granules: 0, of: 0 })
+      const [, granules, of] = /Granules: (\d+)\/(\d+)/.exec(explain) ?? []
+      const last = found.at(-1)
+      // Each index narrows what the one before left; the first line says how many there are.
+      if (last && granules)
+        Object.assign(last, { granules: Number(granules), of: Math.max(last.of, Number(of)) })
+    }
+  }
+  return found
+}
+
+const most = (found: Read[], table: string) =>
+  Math.max(...found.filter((read) => read.table === table).map(({ granules }) => granules))
+
+const list = (query: string) => (rows: Rows) =>
+  openTraces(rows, Date.now).list(bigWorkspace, readFilters(new URLSearchParams(query)), {
+    limit: 50,
+    after: undefined,
+  })
+
+describe('of the granules of a month', () => {
+  test('the newest traces read one or two of each table', async () => {
+    const found = await reads(list(''))
+    expect(new Set(found.map(({ table }) => table))).toEqual(new Set(['traces', 'spans']))
+    expect(found.every(({ granules }) => granules <= 2)).toBe(true)
+    expect(found.find(({ table }) => table === 'spans')?.of).toBeGreaterThan(50)
+  })
+
+  test('a trace by its id reads one of the payloads and one of the spans', async () => {
+    const id = (await list('')(clickhouse)).items[20]?.trace_id ?? ''
+    const trace = await reads((rows) => openTraces(rows, Date.now).find(bigWorkspace, id))
+    expect([most(trace, 'payloads'), most(trace, 'spans')]).toEqual([1, 1])
+    const payloads = await reads((rows) =>
+      openStoredSpans(rows).ofWholeTrace(bigWorkspace, id, 1_000),
+    )
+    expect(most(payloads, 'payloads')).toBe(1)
+  })
+
+  test('an attribute, a user, a session that is rare reads a tenth of the spans at most, however far back', async () => {
+    for (const query of ['attr.user.id=u-1234', 'user_id=u-1234', 'session_id=se-1234'])
+      expect(most(await reads(list(query)), 'spans'), query).toBeLessThanOrEqual(6)
+  })
+
+  test('an hour of one service reads its own quarters of an hour, not the month', async () => {
+    const from = new Date(Date.now() - 3_600_000).toISOString()
+    expect(most(await reads(list(`service=s7&from=${from}`)), 'spans')).toBeLessThanOrEqual(2)
+  })
+
+  test('the slowest are found by their summaries: the spans read are those of the page', async () => {
+    const found = await reads(list('min_latency_ms=985'))
+    expect(most(found, 'traces')).toBeLessThanOrEqual(8)
+    expect(found.filter(({ table }) => table === 'spans').length).toBeLessThanOrEqual(2)
+  })
+})
