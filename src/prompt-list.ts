@@ -1,5 +1,12 @@
 // What GET /v1/prompts shows: registries and versions from Postgres, their figures from the stored runs.
 
+import type { Canary } from '../schemas/prompt-history.ts'
+import {
+  type PolicyChoices,
+  type PromptMode,
+  type PromptPolicy,
+  policyInForce,
+} from '../schemas/prompt-policy.ts'
 import type { Sql } from './keys.ts'
 import type { Rows } from './traces.ts'
 
@@ -20,8 +27,15 @@ export type PromptRegistry = {
   latest_version_id: string | null
   promoted_version_id: string | null
   total_runs: number
-  mode: 'observe' | 'serve'
-  policy: null
+  baseline_version_id: string | null
+  pinned_version_id: string | null
+  canary: { version_id: string; share: number } | null
+  mode: PromptMode
+  /** What a promotion does: gives the reference another name, or decides what answers. */
+  promotion_effect: 'label_only' | 'routing'
+  /** Too many new versions at once: no experiment starts by itself. */
+  flooded: boolean
+  policy: PromptPolicy
   versions: PromptVersion[]
 }
 
@@ -42,7 +56,16 @@ export function seenVersions(rows: Rows, workspace: string): Promise<SeenVersion
   return rows.query<SeenVersion>({ sql: seenSql, params: { workspace } })
 }
 
-type RegistryRow = Pick<PromptRegistry, 'registry_id' | 'display_name' | 'source' | 'mode'>
+type RegistryRow = Pick<
+  PromptRegistry,
+  'registry_id' | 'display_name' | 'source' | 'mode' | 'flooded'
+> & {
+  policy: PolicyChoices
+  promoted: string | null
+  baseline: string | null
+  pinned: string | null
+  canary: Canary | null
+}
 type VersionRow = {
   registry_id: string
   version: string
@@ -55,17 +78,19 @@ type VersionRow = {
 export async function listRegistries(
   sql: Sql,
   workspace: string,
-  seen: SeenVersion[],
+  asked: { seen: SeenVersion[]; registry?: string | undefined },
 ): Promise<PromptRegistry[]> {
+  const { seen, registry: only = null } = asked
   const [registries, versions] = await Promise.all([
     sql.query<RegistryRow>(
-      'SELECT registry_id, display_name, source, mode FROM prompt_registries WHERE workspace = $1 ORDER BY created_at, registry_id',
-      [workspace],
+      `SELECT registry_id, display_name, source, mode, policy, promoted, baseline, pinned, canary, flooded FROM prompt_registries
+       WHERE workspace = $1 AND ($2::text IS NULL OR registry_id = $2) ORDER BY created_at, registry_id`,
+      [workspace, only],
     ),
     sql.query<VersionRow>(
       `SELECT registry_id, version, status, content_hash, conflict, first_seen_at FROM prompt_versions
-       WHERE workspace = $1 ORDER BY ordinal`,
-      [workspace],
+       WHERE workspace = $1 AND ($2::text IS NULL OR registry_id = $2) ORDER BY ordinal`,
+      [workspace, only],
     ),
   ])
   const seenById = new Map(seen.map((row) => [row.version_id, row]))
@@ -76,15 +101,25 @@ export async function listRegistries(
     const listed = own
       .sort((a, b) => byNumber(a.version, b.version))
       .map((row) => toVersion(row, seenById))
-    return {
-      ...registry,
-      latest_version_id: listed.at(-1)?.version_id ?? null,
-      promoted_version_id: null,
-      total_runs: listed.reduce((sum, version) => sum + version.total_runs, 0),
-      policy: null,
-      versions: listed,
-    }
+    return toRegistry(registry, listed)
   })
+}
+
+function toRegistry(row: RegistryRow, versions: PromptVersion[]): PromptRegistry {
+  const { promoted, baseline, pinned, canary, policy, ...registry } = row
+  const idOf = (version: string | null) => version && `${row.registry_id}@${version}`
+  return {
+    ...registry,
+    latest_version_id: versions.at(-1)?.version_id ?? null,
+    promoted_version_id: idOf(promoted),
+    baseline_version_id: idOf(promoted ?? baseline),
+    pinned_version_id: idOf(pinned),
+    canary: canary && { version_id: `${row.registry_id}@${canary.version}`, share: canary.share },
+    total_runs: versions.reduce((sum, version) => sum + version.total_runs, 0),
+    promotion_effect: row.mode === 'serve' ? 'routing' : 'label_only',
+    policy: policyInForce(policy, row.mode),
+    versions,
+  }
 }
 
 function toVersion(row: VersionRow, seenById: Map<string, SeenVersion>): PromptVersion {

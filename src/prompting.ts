@@ -27,7 +27,7 @@ export async function openPrompting(
   const { postgres, flush } = deps
   const links = await openPrompts({ ...deps, sql: postgres })
   const registry = await openRegistry(deps)
-  promptRoutes(router, { prompts: links, flush })
+  promptRoutes(router, { prompts: links, registry, flush })
   return {
     links,
     registry,

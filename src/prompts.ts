@@ -29,7 +29,8 @@ type Registration = { workspace: string; slug: string; version: string }
 type Registry = { versions: Set<string>; latest: string | undefined }
 
 export type Prompts = PromptLinks & {
-  list(workspace: string): Promise<PromptRegistry[]>
+  /** All registries of a workspace, or the one that is named. */
+  list(workspace: string, registry?: string): Promise<PromptRegistry[]>
   /** Registers what still waits, and stops. */
   close(): Promise<void>
 }
@@ -120,10 +121,10 @@ export async function openPrompts(deps: {
 
   return {
     link,
-    async list(workspace) {
+    async list(workspace, registry) {
       const seen = await seenVersions(deps.rows, workspace)
       await recover(workspace, seen)
-      return listRegistries(deps.sql, workspace, seen)
+      return listRegistries(deps.sql, workspace, { seen, registry })
     },
     async close() {
       for (const timer of timers) clearInterval(timer)
