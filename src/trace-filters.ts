@@ -2,6 +2,9 @@
 
 import { Fault } from '../schemas/faults.ts'
 import { runStatuses } from '../schemas/run.ts'
+import { toCondition } from './q/sql.ts'
+import { parseQ } from './q/syntax.ts'
+import type { Params } from './trace-query.ts'
 
 export type TraceFilters = {
   fromMs: number | undefined
@@ -9,7 +12,8 @@ export type TraceFilters = {
   /** Column filters of the query string, by the names of the contract. */
   equals: Partial<Record<EqualName, string>>
   attributes: [key: string, value: string][]
-  q: string | undefined
+  /** `q` as a condition on one span. */
+  q: { sql: string; params: Params } | undefined
   minLatencyMs: number | undefined
   maxLatencyMs: number | undefined
 }
@@ -51,7 +55,7 @@ export function readFilters(query: URLSearchParams): TraceFilters {
     toMs: readTime(query, 'to'),
     equals: {},
     attributes: [],
-    q: query.get('q') || undefined,
+    q: readQ(query.get('q') ?? ''),
     minLatencyMs: readNumber(query, 'min_latency_ms'),
     maxLatencyMs: readNumber(query, 'max_latency_ms'),
   }
@@ -73,6 +77,13 @@ export function readFilters(query: URLSearchParams): TraceFilters {
   if (filters.fromMs !== undefined && filters.toMs !== undefined && filters.fromMs >= filters.toMs)
     throw invalid('from', 'must be before `to`')
   return filters
+}
+
+function readQ(text: string): TraceFilters['q'] {
+  // Before it is parsed: the bound of every parameter holds for this one too.
+  if (text.length > textLengthMax) throw invalid('q', `is longer than ${textLengthMax} characters`)
+  const tree = parseQ(text)
+  return tree && toCondition(tree)
 }
 
 const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/

@@ -1,6 +1,6 @@
 // The one place where a query over spans is put together. It binds the workspace first; there is no other way to get a WHERE.
 
-import { parseTraceId } from '../schemas/ids.ts'
+import { toAttributeNumber } from './q/sql.ts'
 import { equalColumns, type TraceFilters } from './trace-filters.ts'
 
 export type Params = Record<string, string | number | bigint | string[]>
@@ -40,7 +40,7 @@ export function matching(workspace: string, filters: TraceFilters): Where {
 
 /** Whether a clause says more than the workspace. */
 export function isNarrowed(where: Where): boolean {
-  return Object.keys(where.params).length > 1
+  return where.sql !== inWorkspace('').sql
 }
 
 /** The spans by which a trace is found. Its status, its latency and its having no prompt are asked of the whole trace. */
@@ -55,18 +55,16 @@ export function matchingParts(workspace: string, filters: TraceFilters): Where {
   if (prompt && prompt !== 'default')
     where = and(where, 'prompt_version_id = {prompt:String}', { prompt })
   filters.attributes.forEach(([key, value], i) => {
-    const asNumber = /^(true|false)$/.test(value) ? (value === 'true' ? 1 : 0) : Number(value)
+    const asNumber = toAttributeNumber(value)
     const text = `attr_str[{k${i}:String}] = {v${i}:String}`
     const number = `(mapContains(attr_num, {k${i}:String}) AND attr_num[{k${i}:String}] = {n${i}:Float64})`
-    const isNumber = value !== '' && !Number.isNaN(asNumber)
-    where = and(where, isNumber ? `(${text} OR ${number})` : text, {
+    where = and(where, asNumber === undefined ? text : `(${text} OR ${number})`, {
       [`k${i}`]: key,
       [`v${i}`]: value,
-      ...(isNumber ? { [`n${i}`]: asNumber } : {}),
+      ...(asNumber === undefined ? {} : { [`n${i}`]: asNumber }),
     })
   })
-  if (filters.q !== undefined)
-    where = and(where, textMatch, { q: filters.q, qHex: parseTraceId(filters.q.trim()) ?? '' })
+  if (filters.q) where = and(where, filters.q.sql, filters.q.params)
   return where
 }
 
@@ -74,10 +72,6 @@ export function latencyOf(filters: TraceFilters) {
   const toNs = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1e6))
   return { minNs: toNs(filters.minLatencyMs), maxNs: toNs(filters.maxLatencyMs) }
 }
-
-const textMatch = `(positionCaseInsensitiveUTF8(name, {q:String}) > 0 OR positionCaseInsensitiveUTF8(service, {q:String}) > 0
-  OR positionCaseInsensitiveUTF8(model, {q:String}) > 0 OR positionCaseInsensitiveUTF8(input_preview, {q:String}) > 0
-  OR positionCaseInsensitiveUTF8(output_preview, {q:String}) > 0 OR trace_id = unhex({qHex:String}))`
 
 /** Narrows a clause to spans that start in [fromMs, toMs). */
 export function between(where: Where, fromMs: number, toMs: number): Where {

@@ -1,0 +1,235 @@
+// The language of `q`: what it finds in stored spans, and that whatever it cannot understand is refused with its place.
+
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { randomHex } from '../schemas/ids.ts'
+import { parseQ } from '../src/q/syntax.ts'
+import { get, type Json } from './clients.ts'
+import { startWorld, type World } from './world.ts'
+
+let world: World
+beforeAll(async () => {
+  world = await startWorld()
+  await sendAll()
+})
+afterAll(() => world.end())
+
+// One span a trace, named by what is sent.
+const spans = {
+  checkout: {
+    service: 'shop',
+    lastsMs: 900,
+    attributes: { tenant: 'acme', retries: 3, 'http.route': '/v1/pay', paid: true },
+  },
+  refund: {
+    service: 'shop',
+    lastsMs: 120,
+    status: 2,
+    attributes: { tenant: 'umbrella corp', paid: false },
+  },
+  answer: {
+    service: 'chat',
+    lastsMs: 2_000,
+    attributes: {
+      'gen_ai.operation.name': 'chat',
+      'gen_ai.response.model': 'gpt-4o-mini',
+      'gen_ai.usage.input_tokens': 150,
+      'gen_ai.usage.output_tokens': 30,
+      'gen_ai.usage.cost': 0.02,
+      'gen_ai.prompt.name': 'support',
+      'gen_ai.prompt.version': 'v2',
+      'user.id': 'u-1',
+      'input.value': 'where is my parcel, said the "owl"',
+    },
+  },
+} as const
+const ids = Object.fromEntries(Object.keys(spans).map((name) => [name, randomHex(16)]))
+
+function toValue(value: string | number | boolean): Json {
+  if (typeof value === 'string') return { stringValue: value }
+  if (typeof value === 'boolean') return { boolValue: value }
+  return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value }
+}
+
+async function sendAll(): Promise<void> {
+  const startMs = Date.now() - 5_000
+  const nanos = (ms: number) => (BigInt(ms) * 1_000_000n).toString()
+  const resourceSpans = Object.entries(spans).map(([name, span]) => ({
+    resource: { attributes: [{ key: 'service.name', value: toValue(span.service) }] },
+    scopeSpans: [
+      {
+        spans: [
+          {
+            traceId: ids[name],
+            spanId: randomHex(8),
+            name,
+            kind: 1,
+            startTimeUnixNano: nanos(startMs),
+            endTimeUnixNano: nanos(startMs + span.lastsMs),
+            status: 'status' in span ? { code: span.status, message: 'card refused' } : {},
+            attributes: Object.entries(span.attributes).map(([key, value]) => ({
+              key,
+              value: toValue(value),
+            })),
+          },
+        ],
+      },
+    ],
+  }))
+  const response = await fetch(`${world.url}/v1/traces`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${world.key}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ resourceSpans }),
+  })
+  expect(response.status).toBe(200)
+}
+
+async function found(q: string): Promise<string[]> {
+  const { body } = await get(world, `/v1/traces?q=${encodeURIComponent(q)}`)
+  return body.items.map((item: Json) => item.name).sort()
+}
+
+describe('q finds the traces with a span that meets all of it', () => {
+  test.each<[string, string[]]>([
+    ['', ['answer', 'checkout', 'refund']],
+    ['parcel', ['answer']],
+    ['PARCEL where', ['answer']],
+    ['"is my parcel"', ['answer']],
+    ['"my is parcel"', []],
+    ['"the \\"owl\\""', ['answer']],
+    ['card', ['refund']],
+    ['service:shop', ['checkout', 'refund']],
+    ['service:shop status:error', ['refund']],
+    ['service:shop AND status:ok', ['checkout']],
+    ['service:shop -status:error', ['checkout']],
+    ['NOT service:shop', ['answer']],
+    ['service:s*', ['checkout', 'refund']],
+    ['service:chat OR status:error', ['answer', 'refund']],
+    ['(service:chat OR status:error) latency:<1000', ['refund']],
+    ['service:chat OR status:error latency:<1000', ['answer', 'refund']],
+    ['-(service:chat OR status:error)', ['checkout']],
+    ['latency:>500', ['answer', 'checkout']],
+    ['latency:100..1000', ['checkout', 'refund']],
+    ['latency:>=900 latency:<=900', ['checkout']],
+    ['tokens:100..200', ['answer']],
+    ['tokens:<100', []],
+    ['cost:>0.01', ['answer']],
+    ['model:gpt-4o-mini prompt:support prompt_version_id:support@v2', ['answer']],
+    ['prompt_version_id:default', ['checkout', 'refund']],
+    ['user_id:u-1', ['answer']],
+    ['attr.tenant:acme', ['checkout']],
+    ['attr.tenant:"umbrella corp"', ['refund']],
+    ['attr.tenant:*', ['checkout', 'refund']],
+    ['attr.tenant:umb*', ['refund']],
+    ['attr.retries:>2', ['checkout']],
+    ['attr.retries:3', ['checkout']],
+    ['attr.paid:true', ['checkout']],
+    ['attr.http.route:/v1/pay', ['checkout']],
+    ['%', []],
+    ["' OR 1=1 --", []],
+  ])('%s', async (q, names) => {
+    expect(await found(q)).toEqual(names)
+  })
+
+  test('the id of a trace as a bare word', async () => {
+    expect(await found(String(ids.refund))).toEqual(['refund'])
+    expect(await found(`trace_id:${ids.refund}`)).toEqual(['refund'])
+  })
+})
+
+describe('q that cannot be understood is 400, and its place is said', () => {
+  test.each([
+    ['service:', 9],
+    ['a (b', 3],
+    ['a b)', 4],
+    ['a OR', 5],
+    ['OR a', 1],
+    ['()', 2],
+    ['say "so', 5],
+    ['colour:red', 1],
+    ['a https://example.com', 3],
+    ['latency:fast', 1],
+    ['x latency:>fast', 3],
+    ['service:>5', 1],
+    ['trace_id:12', 1],
+    ['NOT', 4],
+    [Array.from({ length: 41 }, () => 'a').join(' '), 81],
+    [`${'('.repeat(20)}a${')'.repeat(20)}`, 14],
+  ])('%s', async (q, place) => {
+    const { status, body } = await get(world, `/v1/traces?q=${encodeURIComponent(q)}`)
+    expect([status, body.error.param, /at character (\d+)/.exec(body.error.message)?.[1]]).toEqual([
+      400,
+      'q',
+      String(place),
+    ])
+  })
+
+  test('whatever is typed, it is an answer or a place inside the text', () => {
+    const pieces = fc.constantFrom(
+      'a',
+      '"',
+      '(',
+      ')',
+      '-',
+      ' ',
+      ':',
+      'OR',
+      'NOT',
+      '..',
+      '>',
+      'latency:',
+      'attr.x:',
+      '\\',
+      '*',
+      '%',
+      "'",
+      '{q:String}',
+      '5',
+      'é',
+      '😀',
+    )
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 30 }), (typed) => {
+        const text = typed.join('')
+        try {
+          parseQ(text)
+        } catch (error) {
+          const place = /at character (\d+)\.$/.exec(String(error))?.[1]
+          expect(Number(place)).toBeGreaterThanOrEqual(1)
+          expect(Number(place)).toBeLessThanOrEqual(text.length + 1)
+        }
+      }),
+      { numRuns: 2_000, seed: 7 },
+    )
+  })
+
+  test('whatever is typed, the engine can run what it became', async () => {
+    const typed = fc.sample(
+      fc.array(
+        fc.constantFrom(
+          'a',
+          '-b',
+          '(c OR d)',
+          'latency:>1',
+          'attr.x:*',
+          'attr.y:1..2',
+          "attr.':'",
+          'status:e*',
+          'NOT',
+          '"\\\\"',
+          'cost:0.1',
+          'ttft:<9',
+          '{q0:String}',
+          '\\',
+          '%_',
+        ),
+        { minLength: 1, maxLength: 6 },
+      ),
+      { numRuns: 40, seed: 11 },
+    )
+    for (const words of typed) {
+      const { status } = await get(world, `/v1/traces?q=${encodeURIComponent(words.join(' '))}`)
+      expect([200, 400], words.join(' ')).toContain(status)
+    }
+  })
+})
