@@ -74,11 +74,14 @@ export type SignedRecord = {
   context: string
 }
 
+/** What a final record takes over from its opening one. */
+export type Begun = Pick<SignedRecord, 'canonical' | 'inputHash' | 'inputForm'>
+
 /** What the proxy and the run collector sign with. Synchronous: 33 µs each, and no await between facts and bytes. */
 export type Signer = {
   begin(facts: RecordFacts): SignedRecord
   /** `begun`: the opening record of the same call, tied in by its hash, when one was signed. */
-  final(facts: RecordFacts, begun?: SignedRecord): SignedRecord
+  final(facts: RecordFacts, begun?: Begun): SignedRecord
   /** `ed25519:pk_…` of the active record key. */
   readonly publicKey: string
   readonly keyId: string

@@ -7,6 +7,7 @@ import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
+import { endInterrupted } from '../collectors/proxy/openings.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
@@ -76,11 +77,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const router = new Router({ strict: true, sensitive: true })
   const { environment } = settings
   healthRoutes(router, { vitals: vitalsOf(deps), metrics, version })
-  const users = openUsers(sql)
-  const login = openLogin(users)
-  sessionRoutes(router, { keys: deps.keys, login, environment, version })
-  userRoutes(router, { users, keys: deps.keys, login, isSignupPublic: settings.publicSignup })
-  keyRoutes(router, { sql, keys: deps.keys })
+  accountRoutes(router, deps)
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
   exportRoutes(router, {
@@ -122,6 +119,8 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     return traces.findRuns(workspace, ids)
   }
   const doors = ingestDoors(deps, { otlp, upstream, findRuns })
+  const { signerOf } = deps.ledger
+  await endInterrupted(spool.interrupted(), { ...otlp, signerOf, log })
   return {
     app: createApp({ keys: deps.keys, metrics, log, doors, router }),
     provider: upstream.provider,
@@ -134,6 +133,15 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
 }
 
+function accountRoutes(router: Router, deps: DoorDeps): void {
+  const { settings, keys, postgres: sql, version } = deps
+  const users = openUsers(sql)
+  const login = openLogin(users)
+  sessionRoutes(router, { keys, login, environment: settings.environment, version })
+  userRoutes(router, { users, keys, login, isSignupPublic: settings.publicSignup })
+  keyRoutes(router, { sql, keys })
+}
+
 function ingestDoors(
   deps: DoorDeps,
   made: { otlp: OtlpShared; upstream: Upstream; findRuns: Traces['findRuns'] },
@@ -142,6 +150,7 @@ function ingestDoors(
   const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
   const infer = inference({
     ...signed,
+    intake: spool,
     upstream: made.upstream,
     ready: () => spool.refusal() === undefined,
   })

@@ -8,7 +8,7 @@ import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
 import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
-import type { Intake } from '../spool/intake.ts'
+import type { Intake, Openings } from '../spool/intake.ts'
 import type { Completion } from './completion.ts'
 import type { Cost, Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
@@ -19,7 +19,7 @@ export type Route = { id: string; label: string; public: boolean }
 
 export type ProxyDeps = {
   upstream: Upstream
-  intake: Intake
+  intake: Intake & Openings
   envelopes: EnvelopeBook
   signerOf: SignerOf
   prompts: PromptLinks

@@ -8,6 +8,7 @@ import { ByteBudget, type Lease } from '../body.ts'
 import { admit, takeMoney } from './admit.ts'
 import { type Call, type ProxyDeps, settleMoney } from './call.ts'
 import { HeldAnswer } from './held-answer.ts'
+import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { toTraceparent } from './trace-context.ts'
@@ -80,8 +81,10 @@ function pass(call: Call, ctx: Context): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
     const { events } = operation
-    const given =
-      call.stream && events ? new StreamedAnswer(call, events, done) : new HeldAnswer(call, done)
+    const streams = call.stream ? events : undefined
+    // An answer that is held leaves after its final record, and so after this note; a stream notes itself.
+    if (!streams) deps.intake.open(openingOf(call))
+    const given = streams ? new StreamedAnswer(call, streams, done) : new HeldAnswer(call, done)
     // Whoever left while the call was admitted has no upstream to pay for.
     if (res.destroyed) {
       given.leave()

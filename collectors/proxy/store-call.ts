@@ -9,7 +9,7 @@ import type { Cost } from './money.ts'
 import { estimateUsage } from './usage.ts'
 
 // The service of runs whose caller is known by a key only.
-const serviceName = 'runledger'
+export const serviceName = 'runledger'
 
 type Counted = { usage: Usage | undefined; cost: Cost | undefined; durationMs: number }
 
@@ -69,10 +69,13 @@ async function store(
   )
   const run = toRun(call, outcome, { usage, cost, durationMs })
   const notes = deps.envelopes.open(run.workspace)
-  await deps.intake.write((batch) => {
-    pushRecord(batch, signed)
-    pushRun(batch, run, notes)
-  })
+  await deps.intake.write(
+    (batch) => {
+      pushRecord(batch, signed)
+      pushRun(batch, run, notes)
+    },
+    { closes: call.runId },
+  )
   notes.keep()
   deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
   deps.observe?.(run)
@@ -201,6 +204,6 @@ function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
 }
 
 /** Nanoseconds since 1970 of a time in milliseconds, of which the fraction counts to a microsecond. */
-function toNanos(ms: number): bigint {
+export function toNanos(ms: number): bigint {
   return BigInt(Math.round(ms * 1000)) * 1000n
 }

@@ -13,6 +13,7 @@ import {
 } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
+import { openingOf } from './openings.ts'
 import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
 import { closingComment, receiptHeaders } from './receipt.ts'
@@ -58,7 +59,9 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#tap = events.tap()
     this.#opening = signOpening(call)
     this.#opened = call.deps.intake
-      .write((batch) => pushRecord(batch, this.#opening))
+      .write((batch) => pushRecord(batch, this.#opening), {
+        opens: openingOf(call, this.#opening),
+      })
       .then(
         () => this.#opening,
         (error) => this.#refuseUnopened(error),

@@ -64,6 +64,11 @@ export function estimateTokens(text: string): number {
   return countTokens(Buffer.byteLength(text))
 }
 
+/** Of a text of which only the size is known. */
+export function estimateTokensOf(bytes: number): number {
+  return Math.min(countTokens(bytes), tokensMax)
+}
+
 function countTokens(bytes: number): number {
   return Math.ceil(bytes / bytesPerToken)
 }

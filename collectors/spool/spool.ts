@@ -35,6 +35,8 @@ export type SpoolState = {
   /** Rows of all tables together. */
   undrainedRows: number
   oldestUndrainedMs: number
+  /** Calls that are noted as begun and not as ended. */
+  openCalls: number
   /** Accepted and not synced yet. */
   pendingBytes: number
   retainedBytes: number
@@ -159,7 +161,7 @@ class OpenSpool implements Spool {
   }
 
   state(): SpoolState {
-    const { shelf, room, retired, quarantine, nowMs } = this.#parts
+    const { shelf, room, retired, quarantine, openCalls, nowMs } = this.#parts
     const reason = this.#closing ? 'closed' : room.refusal(shelf.undrainedBytes)
     const isFailing = this.#commit.failures > 0
     return {
@@ -169,6 +171,7 @@ class OpenSpool implements Spool {
       undrainedChunks: shelf.undrainedChunks,
       undrainedRows: shelf.undrainedRows,
       oldestUndrainedMs: shelf.oldestMs(nowMs()),
+      openCalls: openCalls.size,
       pendingBytes: room.pendingBytes,
       retainedBytes: retired.bytes,
       quarantineBytes: quarantine.bytes,

@@ -1,0 +1,205 @@
+// A call that begins leaves a note in the spool, and one whose process ended first is ended from its note: a run and a final
+// record `interrupted`, once. Law: what the note says is all that is known; nothing is claimed of an answer nobody saw.
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Counters } from '../../schemas/counters.ts'
+import { Fault } from '../../schemas/faults.ts'
+import type { Id } from '../../schemas/ids.ts'
+import type { Begun, RecordFacts, SignedRecord, SignerOf } from '../../schemas/record.ts'
+import type { Run, Usage } from '../../schemas/run.ts'
+import type { EnvelopeBook } from '../otlp/envelopes.ts'
+import { pushRun } from '../run/span.ts'
+import type { Intake } from '../spool/intake.ts'
+import type { Opening } from '../spool/journal.ts'
+import { pushRecord } from '../spool/rows.ts'
+import type { Call } from './call.ts'
+import { serviceName, toNanos } from './store-call.ts'
+import { estimateTokensOf } from './usage.ts'
+
+// At a restart: many share a sync, and none of them holds the loop.
+const endedAtOnce = 256
+
+/** All that recovery knows of a call. Short, for every call writes one; its text is not in it. */
+type Note = Pick<Run, 'workspace' | 'traceId' | 'spanId' | 'traceState' | 'operation'> &
+  Pick<Run, 'environment' | 'provider' | 'routeId' | 'routeLabel' | 'sessionId' | 'userId'> &
+  Pick<Run, 'attributes'> & {
+    /** Hex; the run's own id is the name of the note. */
+    recordId: string
+    parentSpanId?: Run['parentSpanId']
+    routePublic: boolean
+    model: string
+    prompt?: Run['prompt']
+    startedAtMs: number
+    requestBytes: number
+    begun?: { canonical: string; inputHash: string | null; inputForm?: 'es-json' | undefined }
+  }
+
+export function openingOf(call: Call, begun?: SignedRecord): Opening {
+  const { route, trace, capture } = call
+  const note: Note = {
+    recordId: Buffer.from(call.recordId).toString('hex'),
+    workspace: call.caller.workspace,
+    traceId: trace.traceId,
+    spanId: call.spanId,
+    parentSpanId: trace.parentSpanId,
+    traceState: trace.traceState,
+    operation: call.operation.name,
+    environment: call.environment,
+    provider: call.provider,
+    routeId: route.id,
+    routeLabel: route.label,
+    routePublic: route.public,
+    model: call.model,
+    prompt: call.prompt,
+    sessionId: capture === 'none' ? '' : call.sessionId,
+    userId: capture === 'none' ? '' : call.userId,
+    attributes: call.attributes,
+    startedAtMs: call.startedAtMs,
+    requestBytes: call.upstreamBody.length,
+  }
+  if (begun) {
+    const canonical = Buffer.from(begun.canonical).toString()
+    note.begun = { canonical, inputHash: begun.inputHash, inputForm: begun.inputForm }
+  }
+  return { id: call.runId, note: JSON.stringify(note) }
+}
+
+export type EndingDeps = {
+  intake: Intake
+  envelopes: EnvelopeBook
+  signerOf: SignerOf
+  counters: Counters
+  log: (line: string) => void
+}
+
+/**
+ * Ends calls that an earlier process left open. One that cannot be ended now, because the spool is full or the keys are away, is
+ * counted, and found again at the next start.
+ */
+export async function endInterrupted(left: readonly Opening[], deps: EndingDeps): Promise<void> {
+  let ended = 0
+  const endOne = async (opening: Opening) => {
+    try {
+      await end(opening, deps)
+      ended += 1
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      deps.counters.count('proxy_records_lost_total', { code: error.code })
+    }
+  }
+  for (let from = 0; from < left.length; from += endedAtOnce) {
+    await Promise.all(left.slice(from, from + endedAtOnce).map(endOne))
+    await nextTurn()
+  }
+  if (left.length > 0)
+    deps.log(`calls: ${ended} of ${left.length} that were cut off are recorded as interrupted`)
+}
+
+async function end(opening: Opening, deps: EndingDeps): Promise<void> {
+  const note = JSON.parse(opening.note) as Note // behind the checksum of its chunk: we wrote it
+  const ids = {
+    runId: opening.id as Id, // we gave it its name
+    recordId: Buffer.from(note.recordId, 'hex') as Uint8Array as Id, // so too
+  }
+  const signer = await deps.signerOf(note.workspace).catch((error) => {
+    // The workspace was deleted: there is nobody left to sign for.
+    if (error instanceof Fault && error.code === 'not_found') return undefined
+    throw error
+  })
+  const closes = { closes: opening.id }
+  if (!signer) return deps.intake.write(() => {}, closes)
+  const signed = signer.final(toFacts(note, ids), toBegun(note))
+  const run = toRun(note, ids)
+  const notes = deps.envelopes.open(note.workspace)
+  await deps.intake.write((batch) => {
+    pushRecord(batch, signed)
+    pushRun(batch, run, notes)
+  }, closes)
+  notes.keep()
+  deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+}
+
+type Ids = { runId: Id; recordId: Id }
+
+const nothing = { responseId: null, systemFingerprint: null, requestId: null }
+
+function toFacts(note: Note, ids: Ids): RecordFacts {
+  return {
+    ...ids,
+    workspace: note.workspace,
+    traceId: note.traceId,
+    routeId: note.routeId,
+    routeLabel: note.routeLabel,
+    routePublic: note.routePublic,
+    provider: note.provider,
+    environment: note.environment,
+    promptVersionId: note.prompt?.versionId ?? 'default',
+    modelId: note.model,
+    status: 'interrupted',
+    startedAt: new Date(note.startedAtMs),
+    // When it was cut off nobody saw.
+    completedAt: undefined,
+    input: undefined,
+    output: undefined,
+    usage: usageOf(note),
+    upstream: nothing,
+  }
+}
+
+function toBegun({ begun }: Note): Begun | undefined {
+  if (!begun) return undefined
+  const { canonical, inputHash, inputForm } = begun
+  return {
+    canonical: Buffer.from(canonical),
+    inputHash,
+    ...(inputForm === undefined ? {} : { inputForm }),
+  }
+}
+
+function toRun(note: Note, ids: Ids): Run {
+  return {
+    ...ids,
+    workspace: note.workspace,
+    traceId: note.traceId,
+    spanId: note.spanId,
+    parentSpanId: note.parentSpanId,
+    traceState: note.traceState,
+    name: `${note.operation} ${note.model}`,
+    operation: note.operation,
+    service: serviceName,
+    startUnixNano: toNanos(note.startedAtMs),
+    durationNs: 0,
+    ttftNs: undefined,
+    status: 'interrupted',
+    error: { code: 'interrupted', message: 'The process that served this call ended before it.' },
+    environment: note.environment,
+    provider: note.provider,
+    modelRequested: note.model,
+    modelServed: undefined,
+    routeId: note.routeId,
+    routeLabel: note.routeLabel,
+    prompt: note.prompt,
+    promptVariables: undefined,
+    sessionId: note.sessionId,
+    userId: note.userId,
+    origin: '',
+    input: undefined,
+    output: undefined,
+    finishReasons: [],
+    usage: usageOf(note),
+    costNanoUsd: undefined,
+    upstream: nothing,
+    attributes: note.attributes,
+  }
+}
+
+/** The upstream has read the request, and may bill for it; what it made was not seen. */
+function usageOf({ requestBytes }: Note): Usage {
+  return {
+    inputTokens: estimateTokensOf(requestBytes),
+    cachedTokens: 0,
+    outputTokens: 0,
+    reasoningTokens: 0,
+    estimated: true,
+  }
+}
