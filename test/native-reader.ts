@@ -60,19 +60,36 @@ function readOne(block: Buffer, start: number): { rows: NativeRow[]; end: number
         return take(8).readBigUInt64LE()
     }
   }
+  const word = (): number => Number(take(8).readBigUInt64LE())
+  /** Additional keys, then which of them each row has. Nothing at all where there are no rows. */
+  const dictionary = (count: number): string[] => {
+    if (count === 0) return []
+    const form = word()
+    if (form >> 8 !== 6 || (form & 0xff) > 2) throw new Error(`dictionary of form ${form}`)
+    const keys = Array.from({ length: word() }, text)
+    if (word() !== count) throw new Error('a dictionary of another number of rows')
+    const width = 1 << (form & 0xff)
+    return Array.from({ length: count }, () => {
+      const key = keys[take(width).readUIntLE(0, width)]
+      if (key === undefined) throw new Error('a row without its key')
+      return key
+    })
+  }
   const columns = varint()
   const rows: NativeRow[] = Array.from({ length: varint() }, () => ({}))
   for (let i = 0; i < columns; i++) {
     const name = text()
     const type = text()
-    const mapOf = /^Map\(String, (\w+)\)$/.exec(type)?.[1]
-    if (mapOf === undefined) for (const row of rows) row[name] = cell(type, name)
-    else
-      readMaps(rows, name, {
-        end: () => Number(take(8).readBigUInt64LE()),
-        text,
-        value: () => cell(mapOf, name),
-      })
+    const mapOf = /^Map\((?:String|LowCardinality\(String\)), (\w+)\)$/.exec(type)?.[1]
+    const isDictionary = type.includes('LowCardinality')
+    if (isDictionary && word() !== 1) throw new Error(`${name} has an unknown form`)
+    const texts = (count: number): string[] =>
+      isDictionary ? dictionary(count) : Array.from({ length: count }, text)
+    if (mapOf !== undefined)
+      readMaps(rows, name, { end: word, texts, value: () => cell(mapOf, name) })
+    else if (isDictionary)
+      for (const [row, value] of texts(rows.length).entries()) rows[row]![name] = value
+    else for (const row of rows) row[name] = cell(type, name)
   }
   return { rows, end: at }
 }
@@ -80,10 +97,10 @@ function readOne(block: Buffer, start: number): { rows: NativeRow[]; end: number
 function readMaps(
   rows: NativeRow[],
   name: string,
-  read: { end: () => number; text: () => string; value: () => Cell },
+  read: { end: () => number; texts: (count: number) => string[]; value: () => Cell },
 ): void {
   const ends = rows.map(read.end)
-  const keys = Array.from({ length: ends.at(-1) ?? 0 }, read.text)
+  const keys = read.texts(ends.at(-1) ?? 0)
   const values = keys.map(read.value) as (string | number)[] // the only value types of our maps
   rows.forEach((row, i) => {
     const from = ends[i - 1] ?? 0

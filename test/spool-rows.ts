@@ -6,6 +6,7 @@ import {
   F64Column,
   FixedColumn,
   I64Column,
+  LowCardinalityColumn,
   MapColumn,
   type NativeBlock,
   StringColumn,
@@ -42,7 +43,8 @@ export function pushSpan(batch: Batch, name: string): void {
 }
 
 function pushDefault(column: unknown, text: string): void {
-  if (column instanceof StringColumn) column.pushText(text)
+  if (column instanceof StringColumn || column instanceof LowCardinalityColumn)
+    column.pushText(text)
   else if (column instanceof FixedColumn) column.pushZeros()
   else if (column instanceof MapColumn) column.endRow()
   else if (column instanceof U8Column || column instanceof U32Column) column.push(0)

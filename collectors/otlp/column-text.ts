@@ -4,7 +4,7 @@
 import { toPlain } from '../../schemas/attribute-set.ts'
 import { toMessages } from '../../schemas/conversation.ts'
 import type { AnyValue } from '../../schemas/dialects.ts'
-import type { StringColumn } from '../spool/native.ts'
+import type { StringColumn, TextColumn } from '../spool/native.ts'
 import type { WireReader } from './wire-reader.ts'
 
 /** Longest text of one search column or attribute value. */
@@ -24,7 +24,7 @@ export function cutAtRune(bytes: Buffer, start: number, end: number, max: number
 
 /** A name or id: at most 1 KiB, with spaces in place of control characters. */
 export function pushLabel(
-  column: StringColumn,
+  column: TextColumn,
   { bytes, view }: WireReader,
   [start, end]: readonly [number, number],
 ): void {

@@ -1,10 +1,15 @@
 // A scanned span becomes a row of `spans` and a row of `payloads`: one value to every column but the two of the seal.
 
-import { operationTypes, typeMarkers } from '../../schemas/dialects.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import type { Batch } from '../spool/intake.ts'
-import type { F64Column, MapColumn, NativeBlock, StringColumn } from '../spool/native.ts'
+import type {
+  F64Column,
+  MapColumn,
+  NativeBlock,
+  StringColumn,
+  TextColumn,
+} from '../spool/native.ts'
 import {
   columnTextBytesMax,
   cutAtRune,
@@ -22,16 +27,6 @@ import { readComposite } from './span-view.ts'
 const mapEntriesMax = 128
 // Structured messages are read whole for their preview; larger ones have none.
 const compositeBytesMax = 64 * 1024
-
-const okBytes = Buffer.from('ok')
-const errorBytes = Buffer.from('error')
-const otlpBytes = Buffer.from('otlp')
-const typeBytes = new Map(
-  [...operationTypes.values(), ...typeMarkers.map(([type]) => type), 'span'].map((type) => [
-    type,
-    Buffer.from(type),
-  ]),
-)
 
 /** What all spans of a request or of a resource have in common. */
 export type RowContext = {
@@ -60,13 +55,11 @@ export function pushSpanRow(
   pushDuration(block, scan)
   pushLabel(to.name, scan.reader, [scan.nameAt, scan.nameEnd])
   to.service.pushView(context.service, 0, context.service.byteLength)
-  const type = typeBytes.get(typeOf(scan))!
-  to.type.pushBytes(type, 0, type.length)
+  to.type.pushText(typeOf(scan))
   to.kind.push(scan.kind > 255 ? 0 : scan.kind)
-  const status = scan.statusCode === 2 ? errorBytes : okBytes
-  to.status.pushBytes(status, 0, status.length)
+  to.status.pushText(scan.statusCode === 2 ? 'error' : 'ok')
   pushText(to.status_message, bytes, scan.statusAt, scan.statusEnd)
-  to.source.pushBytes(otlpBytes, 0, otlpBytes.length)
+  to.source.pushText('otlp')
   to.origin.pushEmpty()
   if (hasField(scan, fields.environment)) pushField(to.environment, scan, fields.environment)
   else to.environment.pushView(context.environment, 0, context.environment.byteLength)
@@ -153,7 +146,7 @@ function pushText(column: StringColumn, bytes: Buffer, start: number, end: numbe
 }
 
 /** A field as a label. */
-export function pushField(column: StringColumn, scan: SpanScan, field: number): void {
+export function pushField(column: TextColumn, scan: SpanScan, field: number): void {
   if (!hasField(scan, field)) {
     column.pushEmpty()
     return

@@ -2,6 +2,8 @@
 
 import type { WireType } from '../../schemas/tables.ts'
 import { shortCharsMax, writeAscii } from '../short-text.ts'
+import { LowCardinalityColumn } from './low-cardinality.ts'
+import { writeVarint } from './varint.ts'
 
 // A column starts small, because many requests carry one row, and doubles; a large block pays a few copies.
 const columnBytesFirst = 256
@@ -32,6 +34,13 @@ class Growing {
 
   filled(): Buffer {
     return this.bytes.subarray(0, this.length)
+  }
+
+  /** Rows of another column of the same kind, at the speed of memory. */
+  append(other: Growing): void {
+    this.reserve(other.length)
+    other.bytes.copy(this.bytes, this.length, 0, other.length)
+    this.length += other.length
   }
 }
 
@@ -177,9 +186,9 @@ export class F64Column extends Growing {
   }
 }
 
-/** Column of `Map(String, V)`: push key and value any number of times, then close the row. */
+/** Column of `Map(LowCardinality(String), V)`: push key and value any number of times, then close the row. */
 export class MapColumn<V extends StringColumn | F64Column> {
-  readonly key = new StringColumn()
+  readonly key = new LowCardinalityColumn()
   readonly value: V
   readonly offsets = new I64Column()
   entries = 0
@@ -196,29 +205,50 @@ export class MapColumn<V extends StringColumn | F64Column> {
   endRow(): void {
     this.offsets.push(this.entries)
   }
+
+  /** Offsets count entries from the start of the block, so they are shifted by what is there already. */
+  append(other: MapColumn<V>): void {
+    const { bytes, length } = other.offsets
+    for (let at = 0; at < length; at += 8)
+      this.offsets.push(this.entries + Number(bytes.readBigUInt64LE(at)))
+    this.key.append(other.key)
+    this.value.append(other.value)
+    this.entries += other.entries
+  }
 }
 
-export type AnyColumn = Growing | MapColumn<StringColumn> | MapColumn<F64Column>
+/** A text, whichever way it travels. */
+export type TextColumn = StringColumn | LowCardinalityColumn
+
+export type AnyColumn =
+  | Growing
+  | LowCardinalityColumn
+  | MapColumn<StringColumn>
+  | MapColumn<F64Column>
 
 export type ColumnOf<T extends WireType> = T extends 'String'
   ? StringColumn
-  : T extends `FixedString(${number})`
-    ? FixedColumn
-    : T extends 'UInt8'
-      ? U8Column
-      : T extends 'UInt32' | 'DateTime'
-        ? U32Column
-        : T extends 'Map(String, String)'
-          ? MapColumn<StringColumn>
-          : T extends 'Map(String, Float64)'
-            ? MapColumn<F64Column>
-            : I64Column
+  : T extends 'LowCardinality(String)'
+    ? LowCardinalityColumn
+    : T extends `FixedString(${number})`
+      ? FixedColumn
+      : T extends 'UInt8'
+        ? U8Column
+        : T extends 'UInt32' | 'DateTime'
+          ? U32Column
+          : T extends 'Map(LowCardinality(String), String)'
+            ? MapColumn<StringColumn>
+            : T extends 'Map(LowCardinality(String), Float64)'
+              ? MapColumn<F64Column>
+              : I64Column
 
 /** An empty column of that type. */
 export function columnFor(type: WireType): AnyColumn {
   switch (type) {
     case 'String':
       return new StringColumn()
+    case 'LowCardinality(String)':
+      return new LowCardinalityColumn()
     case 'FixedString(8)':
       return new FixedColumn(8)
     case 'FixedString(16)':
@@ -234,9 +264,9 @@ export function columnFor(type: WireType): AnyColumn {
     case 'Int64':
     case "DateTime64(9, 'UTC')":
       return new I64Column()
-    case 'Map(String, String)':
+    case 'Map(LowCardinality(String), String)':
       return new MapColumn(new StringColumn())
-    case 'Map(String, Float64)':
+    case 'Map(LowCardinality(String), Float64)':
       return new MapColumn(new F64Column())
     default:
       return type satisfies never
@@ -248,16 +278,4 @@ function writeWord(bytes: Buffer, at: number, word: number): void {
   bytes[at + 1] = word >>> 8
   bytes[at + 2] = word >>> 16
   bytes[at + 3] = word >>> 24
-}
-
-/** LEB128 of a number below 2^53 at `at`; the position after it. */
-export function writeVarint(bytes: Buffer, at: number, value: number): number {
-  let rest = value
-  let position = at
-  while (rest >= 0x80) {
-    bytes[position++] = (rest % 0x80) | 0x80
-    rest = Math.floor(rest / 0x80)
-  }
-  bytes[position++] = rest
-  return position
 }

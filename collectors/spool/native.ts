@@ -10,8 +10,9 @@ import {
   MapColumn,
   StringColumn,
   type U32Column,
-  writeVarint,
 } from './columns.ts'
+import { LowCardinalityColumn, plainRowsMax } from './low-cardinality.ts'
+import { writeVarint } from './varint.ts'
 
 export {
   type ColumnOf,
@@ -20,10 +21,11 @@ export {
   I64Column,
   MapColumn,
   StringColumn,
+  type TextColumn,
   U8Column,
   U32Column,
-  writeVarint,
 } from './columns.ts'
+export { LowCardinalityColumn } from './low-cardinality.ts'
 
 type BlockColumns<T extends TableName> = {
   readonly [C in keyof Columns<T>]: Columns<T>[C] extends WireType ? ColumnOf<Columns<T>[C]> : never
@@ -56,10 +58,9 @@ export class NativeBlock<T extends TableName> {
   get size(): number {
     let size = 0
     for (const column of this.#all)
-      size +=
-        column instanceof MapColumn
-          ? column.key.length + column.value.length + column.offsets.length
-          : column.length
+      if (column instanceof MapColumn)
+        size += column.key.size + column.value.length + column.offsets.length
+      else size += column instanceof LowCardinalityColumn ? column.size : column.length
     return size
   }
 
@@ -83,13 +84,23 @@ export class NativeBlock<T extends TableName> {
     let at = 0
     for (const column of this.#all) {
       if (column instanceof MapColumn) {
-        column.key.length = mark.lengths[at++]!
+        column.key.rewindTo(mark.lengths[at++]!)
         column.value.length = mark.lengths[at++]!
         column.offsets.length = mark.lengths[at++]!
         column.entries = mark.lengths[at++]!
-      } else column.length = mark.lengths[at++]!
+      } else if (column instanceof LowCardinalityColumn) column.rewindTo(mark.lengths[at++]!)
+      else column.length = mark.lengths[at++]!
     }
     this.rows = mark.rows
+  }
+
+  /** Rows of another block of the same table. Synchronous, at the speed of memory. */
+  append(other: NativeBlock<T>): void {
+    this.#all.forEach((column, i) => {
+      const from = other.#all[i]! as never // the same column of the same table
+      column.append(from)
+    })
+    this.rows += other.rows
   }
 
   /**
@@ -114,15 +125,29 @@ export class NativeBlock<T extends TableName> {
     const pieces: Buffer[] = [
       head.subarray(0, writeVarint(head, writeVarint(head, 0, names.length), this.rows)),
     ]
+    const isPlain = this.rows < plainRowsMax
     names.forEach(([name, type], i) => {
-      pieces.push(columnHead(name, type))
-      const column = this.#all[i]!
-      if (column instanceof MapColumn)
-        pieces.push(column.offsets.filled(), column.key.filled(), column.value.filled())
-      else pieces.push(column.filled())
+      pieces.push(columnHead(name, isPlain ? plainOf(type) : type))
+      pieces.push(...dataOf(this.#all[i]!, isPlain))
     })
     return pieces.filter((piece) => piece.length > 0)
   }
+}
+
+/** Blocks of both forms may follow each other in one insert: ClickHouse casts each to the type of the table. */
+function plainOf(type: string): string {
+  return type.replace('LowCardinality(String)', 'String')
+}
+
+function dataOf(column: AnyColumn, isPlain: boolean): Buffer[] {
+  if (column instanceof LowCardinalityColumn)
+    return isPlain ? [column.plain()] : [column.prefix(), ...column.pieces()]
+  if (!(column instanceof MapColumn)) return [column.filled()]
+  const { key, value, offsets } = column
+  if (isPlain) return [offsets.filled(), key.plain(), value.filled()]
+  // Without entries not even the counts of a dictionary are written.
+  const keys = column.entries > 0 ? key.pieces() : []
+  return [key.prefix(), offsets.filled(), ...keys, value.filled()]
 }
 
 const heads = new Map<string, Buffer>()
