@@ -33,7 +33,7 @@ const providerRow = z.strictObject({
   id,
   base_url: httpUrl,
   api_key_env: z.array(variable).max(targetsMax).default([]),
-  responses: z.boolean().default(true),
+  responses: z.boolean().optional(),
 })
 
 const targetRow = z.strictObject({

@@ -8,8 +8,8 @@ export type Provider = {
   baseUrl: string | undefined
   /** In the order they are tried; the text of a key, never its variable's name. */
   apiKeys: readonly string[]
-  /** False: `/responses` is served through the chat route by translation. */
-  responses: boolean
+  /** False: `/responses` is served through the chat route by translation. Undefined: the first call finds out. */
+  responses: boolean | undefined
 }
 
 export type Target = { provider: string; model: string | undefined; weight: number }

@@ -24,6 +24,12 @@ export const faults = {
     grpc: 3,
     says: 'The request is not valid.',
   },
+  no_route_satisfies_constraints: {
+    status: 400,
+    type: 'invalid_request_error',
+    grpc: 9,
+    says: 'No route satisfies what the call asks for.',
+  },
   unauthorized: {
     status: 401,
     type: 'authentication_error',

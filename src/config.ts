@@ -117,10 +117,10 @@ async function load(path: string, mark: string | undefined, deps: ConfigDeps): P
 
 /** The sandbox, and the provider at OPENAI_BASE_URL. */
 function knownProviders(settings: ConfigDeps['settings']): Provider[] {
-  const sandbox = { id: 'sandbox', baseUrl: undefined, apiKeys: [], responses: true }
+  const sandbox = { id: 'sandbox', baseUrl: undefined, apiKeys: [], responses: undefined }
   if (!settings.openaiBaseUrl) return [sandbox]
   const apiKeys = settings.openaiApiKey ? [settings.openaiApiKey] : []
-  return [{ id: 'openai', baseUrl: settings.openaiBaseUrl, apiKeys, responses: true }, sandbox]
+  return [{ id: 'openai', baseUrl: settings.openaiBaseUrl, apiKeys, responses: undefined }, sandbox]
 }
 
 /** What tells one state of a file from another; undefined when there is none. */

@@ -7,12 +7,12 @@ import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
+import { callMeters } from '../collectors/proxy/meters.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
-import { openaiUpstream, type Upstream } from '../collectors/proxy/upstream.ts'
+import { type LiveRoutes, openRoutes } from '../collectors/proxy/routes.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
@@ -68,9 +68,8 @@ type DoorDeps = Stores &
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const { settings, metrics, spool, clickhouse: rows, postgres: sql, nowMs, log, version } = deps
   const outbound = createOutbound()
-  const upstream: Upstream = settings.openaiBaseUrl
-    ? openaiUpstream({ outbound, baseUrl: settings.openaiBaseUrl, apiKey: settings.openaiApiKey })
-    : sandboxUpstream()
+  const routes = openRoutes(deps.config.current(), { outbound, nowMs })
+  deps.config.onChange(routes.apply)
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
   const traces = openTraces(rows, nowMs)
@@ -118,12 +117,12 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     await flush()
     return traces.findRuns(workspace, ids)
   }
-  const doors = ingestDoors(deps, { otlp, upstream, findRuns })
+  const doors = ingestDoors(deps, { otlp, routes, findRuns })
   const { signerOf } = deps.ledger
   await endInterrupted(spool.interrupted(), { ...otlp, signerOf, log })
   return {
     app: createApp({ keys: deps.keys, metrics, log, doors, router }),
-    provider: upstream.provider,
+    provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     async close() {
       await destinations.close()
@@ -144,14 +143,15 @@ function accountRoutes(router: Router, deps: DoorDeps): void {
 
 function ingestDoors(
   deps: DoorDeps,
-  made: { otlp: OtlpShared; upstream: Upstream; findRuns: Traces['findRuns'] },
+  made: { otlp: OtlpShared; routes: LiveRoutes; findRuns: Traces['findRuns'] },
 ): Door[] {
   const { spool, settings, ledger } = deps
   const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
   const infer = inference({
     ...signed,
     intake: spool,
-    upstream: made.upstream,
+    routes: made.routes,
+    meters: callMeters(deps.metrics),
     ready: () => spool.refusal() === undefined,
   })
   return [

@@ -1,20 +1,22 @@
 // Every count this process keeps, and its Prometheus text. Nothing is counted anywhere else.
 
-import type { Counters } from '../schemas/counters.ts'
+import type { Counters, Histogram, Histograms } from '../schemas/counters.ts'
 
 // Label values come from callers now and then; beyond this many series a name is counted without its labels.
 const seriesMax = 1_000
 
-export type Metrics = Counters & {
-  /** A value read when asked for, such as a queue's depth. */
-  gauge(name: string, read: () => number): void
-  /** Prometheus exposition text, version 0.0.4. */
-  toText(): string
-}
+export type Metrics = Counters &
+  Histograms & {
+    /** A value read when asked for, such as a queue's depth. */
+    gauge(name: string, read: () => number): void
+    /** Prometheus exposition text, version 0.0.4. */
+    toText(): string
+  }
 
 export function openMetrics(): Metrics {
   const series = new Map<string, Map<string, number>>()
   const gauges = new Map<string, () => number>()
+  const distributions = new Map<string, Map<string, Distribution>>()
 
   return {
     count(name, labels, by = 1) {
@@ -22,6 +24,14 @@ export function openMetrics(): Metrics {
       series.set(name, counts)
       const key = counts.size < seriesMax ? toLabels(labels) : '{overflow="true"}'
       counts.set(key, (counts.get(key) ?? 0) + by)
+    },
+    histogram(name, labels, bounds) {
+      const known = distributions.get(name) ?? new Map<string, Distribution>()
+      distributions.set(name, known)
+      const key = known.size < seriesMax ? toPairs(labels) : 'overflow="true"'
+      const made = known.get(key) ?? new Distribution(bounds)
+      known.set(key, made)
+      return made
     },
     gauge(name, read) {
       gauges.set(name, read)
@@ -31,6 +41,10 @@ export function openMetrics(): Metrics {
       for (const [name, counts] of [...series].sort()) {
         lines.push(`# TYPE runledger_${name} counter`)
         for (const [labels, value] of counts) lines.push(`runledger_${name}${labels} ${value}`)
+      }
+      for (const [name, known] of [...distributions].sort()) {
+        lines.push(`# TYPE runledger_${name} histogram`)
+        for (const [pairs, one] of known) lines.push(...one.toLines(`runledger_${name}`, pairs))
       }
       for (const [name, read] of [...gauges].sort()) {
         lines.push(`# TYPE runledger_${name} gauge`, `runledger_${name} ${read()}`)
@@ -45,9 +59,44 @@ export function openMetrics(): Metrics {
   }
 }
 
+/** One series of a histogram, as Prometheus counts it: each bucket holds all that is at most its bound. */
+class Distribution implements Histogram {
+  readonly #bounds: readonly number[]
+  readonly #counts: number[]
+  #sum = 0
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds
+    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0)
+  }
+
+  observe(value: number): void {
+    let at = 0
+    while (at < this.#bounds.length && value > this.#bounds[at]!) at += 1
+    this.#counts[at]! += 1
+    this.#sum += value
+  }
+
+  toLines(name: string, pairs: string): string[] {
+    const before = pairs === '' ? '' : `${pairs},`
+    let count = 0
+    const lines = this.#counts.map((more, at) => {
+      count += more
+      return `${name}_bucket{${before}le="${this.#bounds[at] ?? '+Inf'}"} ${count}`
+    })
+    return [...lines, `${name}_sum{${pairs}} ${this.#sum}`, `${name}_count{${pairs}} ${count}`]
+  }
+}
+
 function toLabels(labels: Record<string, string>): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`)
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+  const pairs = toPairs(labels)
+  return pairs === '' ? '' : `{${pairs}}`
+}
+
+function toPairs(labels: Record<string, string>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
+    .join(',')
 }
 
 function escapeLabel(value: string): string {

@@ -8,7 +8,7 @@ import type { Provider } from '../schemas/config.ts'
 import { ConfigMistakes, defaultConfig, readConfig } from '../schemas/config-file.ts'
 import { openConfig } from '../src/config.ts'
 
-const sandbox: Provider = { id: 'sandbox', baseUrl: undefined, apiKeys: [], responses: true }
+const sandbox: Provider = { id: 'sandbox', baseUrl: undefined, apiKeys: [], responses: undefined }
 const source = {
   env: (name: string) => ({ OPENAI_API_KEY: 'sk-1', SECOND: 'sk-2' })[name],
   known: [sandbox],
@@ -31,7 +31,7 @@ test('the example of the contract loads', () => {
       id: 'openai',
       baseUrl: 'https://api.openai.com/v1',
       apiKeys: ['sk-1'],
-      responses: true,
+      responses: undefined,
     },
     sandbox,
   ])
@@ -67,7 +67,7 @@ test('without a file there is one route: to the address of the environment, else
   expect(defaultConfig(source).routes).toMatchObject([
     { id: 'default-route', models: ['*'], targets: [{ provider: 'sandbox', weight: 1 }] },
   ])
-  const openai = { id: 'openai', baseUrl: 'http://h/v1', apiKeys: [], responses: true }
+  const openai = { id: 'openai', baseUrl: 'http://h/v1', apiKeys: [], responses: undefined }
   const named = defaultConfig({ ...source, known: [sandbox, openai] })
   expect(named.routes[0]?.targets).toMatchObject([{ provider: 'openai' }])
 })

@@ -10,10 +10,12 @@ import type { ProxyDeps } from '../collectors/proxy/call.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
-import { openaiUpstream } from '../collectors/proxy/upstream.ts'
+import { openRoutes, type Routes } from '../collectors/proxy/routes.ts'
+import type { Upstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Caller } from '../schemas/caller.ts'
 import { toCommittedText } from '../schemas/commit.ts'
+import { readConfig } from '../schemas/config-file.ts'
 import { toFault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
 import { createSigner } from '../src/signer.ts'
@@ -41,22 +43,44 @@ export async function startProxy(
     /** Whether the upstream has `/responses`. */
     responses?: boolean
     caller?: Partial<Caller>
+    /** What runledger.json says of routes; its provider `first` is the scripted upstream. */
+    file?: object
+    /** Answers every call instead of the scripted one. */
+    upstream?: Upstream
   } = {},
 ): Promise<ProxyWorld> {
   const upstream = await startUpstream()
   const outbound = createOutbound()
   const intake = collectingIntake()
   const counted = new Map<string, number>()
-  const { ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000, responses, caller, ...overrides } = more
-  const provider = { outbound, baseUrl: upstream.baseUrl, apiKey: upstreamKey }
+  const {
+    ttftTimeoutMs = 30_000,
+    idleTimeoutMs = 60_000,
+    file,
+    responses,
+    caller,
+    upstream: only,
+    ...overrides
+  } = more
+  const timeouts = {
+    ttft_timeout_ms: ttftTimeoutMs,
+    answer_timeout_ms: ttftTimeoutMs,
+    idle_timeout_ms: idleTimeoutMs,
+  }
+  const openai = {
+    id: 'openai',
+    baseUrl: upstream.baseUrl,
+    apiKeys: [upstreamKey],
+    responses,
+  }
+  const route = { id: 'default-route', public_label: 'default', targets: [{ provider: 'openai' }] }
+  const config = readConfig(JSON.stringify(file ?? { routes: [{ ...route, ...timeouts }] }), {
+    env: (name) => `sk-${name}`,
+    known: [openai],
+  })
+  const live = openRoutes(config, { outbound, nowMs: Date.now })
   const deps: ProxyDeps = {
-    upstream: openaiUpstream({
-      ...provider,
-      ttftTimeoutMs,
-      wholeTimeoutMs: ttftTimeoutMs,
-      idleTimeoutMs,
-      ...(responses === undefined ? {} : { responses }),
-    }),
+    routes: only ? answeredBy(live, only) : live,
     intake,
     envelopes: new EnvelopeBook(),
     signerOf: testSigners(),
@@ -94,6 +118,17 @@ export async function startProxy(
       server.close()
       await outbound.close(0)
       await upstream.close()
+    },
+  }
+}
+
+/** The same routes with one target, which is asked whatever the configuration says. */
+function answeredBy(routes: Routes, upstream: Upstream): Routes {
+  return {
+    captureRequired: true,
+    get(model, pin) {
+      const route = routes.get(model, pin)
+      return { ...route, targets: [{ ...route.targets[0]!, upstream }] }
     },
   }
 }

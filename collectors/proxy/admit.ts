@@ -2,11 +2,12 @@
 
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
+import type { CaptureLevel } from '../../schemas/config.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { newId } from '../../schemas/ids.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
-import type { Call, Capture, ProxyDeps, Route } from './call.ts'
+import type { Call, ProxyDeps } from './call.ts'
 import { spliceBody } from './json-splice.ts'
 import type { Grant } from './money.ts'
 import type { JsonObject, Operation, Received } from './operation.ts'
@@ -16,7 +17,8 @@ import { inputTokensAtMost, isObject } from './usage.ts'
 
 const modelCharsMax = 256
 const labelCharsMax = 256
-const defaultRoute: Route = { id: 'default-route', label: 'default', public: true }
+// From the most that is kept to the least.
+const captureLevels: readonly CaptureLevel[] = ['full', 'usage', 'none']
 
 export type Arrived = {
   operation: Operation
@@ -41,16 +43,23 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     request,
   })
   operation.check(request, caller)
+  const route = deps.routes.get(model, toText(headers['x-batchin-route']))
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true
   return {
     deps,
     operation,
     res: arrived.res,
-    route: deps.route ?? defaultRoute,
-    provider: deps.upstream.provider,
+    route,
+    provider: '',
+    modelAsked: model,
+    attempts: undefined,
+    askedTick: undefined,
+    answeredTick: undefined,
+    endedTick: undefined,
     grant: undefined,
     isSettled: false,
+    isDropped: false,
     caller,
     signer,
     requestId: arrived.requestId,
@@ -65,7 +74,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     promptVariables: variables,
     sessionId: readLabel(headers, 'x-batchin-session-id') ?? '',
     userId: readLabel(headers, 'x-batchin-user-id') ?? toText(request.user) ?? '',
-    capture: readCapture(headers),
+    capture: lessOf(route.capture, readCapture(headers)),
     model,
     stream,
     usageWanted,
@@ -124,7 +133,12 @@ function readEnvironment(headers: IncomingHttpHeaders): string | undefined {
   throw new Fault('invalid_request', { message, param: 'X-BatchIn-Environment' })
 }
 
-function readCapture(headers: IncomingHttpHeaders): Capture {
+/** A caller may ask for less to be kept than the route keeps, never for more. */
+function lessOf(a: CaptureLevel, b: CaptureLevel): CaptureLevel {
+  return captureLevels.indexOf(a) > captureLevels.indexOf(b) ? a : b
+}
+
+function readCapture(headers: IncomingHttpHeaders): CaptureLevel {
   const given = toText(headers['x-batchin-capture'])
   if (given === undefined) return 'full'
   if (given === 'full' || given === 'usage' || given === 'none') return given

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
+import type { CaptureLevel } from '../../schemas/config.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { Id, SpanId } from '../../schemas/ids.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
@@ -9,16 +10,16 @@ import type { RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
 import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
+import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
+import type { CallMeters } from './meters.ts'
 import type { Cost, Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
+import type { Route, Routes } from './routes.ts'
 import type { TraceContext } from './trace-context.ts'
-import type { Upstream } from './upstream.ts'
-
-export type Route = { id: string; label: string; public: boolean }
 
 export type ProxyDeps = {
-  upstream: Upstream
+  routes: Routes
   intake: Intake & Openings
   envelopes: EnvelopeBook
   signerOf: SignerOf
@@ -29,15 +30,16 @@ export type ProxyDeps = {
   environment: string
   /** False while the spool takes nothing: then a call is refused before the upstream is asked. */
   ready?: () => boolean
-  route?: Route
+  /** Between 0 and 1, for the choice between targets; absent: Math.random. */
+  random?: () => number
   /** Absent: nothing is limited and nothing has a price. */
   money?: Money
   /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
   observe?: (run: Run) => void
+  /** Rules of the configuration, on what is kept of a run before it is written. */
+  redact?: (run: Run) => void
+  meters?: CallMeters
 }
-
-/** `usage`: counts without texts. `none`: not even who it was for. */
-export type Capture = 'full' | 'usage' | 'none'
 
 export type Call = {
   deps: ProxyDeps
@@ -46,9 +48,19 @@ export type Call = {
   route: Route
   /** Who answers, as far as is known: the one that was asked last. */
   provider: string
+  /** What that one knows the model as. */
+  modelAsked: string
+  /** Those that were made, when one was not enough. */
+  attempts: Attempt[] | undefined
+  /** When the first upstream was asked, when the first byte of the answer came, and when it ended; as `startedTick`. */
+  askedTick: number | undefined
+  answeredTick: number | undefined
+  endedTick: number | undefined
   /** What was reserved for this call; undefined where nothing is counted. */
   grant: Grant | undefined
   isSettled: boolean
+  /** True when it could not be stored and its route does not require that it is. */
+  isDropped: boolean
   caller: Caller
   signer: Signer
   requestId: string
@@ -64,7 +76,8 @@ export type Call = {
   promptVariables: Record<string, string> | undefined
   sessionId: string
   userId: string
-  capture: Capture
+  /** `usage`: counts without texts. `none`: not even who it was for. */
+  capture: CaptureLevel
   model: string
   stream: boolean
   /** False when we ask the upstream for usage and the client did not. */

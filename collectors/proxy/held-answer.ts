@@ -110,7 +110,8 @@ export class HeldAnswer implements UpstreamHandler {
   async #storeAndSend(outcome: Outcome, toAnswer: () => Answer): Promise<void> {
     const signed = await this.#store(outcome)
     // Nothing may be shown as recorded that is not; the caller can try again.
-    const answer = signed ? toAnswer() : toFaultAnswer(new Fault('service_unavailable'))
+    const mayLeave = signed !== undefined || this.#call.isDropped
+    const answer = mayLeave ? toAnswer() : toFaultAnswer(new Fault('service_unavailable'))
     const { res } = this.#call
     if (!res.destroyed) {
       const upstreamId = upstreamRequestIdOf(this.#headers)
@@ -128,7 +129,8 @@ export class HeldAnswer implements UpstreamHandler {
       const opening = this.#opening && (await this.#opening)
       return await storeFinal(this.#call, outcome, opening)
     } catch (error) {
-      return noRecord(this.#call, error)
+      noRecord(this.#call, error)
+      return undefined
     }
   }
 
@@ -187,10 +189,17 @@ function contentTypeOf(headers: IncomingHttpHeaders): string {
   return headers['content-type'] ?? ''
 }
 
-/** Nothing could be stored: counted, and shown as nothing. An error that is no fault of the spool's is a defect, and thrown. */
-export function noRecord(call: Call, error: unknown): undefined {
+/**
+ * Nothing could be stored: counted, and shown as nothing. True when the call goes on all the same, because its route does
+ * not require capture. An error that is no fault of the spool's is a defect, and thrown.
+ */
+export function noRecord(call: Call, error: unknown): boolean {
   if (!(error instanceof Fault)) throw error
-  call.deps.counters.count('proxy_records_lost_total', { code: error.code })
+  const { deps, route } = call
+  call.isDropped = !route.captureRequired
+  if (call.isDropped) deps.counters.count('proxy_captures_dropped_total', { route: route.id })
+  else deps.counters.count('proxy_records_lost_total', { code: error.code })
+  return call.isDropped
 }
 
 /** Ends a call with its work: `done` is told of what nobody expected. */
@@ -218,6 +227,7 @@ const faultsByKind: Record<
   connect: ['upstream_error', true],
   head_timeout: ['upstream_timeout', true],
   idle_timeout: ['upstream_timeout', true],
+  total_timeout: ['upstream_timeout', false],
   too_large: ['upstream_error', false],
   broken: ['upstream_error', true],
   aborted: ['upstream_error', true],

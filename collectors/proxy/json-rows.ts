@@ -5,6 +5,7 @@ import { toInputObject } from '../../schemas/commit.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { type Lease, readBody } from '../body.ts'
 import { parseJson } from '../json-body.ts'
+import { spliceModel } from './json-splice.ts'
 import type { JsonObject, Received } from './operation.ts'
 import { isObject } from './usage.ts'
 
@@ -16,6 +17,7 @@ const bodyDeadlineMs = 60_000
 export const json = {
   receive: receiveJson,
   committedInput: toInputObject,
+  withModel: spliceModel,
   mayBeWhole: isObjectText,
 } as const
 

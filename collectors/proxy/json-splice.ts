@@ -51,6 +51,15 @@ export function spliceBody(
   return applyEdits(json, edits)
 }
 
+/** The body with another `model`; of several members of that name, all of them. */
+export function spliceModel(json: Buffer, model: string): Buffer {
+  const insert = JSON.stringify(model)
+  const edits = membersOf(json)
+    .filter((member) => member.name === 'model')
+    .map((member) => ({ start: member.valueStart, end: member.valueEnd, insert }))
+  return applyEdits(json, edits)
+}
+
 function usageEdit(json: Buffer, members: Member[]): Edit {
   // Of duplicates the last one counts, as in JSON.parse and in every common parser.
   const options = members.findLast((member) => member.name === 'stream_options')

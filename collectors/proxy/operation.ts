@@ -32,6 +32,8 @@ export type Operation = {
   committedInput(request: JsonObject): unknown
   /** What a run keeps as input: messages, or texts. */
   keptInput(request: JsonObject): unknown
+  /** The same body for a target that knows the model by another name. */
+  withModel(body: Buffer, model: string): Buffer
   /** False where an answer is no text: it is committed to, and not kept in rows. */
   readonly keepsOutput: boolean
   /** What a run keeps of an output that is committed to in another form; absent: the same. */

@@ -18,6 +18,7 @@ export type OutboundErrorKind =
   | 'connect'
   | 'head_timeout'
   | 'idle_timeout'
+  | 'total_timeout'
   | 'too_large'
   | 'broken'
   | 'aborted'

@@ -15,6 +15,7 @@ const exposed = [
   'X-BatchIn-Provider',
   'X-BatchIn-Environment',
   'X-BatchIn-Prompt-Version',
+  'X-BatchIn-Capture',
   'X-VaaS-Record-Id',
   'X-VaaS-PublicKey',
   'X-VaaS-Signature',
@@ -60,8 +61,20 @@ export function receiptHeaders(
   if (signed)
     headers.push('X-VaaS-Signature', toSignatureText(signed), 'X-VaaS-Phase', signed.phase)
   if (call.grant) headers.push(...call.grant.headers)
+  if (call.isDropped) headers.push('X-BatchIn-Capture', 'dropped')
+  const gatewayMs = gatewayTime(call)
+  headers.push('Server-Timing', `gw;dur=${gatewayMs.toFixed(2)}`)
+  call.deps.meters?.headLeft(call, gatewayMs)
   if (upstreamRequestId !== null) headers.push('X-Upstream-Request-Id', upstreamRequestId)
   return headers
+}
+
+/** What of the time until now was not spent waiting for an upstream: of a stream, for its first byte; else for all of it. */
+function gatewayTime(call: Call): number {
+  const { askedTick, answeredTick, endedTick } = call
+  const upToNow = performance.now()
+  const waited = askedTick === undefined ? 0 : (endedTick ?? answeredTick ?? upToNow) - askedTick
+  return Math.max(0, upToNow - call.startedTick - waited)
 }
 
 /** `ed25519:` and the unpadded base64url of the 64 bytes. */

@@ -6,12 +6,12 @@ import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { ByteBudget, type Lease } from '../body.ts'
 import { admit, takeMoney } from './admit.ts'
+import { Attempts } from './attempts.ts'
 import { type Call, type ProxyDeps, settleMoney } from './call.ts'
 import { HeldAnswer } from './held-answer.ts'
 import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
-import { toTraceparent } from './trace-context.ts'
 
 // Of all requests under way: their bodies are held until they are answered.
 const heldBytesMax = 256 * 1024 * 1024
@@ -49,7 +49,8 @@ async function receive(
   const startedAtMs = deps.nowMs()
   const startedTick = performance.now()
   // What cannot be recorded is not begun: the upstream would bill for it.
-  if (deps.ready && !deps.ready()) throw new Fault('service_unavailable')
+  const isReady = !deps.ready || deps.ready()
+  if (!isReady && deps.routes.captureRequired) throw new Fault('service_unavailable')
   const received = await operation.receive(ctx.req, lease)
   const caller = ctx.state.caller as Caller // the door has checked its scope
   const call = admit(deps, await signerOf(deps, caller), {
@@ -62,6 +63,7 @@ async function receive(
     startedAtMs,
     startedTick,
   })
+  if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
   const grant = takeMoney(call, received.body)
   call.grant = grant instanceof Promise ? await grant : grant
   return call
@@ -77,13 +79,15 @@ async function answer(call: Call, ctx: Context): Promise<void> {
 }
 
 function pass(call: Call, ctx: Context): Promise<void> {
-  const { deps, operation, res, trace } = call
+  const { operation, res } = call
   return new Promise((resolve, reject) => {
     const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
     const { events } = operation
     const streams = call.stream ? events : undefined
+    // Made first, because what is opened names who is asked first.
+    const attempts = new Attempts(call, ctx.req.headers)
     // An answer that is held leaves after its final record, and so after this note; a stream notes itself.
-    if (!streams) deps.intake.open(openingOf(call))
+    if (!streams) call.deps.intake.open(openingOf(call))
     const given = streams ? new StreamedAnswer(call, streams, done) : new HeldAnswer(call, done)
     // Whoever left while the call was admitted has no upstream to pay for.
     if (res.destroyed) {
@@ -93,21 +97,8 @@ function pass(call: Call, ctx: Context): Promise<void> {
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
     })
-    given.attach(
-      deps.upstream.call(
-        {
-          operation,
-          body: call.upstreamBody,
-          contentType: call.contentType,
-          clientHeaders: ctx.req.headers,
-          traceparent: toTraceparent(trace.traceId, call.spanId, trace.flags),
-          traceState: trace.traceState,
-          requestId: call.requestId,
-          stream: call.stream,
-        },
-        given,
-      ),
-    )
+    given.attach(attempts)
+    attempts.start(given)
   })
 }
 

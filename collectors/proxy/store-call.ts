@@ -2,8 +2,9 @@
 
 import type { RecordFacts, SignedRecord } from '../../schemas/record.ts'
 import type { Run, Usage } from '../../schemas/run.ts'
-import { pushRun } from '../run/span.ts'
+import { pushAttempt, pushRun, type Step } from '../run/span.ts'
 import { pushRecord } from '../spool/rows.ts'
+import type { Attempt } from './attempts.ts'
 import { type Call, type Outcome, settleMoney } from './call.ts'
 import type { Cost } from './money.ts'
 import { estimateUsage } from './usage.ts'
@@ -68,16 +69,20 @@ async function store(
     opening,
   )
   const run = toRun(call, outcome, { usage, cost, durationMs })
+  deps.redact?.(run)
   const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write(
     (batch) => {
       pushRecord(batch, signed)
       pushRun(batch, run, notes)
+      for (const attempt of call.attempts ?? [])
+        pushAttempt(batch, toStep(call, run, attempt), notes)
     },
     { closes: call.runId },
   )
   notes.keep()
   deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+  deps.meters?.ended(call, { ttftMs: outcome.ttftMs, usage })
   deps.observe?.(run)
   return signed
 }
@@ -180,6 +185,20 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     costNanoUsd: counted.cost?.nanoUsd,
     upstream: upstreamOf(outcome),
     attributes: attributesOf(call, outcome, counted.cost),
+  }
+}
+
+/** One attempt of several, as a span below the run's. */
+function toStep(call: Call, run: Run, attempt: Attempt): Step {
+  const startedMs = call.startedAtMs + (attempt.startedTick - call.startedTick)
+  return {
+    run,
+    spanId: attempt.spanId,
+    provider: attempt.provider,
+    model: attempt.model,
+    startUnixNano: toNanos(startedMs),
+    durationNs: Math.round((attempt.endedTick - attempt.startedTick) * 1e6),
+    error: attempt.error,
   }
 }
 

@@ -2,9 +2,8 @@
 // The commit point is the first byte to the client: before it a failure is a JSON answer, after it an event in the stream.
 
 import type { IncomingHttpHeaders } from 'node:http'
-import { Fault, toFault } from '../../schemas/faults.ts'
+import { Fault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
-import { pushRecord } from '../spool/rows.ts'
 import {
   isEncoded,
   isEventStream,
@@ -13,12 +12,12 @@ import {
 } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
-import { openingOf } from './openings.ts'
+import { OpeningGate } from './opening-gate.ts'
 import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
 import { closingComment, receiptHeaders } from './receipt.ts'
 import { type LastBlock, SseBlocks } from './sse-blocks.ts'
-import { signOpening, storeFinal } from './store-call.ts'
+import { storeFinal } from './store-call.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 // An upstream that said [DONE] has nothing more to say; its connection is given this long to end by itself.
@@ -35,9 +34,7 @@ type Phase = 'waiting' | 'held' | 'flowing' | 'closing' | 'lingering' | 'over'
 export class StreamedAnswer implements UpstreamHandler {
   readonly #call: Call
   readonly #done: Done
-  readonly #opening: SignedRecord
-  /** The opening record once it is durable, or undefined when it could not be stored. */
-  readonly #opened: Promise<SignedRecord | undefined>
+  readonly #gate: OpeningGate
   readonly #events: EventStream
   readonly #blocks: SseBlocks
   readonly #tap: StreamTap
@@ -57,15 +54,7 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#events = events
     this.#blocks = new SseBlocks(events.terminal, !call.usageWanted)
     this.#tap = events.tap()
-    this.#opening = signOpening(call)
-    this.#opened = call.deps.intake
-      .write((batch) => pushRecord(batch, this.#opening), {
-        opens: openingOf(call, this.#opening),
-      })
-      .then(
-        () => this.#opening,
-        (error) => this.#refuseUnopened(error),
-      )
+    this.#gate = new OpeningGate(call, (error) => this.#refuse(error))
   }
 
   attach(upstream: UpstreamCall): void {
@@ -77,16 +66,19 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#headers = headers
     if (status !== 200 || !isEventStream(headers) || isEncoded(headers)) {
       this.#hold().onHead(status, headers)
-      return
     }
-    // The begin record is durable before the first byte leaves: until then the bytes stay in the upstream's socket.
-    this.#upstream?.pause()
-    void this.#opened.then((opening) => opening && this.#flow())
   }
 
   onData(chunk: Buffer): void {
     if (this.#phase === 'held') this.#held?.onData(chunk)
     if (this.#phase === 'held' || this.#phase === 'over' || this.#phase === 'closing') return
+    if (!this.#gate.isOpen) {
+      // The rest stays in the upstream's socket.
+      this.#upstream?.pause()
+      this.#gate.wait(() => this.onData(chunk))
+      this.#gate.wait(() => this.#flow())
+      return
+    }
     const tick = performance.now()
     this.#blocks.push(chunk)
     if (this.#phase === 'waiting' && this.#blocks.passing.length > 0) this.#begin()
@@ -104,6 +96,10 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   onEnd(): void {
+    if (this.#gate.isWaiting) {
+      this.#gate.wait(() => this.onEnd())
+      return
+    }
     this.#upstreamEnded = true
     if (this.#phase === 'held') this.#held?.onEnd()
     else if (this.#phase === 'lingering') this.#close()
@@ -115,6 +111,10 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   onError(error: OutboundError): void {
+    if (this.#gate.isWaiting) {
+      this.#gate.wait(() => this.onError(error))
+      return
+    }
     this.#upstreamEnded = true
     if (this.#phase === 'held') this.#held?.onError(error)
     else if (this.#phase === 'lingering') this.#close()
@@ -140,7 +140,8 @@ export class StreamedAnswer implements UpstreamHandler {
   /** Sends the head; from here on the answer is a stream of status 200, come what may. */
   #begin(): void {
     const { res } = this.#call
-    const headers = receiptHeaders(this.#call, this.#opening, upstreamRequestIdOf(this.#headers))
+    const opening = this.#call.isDropped ? undefined : this.#gate.record
+    const headers = receiptHeaders(this.#call, opening, upstreamRequestIdOf(this.#headers))
     pushAnswerHeaders(headers, this.#headers)
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
     res.writeHead(200, headers)
@@ -165,13 +166,13 @@ export class StreamedAnswer implements UpstreamHandler {
     const { error } = this.#tap.completion()
     const status = error ? 'upstream_error' : 'completed'
     const signed = await this.#store(status, error)
-    if (!signed) {
+    if (!signed && !this.#call.isDropped) {
       this.#upstream?.abort()
       this.#end(this.#events.breakWith(new Fault('service_unavailable'), undefined))
       return
     }
     const { res } = this.#call
-    const comment = Buffer.from(closingComment(signed, status) + done.eol)
+    const comment = Buffer.from(signed ? closingComment(signed, status) + done.eol : '')
     if (!res.destroyed) res.write(Buffer.concat([done.before, comment, done.from]))
     this.#phase = 'lingering'
     if (this.#upstreamEnded || res.destroyed) {
@@ -205,7 +206,7 @@ export class StreamedAnswer implements UpstreamHandler {
     const signed = await this.#store(status, error)
     // Half an event may have left; a blank line keeps ours apart from it.
     const apart = this.#blocks.midBlock ? '\n\n' : ''
-    const told = signed ? fault : new Fault('service_unavailable')
+    const told = signed || this.#call.isDropped ? fault : new Fault('service_unavailable')
     const comment = signed && closingComment(signed, status)
     this.#end(apart + this.#events.breakWith(told, comment))
   }
@@ -229,15 +230,14 @@ export class StreamedAnswer implements UpstreamHandler {
       counters.count('proxy_malformed_events_total', {}, this.#tap.malformed)
     }
     try {
-      return await storeFinal(this.#call, outcome, await this.#opened)
+      return await storeFinal(this.#call, outcome, await this.#gate.stored)
     } catch (failure) {
-      return noRecord(this.#call, failure)
+      noRecord(this.#call, failure)
+      return undefined
     }
   }
 
-  #refuseUnopened(error: unknown): undefined {
-    const { counters } = this.#call.deps
-    counters.count('proxy_records_lost_total', { code: toFault(error).code })
+  #refuse(error: unknown): void {
     if (this.#phase !== 'waiting') return
     this.#upstream?.abort()
     this.#hold().refuse(new Fault('service_unavailable', {}, { cause: error }))
@@ -245,7 +245,7 @@ export class StreamedAnswer implements UpstreamHandler {
 
   #hold(): HeldAnswer {
     this.#phase = 'held'
-    this.#held = new HeldAnswer(this.#call, this.#done, this.#opened)
+    this.#held = new HeldAnswer(this.#call, this.#done, this.#gate.stored)
     if (this.#upstream) this.#held.attach(this.#upstream)
     return this.#held
   }

@@ -21,6 +21,11 @@ export type UpstreamRequest = {
   traceState: string
   requestId: string
   stream: boolean
+  apiKey: string | undefined
+  /** To the head of the answer. */
+  headTimeoutMs: number
+  /** Between two pieces of it. */
+  idleTimeoutMs: number
 }
 
 export type UpstreamCall = OutboundCall
@@ -40,36 +45,27 @@ export function openaiUpstream(options: {
   outbound: Outbound
   /** `https://api.openai.com/v1`; a query string stays at the end of every path. */
   baseUrl: string
-  apiKey: string | undefined
-  provider?: string
-  /** Of a stream to its head; then between two pieces of it. */
-  ttftTimeoutMs?: number
-  /** Of an answer that is no stream to its head, which leaves when all of it has been thought of: what the SDKs wait. */
-  wholeTimeoutMs?: number
-  idleTimeoutMs?: number
+  provider: string
   /** Whether it has `/responses`; undefined: the first request finds out. Without it the chat route is translated. */
-  responses?: boolean
+  responses?: boolean | undefined
 }): Upstream {
   const base = new URL(options.baseUrl)
   // Each read of a URL's member makes its text anew.
   const { origin, search } = base
   const prefix = base.pathname.replace(/\/+$/, '')
-  const fixed = ['accept-encoding', 'identity', 'user-agent', 'runledger']
-  if (options.apiKey) fixed.push('authorization', `Bearer ${options.apiKey}`)
-  const { outbound, ttftTimeoutMs = 30_000, idleTimeoutMs = 60_000 } = options
-  const { wholeTimeoutMs = 600_000 } = options
+  const { outbound, provider } = options
   const plain: Upstream = {
-    provider: options.provider ?? 'openai',
+    provider,
     call(request, handler) {
       return outbound.dispatch(
         {
           origin,
           path: `${prefix}${request.operation.upstreamPath}${search}`,
           method: 'POST',
-          headers: toHeaders(fixed, request),
+          headers: toHeaders(request),
           body: request.body,
-          headTimeoutMs: request.stream ? ttftTimeoutMs : wholeTimeoutMs,
-          idleTimeoutMs,
+          headTimeoutMs: request.headTimeoutMs,
+          idleTimeoutMs: request.idleTimeoutMs,
           bodyBytesMax: request.stream ? streamBytesMax : answerBytesMax,
           trusted: true,
         },
@@ -80,9 +76,11 @@ export function openaiUpstream(options: {
   return convertingUpstream(responsesUpstream(plain, options.responses))
 }
 
-function toHeaders(fixed: string[], request: UpstreamRequest): string[] {
-  const headers = [...fixed, 'accept', request.stream ? 'text/event-stream' : 'application/json']
+function toHeaders(request: UpstreamRequest): string[] {
+  const accept = request.stream ? 'text/event-stream' : 'application/json'
+  const headers = ['accept-encoding', 'identity', 'user-agent', 'runledger', 'accept', accept]
   headers.push('content-type', request.contentType, 'traceparent', request.traceparent)
+  if (request.apiKey !== undefined) headers.push('authorization', `Bearer ${request.apiKey}`)
   if (request.traceState !== '') headers.push('tracestate', request.traceState)
   headers.push('x-request-id', request.requestId)
   for (const name of forwardedHeaders) {

@@ -1,5 +1,6 @@
 // A run becomes a span like any other: one row to search, one row with its Span message, and its two envelopes.
 
+import type { Id } from '../../schemas/ids.ts'
 import type { Run } from '../../schemas/run.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import { type EnvelopeNotes, envelopeHash } from '../otlp/envelopes.ts'
@@ -10,7 +11,7 @@ import {
 } from '../otlp/protobuf-writer.ts'
 import { WireWriter } from '../otlp/wire-writer.ts'
 import type { Batch } from '../spool/intake.ts'
-import { type Attribute, attributesOf } from './attributes.ts'
+import { type Attribute, attributesOf, type RunAttributes } from './attributes.ts'
 import { previewOf } from './messages.ts'
 
 // What the search columns hold of a text; the span message keeps all of it.
@@ -23,6 +24,9 @@ const writerBytesMax = 1024 * 1024
 const spanKindClient = 3
 const statusError = 2
 const scopeName = 'runledger'
+const attemptOperation = 'attempt'
+// What a row holds where there is no run.
+const noId = new Uint8Array(16) as Id // of the length and kind of an id, and of none
 
 // One for all runs, because its bytes are copied into the batch at once; a very large run does not keep its memory.
 let writer = new WireWriter()
@@ -31,7 +35,40 @@ type SpanBatch = Pick<Batch, 'spans' | 'payloads' | 'envelopes'>
 
 /** Pushes the rows of one run. `notes` are those of this write; call their `keep` once it is durable. */
 export function pushRun(batch: SpanBatch, run: Run, notes: EnvelopeNotes): void {
-  const described = attributesOf(run)
+  pushSpan(batch, { run, described: attributesOf(run) }, notes)
+}
+
+/** An attempt to answer a run that was not the only one: a span below the run's, which is no run itself and counts nothing. */
+export type Step = Pick<Run, 'spanId' | 'provider' | 'startUnixNano' | 'durationNs'> & {
+  run: Run
+  model: string
+  /** Undefined: it answered. */
+  error: string | undefined
+}
+
+export function pushAttempt(batch: SpanBatch, step: Step, notes: EnvelopeNotes): void {
+  const { run, spanId, provider, model, startUnixNano, durationNs, error } = step
+  const searched: Attribute[] = [
+    ['gen_ai.provider.name', provider],
+    ['gen_ai.request.model', model],
+  ]
+  if (error !== undefined) searched.push(['error.type', error])
+  const asRun: Run = {
+    ...run,
+    ...{ runId: noId, recordId: noId, spanId, parentSpanId: run.spanId, provider },
+    ...{ name: `attempt ${provider}`, operation: attemptOperation, modelRequested: model },
+    ...{ modelServed: undefined, startUnixNano, durationNs, ttftNs: undefined, prompt: undefined },
+    status: error === undefined ? 'ok' : 'error',
+    error: error === undefined ? undefined : { code: error, message: '' },
+    usage: undefined,
+    costNanoUsd: undefined,
+  }
+  pushSpan(batch, { run: asRun, described: { searched, texts: [], input: [], output: [] } }, notes)
+}
+
+type Described = { run: Run; described: RunAttributes }
+
+function pushSpan(batch: SpanBatch, { run, described }: Described, notes: EnvelopeNotes): void {
   const message = {
     traceId: run.traceId,
     spanId: run.spanId,
@@ -167,6 +204,7 @@ function hasFailed(run: Run): boolean {
 }
 
 const typesByOperation = new Map([
+  [attemptOperation, 'span'],
   ['embeddings', 'embedding'],
   ['execute_tool', 'tool'],
   ['invoke_agent', 'agent'],
