@@ -49,9 +49,14 @@ export type SpanSkeleton = {
   start_unix_nano: string
   duration_ms: number
   model_id: string | null
+  provider: string | null
   prompt_version_id: string
   input_tokens: number | null
   output_tokens: number | null
+  /** Of the input and of the output: parts of the two above, never beside them. */
+  cached_tokens: number | null
+  reasoning_tokens: number | null
+  usage_estimated: boolean
   cost_usd: number | null
   run_id: string | null
 }
@@ -146,18 +151,22 @@ export type SkeletonRow = Record<
   | 'status'
   | 'start_ns'
   | 'model'
+  | 'provider'
   | 'prompt'
   | 'run'
   | 'cost'
   | 'record',
   string
 > &
-  Record<'kind' | 'duration_ns' | 'usage' | 'input' | 'output', string | number>
+  Record<
+    'kind' | 'duration_ns' | 'usage' | 'input' | 'output' | 'cached' | 'reasoning',
+    string | number
+  >
 
 export function skeletonSql(where: Where): string {
   return `SELECT lower(hex(span_id)) AS span, lower(hex(parent_span_id)) AS parent, name, kind, type, service, status,
-      toString(toUnixTimestamp64Nano(start_time)) AS start_ns, duration_ns, model, prompt_version_id AS prompt, usage,
-      input_tokens AS input, output_tokens AS output, toString(cost_nano_usd) AS cost, hex(run_id) AS run, hex(record_id) AS record
+      toString(toUnixTimestamp64Nano(start_time)) AS start_ns, duration_ns, model, provider, prompt_version_id AS prompt, usage,
+      input_tokens AS input, output_tokens AS output, cached_tokens AS cached, reasoning_tokens AS reasoning, toString(cost_nano_usd) AS cost, hex(run_id) AS run, hex(record_id) AS record
     FROM (SELECT * EXCEPT (attr_str, attr_num, input_preview, output_preview) FROM spans WHERE ${where.sql}
       ORDER BY ingest_seq DESC LIMIT 1 BY trace_id, span_id LIMIT ${spansOfTraceMax})
     ORDER BY start_time, span_id`
@@ -177,9 +186,13 @@ export function toSkeleton(row: SkeletonRow): SpanSkeleton {
     start_unix_nano: row.start_ns,
     duration_ms: toMs(row.duration_ns),
     model_id: row.model || null,
+    provider: row.provider || null,
     prompt_version_id: row.prompt || 'default',
     input_tokens: usage & 1 ? Number(row.input) : null,
     output_tokens: usage & 1 ? Number(row.output) : null,
+    cached_tokens: usage & 1 ? Number(row.cached) : null,
+    reasoning_tokens: usage & 1 ? Number(row.reasoning) : null,
+    usage_estimated: (usage & 4) !== 0,
     cost_usd: usage & 2 ? toUsd(BigInt(row.cost)) : null,
     run_id: toIdOrNull('run', row.run),
   }
