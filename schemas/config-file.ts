@@ -1,7 +1,14 @@
 // Reads `runledger.json`: unknown keys, wrong types and dangling names are refused, every mistake at once, each with its path.
 
 import type { z } from 'zod'
-import type { Config, Pricing, Provider, RouteRule, Target } from './config.ts'
+import type {
+  Config,
+  ConfiguredDestination,
+  Pricing,
+  Provider,
+  RouteRule,
+  Target,
+} from './config.ts'
 import { type ConfigFile, configFile, routeRow } from './config-shape.ts'
 
 const dayMs = 86_400_000
@@ -68,7 +75,7 @@ function toConfig(data: ConfigFile, source: ConfigSource): Config {
       qualityFloor: row.quality_floor,
       pricing: row.pricing && toPricing(row.pricing),
     })),
-    destinations: data.destinations,
+    destinations: data.destinations.map((row) => toDestination(row, source)),
     retentionDays: data.retention_days,
     redact: data.redact,
     limits: data.limits.map((row) => ({
@@ -88,6 +95,19 @@ function toProvider(row: ConfigFile['providers'][number], source: ConfigSource):
     apiKeys: row.api_key_env.flatMap((name) => source.env(name) || []),
     responses: row.responses,
   }
+}
+
+/** A variable that is not set leaves its header out; the reader of variables says so. */
+function toDestination(
+  { headers_env, workspace, ...row }: ConfigFile['destinations'][number],
+  source: ConfigSource,
+): ConfiguredDestination {
+  const headers = { ...row.headers }
+  for (const [name, variable] of Object.entries(headers_env)) {
+    const value = source.env(variable)
+    if (value) headers[name] = value
+  }
+  return { ...row, headers, workspace }
 }
 
 function toRoute(row: ConfigFile['routes'][number]): RouteRule {

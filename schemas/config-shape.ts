@@ -1,6 +1,7 @@
 // The form of `runledger.json`: every key with its type, its bounds and its default. Unknown keys are mistakes.
 
 import { z } from 'zod'
+import { destinationInput } from './destination.ts'
 
 // A call keeps what it has tried in the bits of a number.
 const targetsMax = 16
@@ -77,11 +78,11 @@ const modelRow = z.strictObject({
     .optional(),
 })
 
-const destinationRow = z.strictObject({
-  name: id,
-  url: httpUrl,
-  protocol: z.enum(['http/protobuf', 'http/json']).default('http/protobuf'),
-  headers: z.record(z.string(), z.string()).default({}),
+const destinationRow = destinationInput.extend({
+  /** Headers whose values are in the environment, so that the file holds no secret. */
+  headers_env: z.record(z.string(), variable).default({}),
+  /** The e-mail address of the user whose spans go there; without one, the first user's. */
+  workspace: z.email().optional(),
 })
 
 const redactRow = z.union(

@@ -1,5 +1,7 @@
 // `runledger.json` as the plane uses it, once it has been read: providers, routes, models with prices, limits, redaction.
 
+import type { DestinationInput } from './destination.ts'
+
 export type CaptureLevel = 'full' | 'usage' | 'none'
 
 export type Provider = {
@@ -67,12 +69,8 @@ export type LimitRule = {
   tokensPerMinute: number | undefined
 }
 
-export type ConfiguredDestination = {
-  name: string
-  url: string
-  protocol: 'http/protobuf' | 'http/json'
-  headers: Readonly<Record<string, string>>
-}
+/** `workspace`: the e-mail address of the user whose spans go there; undefined: the first user's. */
+export type ConfiguredDestination = DestinationInput & { workspace: string | undefined }
 
 /** What retries may add to an upstream that is in trouble: so many for each call, and so many a second besides. */
 export type RetryBudgetRule = { ratio: number; perSecond: number }

@@ -10,7 +10,7 @@ import { otlpLimits } from '../collectors/otlp/take.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
 import { operations } from '../collectors/proxy/operations.ts'
-import { createOutbound } from '../collectors/proxy/outbound.ts'
+import { createOutbound, type Outbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
 import { type LiveRoutes, openRoutes } from '../collectors/proxy/routes.ts'
 import { runs } from '../collectors/run/route.ts'
@@ -26,7 +26,7 @@ import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
 import type { LiveConfig } from './config.ts'
 import { consoleRoutes } from './console-files.ts'
-import { openDestinations } from './destinations/destinations.ts'
+import { type Destinations, openDestinations } from './destinations/destinations.ts'
 import { openEvidence } from './evidence.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { openLogin } from './login.ts'
@@ -37,7 +37,7 @@ import { openRecords } from './records.ts'
 import { packageRoot } from './root.ts'
 import { sessionRoutes } from './sessions.ts'
 import type { Spool } from './spooling.ts'
-import { openStoredSpans } from './stored-spans.ts'
+import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
 import { openTraces, type Traces } from './traces.ts'
 import { openUsers } from './users.ts'
 
@@ -66,7 +66,7 @@ type DoorDeps = Stores &
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
-  const { settings, metrics, spool, clickhouse: rows, postgres: sql, nowMs, log, version } = deps
+  const { settings, metrics, spool, clickhouse: rows, nowMs, log, version } = deps
   const outbound = createOutbound()
   const routes = openRoutes(deps.config.current(), { outbound, nowMs })
   deps.config.onChange(routes.apply)
@@ -84,16 +84,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     flush,
     loadedBefore: () => spool.drainedSeq(),
   })
-  const destinations = await openDestinations({
-    ...deps,
-    sql,
-    storedSpans,
-    outbound,
-    counters: metrics,
-    loadedBefore: () => spool.drainedSeq(),
-    random: Math.random,
-  })
-  destinationRoutes(router, destinations)
+  const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
   vaasRoutes(router, {
     records: openRecords({ rows, flush }),
@@ -139,6 +130,27 @@ function accountRoutes(router: Router, deps: DoorDeps): void {
   sessionRoutes(router, { keys, login, environment: settings.environment, version })
   userRoutes(router, { users, keys, login, isSignupPublic: settings.publicSignup })
   keyRoutes(router, { sql, keys })
+}
+
+/** Push to destinations: those made over the API, and those of the configuration file as it is now and as it changes. */
+async function openPush(
+  router: Router,
+  deps: DoorDeps & { storedSpans: StoredSpans; outbound: Outbound },
+): Promise<Destinations> {
+  const { config, spool, metrics, postgres: sql, log } = deps
+  const destinations = await openDestinations({
+    ...deps,
+    sql,
+    counters: metrics,
+    loadedBefore: () => spool.drainedSeq(),
+    random: Math.random,
+  })
+  destinationRoutes(router, destinations)
+  await destinations.configure(config.current().destinations)
+  config.onChange((changed) => {
+    destinations.configure(changed.destinations).catch((error) => log(String(error)))
+  })
+  return destinations
 }
 
 function ingestDoors(

@@ -196,7 +196,8 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
 }
 
 /** The first user's id: the one who runs this plane. Made when it is not there yet. */
-async function ensureOwner(sql: Sql): Promise<string> {
+/** The id of the first user, who is made when there is none. */
+export async function ensureOwner(sql: Sql): Promise<string> {
   const email = ownerEmail
   await sql.query(
     'INSERT INTO users (id, email, name) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING',

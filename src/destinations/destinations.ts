@@ -2,10 +2,12 @@
 // is dead or slow holds up no other, and no caller.
 
 import { randomUUID } from 'node:crypto'
+import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
 import type { Postgres } from '../postgres.ts'
 import { readFilters } from '../trace-filters.ts'
+import { configureDestinations } from './configured.ts'
 import { type FleetDeps, openFleet } from './fleet.ts'
 import { openSender } from './send.ts'
 import { type Destination, openDestinationStore } from './store.ts'
@@ -80,19 +82,9 @@ export async function openDestinations(
       return store.deadLetters(workspace, id, limit)
     },
 
-    /** Makes the destinations of the configuration file those of `workspace`; one no longer named there is removed. */
-    async configure(workspace: string, inputs: readonly DestinationInput[]): Promise<void> {
-      const present = (await store.list(workspace)).filter(({ isTrusted }) => isTrusted)
-      for (const input of inputs) {
-        const known = present.find(({ name }) => name === input.name)
-        const cursor = firstCursor(input)
-        if (known) await store.revise(known.id, input)
-        else if (!(await store.insert(workspace, input, { cursor, isTrusted: true })))
-          throw conflict(`The API has made a destination named ${input.name}.`)
-      }
-      for (const { id, name } of present) {
-        if (!inputs.some((input) => input.name === name)) await store.remove(workspace, id)
-      }
+    /** Makes those of the configuration file what it says. Throws when it cannot be, with nothing changed that it does not name. */
+    async configure(rows: readonly ConfiguredDestination[]): Promise<void> {
+      await configureDestinations({ ...deps, store, firstCursor }, rows)
       await fleet.claim()
     },
 

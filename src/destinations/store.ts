@@ -7,7 +7,7 @@ import type { Postgres } from '../postgres.ts'
 import { seal, unseal } from '../seal.ts'
 
 // A process that died is succeeded after this time; a slow one renews well before.
-const leaseS = 20
+const leaseS = 10
 
 export type Destination = Omit<DestinationInput, 'from'> & {
   id: string
@@ -129,6 +129,13 @@ export function openDestinationStore(deps: {
         [workspace, id],
       )
       return gone.length > 0
+    },
+
+    /** Removes those of the configuration file but for the ones given. */
+    async removeConfigured(keptIds: readonly string[]): Promise<void> {
+      await sql.query('DELETE FROM destinations WHERE is_trusted AND NOT id = ANY($1::uuid[])', [
+        keptIds,
+      ])
     },
 
     /** Those this process pushes to from now on: its own, renewed, and those that nobody holds. */
