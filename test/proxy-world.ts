@@ -43,7 +43,7 @@ export async function startProxy(
     /** Whether the upstream has `/responses`. */
     responses?: boolean
     caller?: Partial<Caller>
-    /** What runledger.json says of routes; its provider `first` is the scripted upstream. */
+    /** `runledger.json` in place of one route to the scripted upstream. The variable X holds the key `sk-X`. */
     file?: object
     /** Answers every call instead of the scripted one. */
     upstream?: Upstream
@@ -78,7 +78,7 @@ export async function startProxy(
     env: (name) => `sk-${name}`,
     known: [openai],
   })
-  const live = openRoutes(config, { outbound, nowMs: Date.now })
+  const live = openRoutes(config, { outbound, nowMs: more.nowMs ?? Date.now })
   const deps: ProxyDeps = {
     routes: only ? answeredBy(live, only) : live,
     intake,

@@ -20,13 +20,19 @@ const passed: readonly (readonly [string, string])[] = [
   ['x-ratelimit-reset-tokens', 'x-ratelimit-reset-tokens'],
 ]
 
+const passedInPrivate = passed.filter(([key]) => !key.startsWith('openai-'))
+
 const idCharsMax = 256
 // What Node sends in a header without an error.
 const sendable = /^[\t\x20-\x7e]*$/
 
-/** Adds the passed headers to a list of names and values in turn. */
-export function pushAnswerHeaders(list: string[], headers: IncomingHttpHeaders): void {
-  for (const [key, name] of passed) {
+/** Adds the passed headers to a list of names and values in turn. A route that is not public keeps back who its provider is. */
+export function pushAnswerHeaders(
+  list: string[],
+  headers: IncomingHttpHeaders,
+  isPublic: boolean,
+): void {
+  for (const [key, name] of isPublic ? passed : passedInPrivate) {
     const value = headers[key]
     if (typeof value === 'string' && sendable.test(value)) list.push(name, value)
   }

@@ -6,20 +6,22 @@ import type { SpanId } from '../../schemas/ids.ts'
 import type { Call } from './call.ts'
 import { OutboundError, type OutboundErrorKind } from './outbound.ts'
 import type { Target } from './routes.ts'
+import { chooseTarget } from './target-choice.ts'
 import { newSpanId, toTraceparent } from './trace-context.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 // Of one call, over all targets and keys.
 const attemptsMax = 8
 
-/** One attempt that was followed by another, or the one that followed. Times as `performance.now()`. */
+/** One of several that a call took. Times as `performance.now()`. */
 export type Attempt = {
   spanId: SpanId
   provider: string
   model: string
   startedTick: number
-  endedTick: number
-  /** A status or what went wrong; undefined: it answered. */
+  /** Undefined: still under way. */
+  endedTick: number | undefined
+  /** A status or what went wrong; undefined: it answers. */
   error: string | undefined
 }
 
@@ -171,33 +173,47 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     const call = this.#call
     const { deps, route } = call
     if (this.#isOver || this.#made >= attemptsMax) return false
-    const [target, key] = [this.#target, this.#key]
+    const before = { target: this.#target!, key: this.#key }
     const isNext = (isLimited && this.#chooseKey()) || this.#choose()
     if (!isNext) return false
     if (!route.budget.spend(deps.nowMs())) {
       deps.counters.count('proxy_retries_refused_total', { route: route.id })
-      this.#target = target
-      this.#key = key
+      this.#use(before.target)
+      this.#key = before.key
       return false
     }
     clearTimeout(this.#ttft)
     this.#current?.abort()
     deps.counters.count('proxy_retries_total', { route: route.id, reason })
-    this.#note(reason)
+    call.attempts ??= [this.#toAttempt(before.target)]
+    this.#closeAttempt(reason)
     this.#ask()
+    call.attempts.push(this.#toAttempt(this.#target!))
     return true
   }
 
-  #note(error: string | undefined): void {
-    this.#call.attempts ??= []
-    this.#call.attempts.push({
+  #toAttempt({ upstream, model }: Target): Attempt {
+    return {
       spanId: newSpanId(),
-      provider: this.#call.provider,
-      model: this.#call.modelAsked,
+      provider: upstream.provider,
+      model: model ?? this.#call.model,
       startedTick: this.#startedTick,
-      endedTick: performance.now(),
-      error,
-    })
+      endedTick: undefined,
+      error: undefined,
+    }
+  }
+
+  #closeAttempt(error: string | undefined): void {
+    const last = this.#call.attempts?.at(-1)
+    if (!last) return
+    last.endedTick = performance.now()
+    last.error = error
+  }
+
+  #use(target: Target): void {
+    this.#target = target
+    this.#call.provider = target.upstream.provider
+    this.#call.modelAsked = target.model ?? this.#call.model
   }
 
   #chooseKey(): boolean {
@@ -209,50 +225,17 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     return true
   }
 
-  /**
-   * The next target by weight, of those whose breaker lets calls through; then those of weight 0, which stand by; then,
-   * because a refusal would help nobody, those whose breaker is open.
-   */
   #choose(): boolean {
     const { deps, route } = this.#call
-    const { targets } = route
-    const now = deps.nowMs()
-    let chosen = targets.length === 1 && this.#triedTargets === 0 ? 0 : -1
-    if (chosen < 0) chosen = this.#byWeight(targets, now)
-    if (chosen < 0) chosen = this.#first(targets, (it) => it.breaker.state(now) !== 'open')
-    if (chosen < 0) chosen = this.#first(targets, () => true)
+    const { nowMs, random = Math.random } = deps
+    const chosen = chooseTarget(route.targets, this.#triedTargets, { nowMs: nowMs(), random })
     if (chosen < 0) return false
     this.#triedTargets |= 1 << chosen
-    this.#target = targets[chosen]!
-    this.#call.provider = this.#target.upstream.provider
-    this.#call.modelAsked = this.#target.model ?? this.#call.model
+    this.#use(route.targets[chosen]!)
     this.#triedKeys = 0
     this.#key = -1
     this.#chooseKey()
     return true
-  }
-
-  #byWeight(targets: readonly Target[], nowMs: number): number {
-    let sum = 0
-    for (let i = 0; i < targets.length; i++)
-      if (this.#isOpenTo(targets, i, nowMs)) sum += targets[i]!.weight
-    let left = (this.#call.deps.random ?? Math.random)() * sum
-    let last = -1
-    for (let i = 0; i < targets.length; i++) {
-      if (targets[i]!.weight === 0 || !this.#isOpenTo(targets, i, nowMs)) continue
-      last = i
-      left -= targets[i]!.weight
-      if (left < 0) break
-    }
-    return last
-  }
-
-  #isOpenTo(targets: readonly Target[], i: number, nowMs: number): boolean {
-    return !(this.#triedTargets & (1 << i)) && targets[i]!.breaker.state(nowMs) !== 'open'
-  }
-
-  #first(targets: readonly Target[], suits: (target: Target) => boolean): number {
-    return targets.findIndex((target, i) => !(this.#triedTargets & (1 << i)) && suits(target))
   }
 
   /** A stream's first byte did not come in time. */
@@ -279,12 +262,11 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     this.#handler.onError(error)
   }
 
-  /** The last attempt joins the others, if there were others. */
   #end(error = this.#status >= 400 ? String(this.#status) : undefined): void {
     this.#isOver = true
     clearTimeout(this.#ttft)
     clearTimeout(this.#total)
     this.#call.endedTick = performance.now()
-    if (this.#call.attempts) this.#note(error)
+    this.#closeAttempt(error)
   }
 }

@@ -176,7 +176,7 @@ export class HeldAnswer implements UpstreamHandler {
 
   #toAnswer(body: Buffer): Answer {
     const headers: string[] = []
-    pushAnswerHeaders(headers, this.#headers)
+    pushAnswerHeaders(headers, this.#headers, this.#call.route.public)
     return { status: this.#status, headers, body }
   }
 }

@@ -197,7 +197,7 @@ function toStep(call: Call, run: Run, attempt: Attempt): Step {
     provider: attempt.provider,
     model: attempt.model,
     startUnixNano: toNanos(startedMs),
-    durationNs: Math.round((attempt.endedTick - attempt.startedTick) * 1e6),
+    durationNs: Math.round(((attempt.endedTick ?? performance.now()) - attempt.startedTick) * 1e6),
     error: attempt.error,
   }
 }

@@ -142,7 +142,7 @@ export class StreamedAnswer implements UpstreamHandler {
     const { res } = this.#call
     const opening = this.#call.isDropped ? undefined : this.#gate.record
     const headers = receiptHeaders(this.#call, opening, upstreamRequestIdOf(this.#headers))
-    pushAnswerHeaders(headers, this.#headers)
+    pushAnswerHeaders(headers, this.#headers, this.#call.route.public)
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
     res.writeHead(200, headers)
     res.setTimeout(stalledMs, () => res.destroy())
