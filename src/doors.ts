@@ -8,6 +8,7 @@ import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
+import type { Money } from '../collectors/proxy/money.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound, type Outbound } from '../collectors/proxy/outbound.ts'
@@ -63,6 +64,7 @@ type DoorDeps = Stores &
     log: (line: string) => void
     spool: Spool
     config: LiveConfig
+    money: Money
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
@@ -164,6 +166,7 @@ function ingestDoors(
     intake: spool,
     routes: made.routes,
     meters: callMeters(deps.metrics),
+    money: deps.money,
     ready: () => spool.refusal() === undefined,
   })
   return [

@@ -7,7 +7,7 @@ import { openTries, type Tries } from './tries.ts'
 import type { User, Users } from './users.ts'
 
 // A person who mistypes, not a program that guesses.
-const triesOfAddress = { burst: 10, everyMs: 10_000 }
+const triesOfAddress = { burst: 5, everyMs: 20_000 }
 // Behind one address there may be an office.
 const triesOfPeer = { burst: 50, everyMs: 2_000 }
 export const passwordCharsMax = 256

@@ -5,7 +5,7 @@ import type { Settings } from '../schemas/settings.ts'
 import { isLoopback, loadAccounts } from './accounts.ts'
 import { type Clickhouse, connectClickhouse } from './clickhouse.ts'
 import { type Closer, closeInOrder } from './closing.ts'
-import { openConfig } from './config.ts'
+import { type LiveConfig, openConfig } from './config.ts'
 import { type DataDir, openDataDir } from './data-dir.ts'
 import { openDoors } from './doors.ts'
 import { startClickhouse } from './engines/clickhouse.ts'
@@ -14,7 +14,8 @@ import { startPostgres } from './engines/postgres.ts'
 import { openGrpcDoor } from './grpc-door.ts'
 import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
-import { openMetrics } from './metrics.ts'
+import { type Metrics, openMetrics } from './metrics.ts'
+import { openBooks } from './money/books.ts'
 import { connectPostgres, type Postgres } from './postgres.ts'
 import { packageRoot, packageVersion } from './root.ts'
 import { openIntake } from './spooling.ts'
@@ -80,21 +81,8 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
 
   const stores = await openStores(settings, dataDir, io, closers)
   io.signal.throwIfAborted()
-  const accounts = await loadAccounts({
-    settings,
-    dataDir: dataDir.path,
-    sql: stores.postgres,
-    nowMs,
-  })
-  const spool = await openIntake({
-    dir: dataDir.sub('spool'),
-    clickhouse: stores.clickhouse,
-    metrics,
-    nowMs,
-    log,
-  })
-  closers.push({ name: 'spool', close: () => spool.close() })
-
+  const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
+  const { books, accounts, spool } = kept
   const doors = await openDoors({
     settings,
     version,
@@ -105,8 +93,10 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     ...accounts,
     spool,
     config,
+    money: books.money,
   })
   closers.push({ name: 'doors', close: () => doors.close() })
+  books.recover()
   const grpc = await openGrpcDoor(settings, { ...doors.otlp, keys: accounts.keys, log })
   if (grpc) closers.push({ name: 'gRPC listener', close: () => grpc.close() })
   io.signal.throwIfAborted()
@@ -126,6 +116,49 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     otlpGrpcPort: grpc?.port,
     reload: () => config.reload(),
   }
+}
+
+/** What outlives a request: who may call, what was accepted, what was spent. */
+async function openKept(
+  deps: {
+    settings: Settings
+    dataDir: DataDir
+    stores: Stores
+    config: LiveConfig
+    metrics: Metrics
+    nowMs: () => number
+    log: (line: string) => void
+  },
+  closers: Closer[],
+) {
+  const { settings, dataDir, stores, config, metrics, nowMs, log } = deps
+  const accounts = await loadAccounts({
+    settings,
+    dataDir: dataDir.path,
+    sql: stores.postgres,
+    nowMs,
+  })
+  const spool = await openIntake({
+    dir: dataDir.sub('spool'),
+    clickhouse: stores.clickhouse,
+    metrics,
+    nowMs,
+    log,
+  })
+  closers.push({ name: 'spool', close: () => spool.close() })
+  const books = await openBooks({
+    settings,
+    config: () => config.current(),
+    dataDir: dataDir.path,
+    sql: stores.postgres,
+    rows: stores.clickhouse,
+    keys: accounts.keys,
+    counters: metrics,
+    log,
+    flush: (deadlineMs) => spool.flush(deadlineMs),
+  })
+  closers.push({ name: 'books', close: () => books.close() })
+  return { accounts, spool, books }
 }
 
 export type Stores = {

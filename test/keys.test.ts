@@ -170,17 +170,13 @@ describe('a user', () => {
     expect(unknown.body).toEqual(wrong.body)
   })
 
-  test('is guessed at ten times, then waited for', async () => {
+  test('is guessed at five times, then waited for', async () => {
     const guess = () =>
       call('POST', '/v1/users/login', { email: 'guess@example.com', password: 'no' })
-    const statuses: number[] = []
-    let last: Answer | undefined
-    for (let i = 0; i < 11; i++) {
-      last = await guess()
-      statuses.push(last.status)
-    }
-    expect(statuses).toEqual([...Array(10).fill(401), 429])
-    expect(Number(last?.headers.get('retry-after'))).toBeGreaterThan(0)
+    const answers = await Promise.all(Array.from({ length: 6 }, guess))
+    expect(answers.map(({ status }) => status).sort()).toEqual([...Array(5).fill(401), 429])
+    const refused = answers.find(({ status }) => status === 429)
+    expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(0)
   })
 
   test('is not made of a short password, a megabyte of one, or no address', async () => {

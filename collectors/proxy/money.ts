@@ -21,7 +21,12 @@ export type Ask = {
 }
 
 /** `version` names the price table it was reckoned with, so that a later price changes no earlier run. */
-export type Cost = { nanoUsd: bigint; version: string }
+export type Cost = {
+  nanoUsd: bigint
+  version: string
+  /** In whose books it is reckoned, where it is taken from a budget: stored with the run as `batchin.till`. */
+  till?: string
+}
 
 export type Grant = {
   /** `x-ratelimit-*`, as pairs for writeHead. */

@@ -207,6 +207,7 @@ function attributesOf(call: Call, outcome: Outcome, cost: Cost | undefined): Run
   const { attributes, request } = call
   attributes['http.response.status_code'] = outcome.httpStatus
   if (cost) attributes['batchin.price.version'] = cost.version
+  if (cost?.till !== undefined) attributes['batchin.till'] = cost.till
   if (outcome.completion.cut) attributes['batchin.capture.cut'] = true
   if (call.capture === 'full' && request.tools !== undefined) {
     attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)

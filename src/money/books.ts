@@ -1,0 +1,134 @@
+// Money, put together: this process's till and buckets, the sweeps that keep the tables small, and the settling of tills that
+// a crash left behind.
+
+import { link, readFile, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Money } from '../../collectors/proxy/money.ts'
+import type { Config } from '../../schemas/config.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import { newId, toUuid } from '../../schemas/ids.ts'
+import type { Settings } from '../../schemas/settings.ts'
+import type { Keys } from '../keys.ts'
+import type { Postgres } from '../postgres.ts'
+import type { Rows } from '../traces.ts'
+import { openMoney } from './money.ts'
+import { openRates } from './rates.ts'
+import { parseHome, settleLost, settleOwn } from './recovery.ts'
+import { openTill } from './till.ts'
+
+const homeFile = 'home-id'
+const sweepEveryMs = 60_000
+// After a start that found ClickHouse away, or a spool that drains slowly.
+const recoverAgainMs = 2_000
+const flushMs = 2_000
+
+export type Books = {
+  money: Money
+  /**
+   * Settles what earlier starts left behind, in the background: once everything they accepted is in the spool, the runs of
+   * calls that were cut off included.
+   */
+  recover(): void
+  close(): Promise<void>
+}
+
+export async function openBooks(deps: {
+  settings: Pick<Settings, 'billing' | 'region'>
+  config: () => Config
+  dataDir: string
+  sql: Postgres
+  rows: Rows
+  keys: Pick<Keys, 'terms'>
+  counters: Counters
+  log: (line: string) => void
+  /** True once everything that earlier starts accepted is in ClickHouse. */
+  flush: (deadlineMs: number) => Promise<boolean>
+}): Promise<Books> {
+  const { sql, rows, settings, counters, log } = deps
+  const home = await loadHome(deps.dataDir)
+  const till = await openTill({ sql, home, counters, log })
+  const rates = openRates({ sql, counters })
+  const stopping = new AbortController()
+  let working: Promise<void> = Promise.resolve()
+  const sweep = () => {
+    working = working
+      .then(() => sweepAll({ sql, rows }))
+      .catch((error) => log(`money, sweeping again in a minute: ${String(error)}`))
+  }
+  const timer = setInterval(sweep, sweepEveryMs)
+  timer.unref()
+  let recovering: Promise<void> | undefined
+  return {
+    money: openMoney({
+      keys: deps.keys,
+      config: deps.config,
+      till,
+      rates,
+      counters,
+      isPrepaid: settings.billing === 'prepaid',
+      region: settings.region,
+    }),
+    recover() {
+      recovering ??= recover({ ...deps, home, till: till.id, signal: stopping.signal })
+    },
+    async close() {
+      clearInterval(timer)
+      stopping.abort()
+      await Promise.all([working, recovering])
+      await till.close()
+    },
+  }
+}
+
+async function sweepAll(deps: { sql: Postgres; rows: Rows }): Promise<void> {
+  await deps.sql.query(`DELETE FROM rate_buckets WHERE at < now() - interval '1 hour'`)
+  await settleLost(deps)
+}
+
+async function recover(deps: {
+  sql: Postgres
+  rows: Rows
+  home: string
+  till: string
+  flush: (deadlineMs: number) => Promise<boolean>
+  log: (line: string) => void
+  signal: AbortSignal
+}): Promise<void> {
+  const { signal, log } = deps
+  while (!signal.aborted) {
+    try {
+      if (await deps.flush(flushMs)) {
+        const settled = await settleOwn(deps, deps.home, deps.till)
+        if (settled > 0) log(`money: settled what ${settled} earlier start(s) left behind`)
+        return
+      }
+    } catch (error) {
+      log(`money, settling again soon: ${String(error)}`)
+    }
+    await pause(recoverAgainMs, signal)
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    timer.unref()
+    signal.addEventListener('abort', () => resolve(clearTimeout(timer)), { once: true })
+  })
+}
+
+/** Made once for a data directory, and never half: a till must find its way back to it. */
+async function loadHome(dataDir: string): Promise<string> {
+  const path = join(dataDir, homeFile)
+  const draft = `${path}.draft`
+  await unlink(draft).catch(() => {})
+  await writeFile(draft, `${toUuid(newId())}\n`, { mode: 0o600, flush: true })
+  await link(draft, path).catch((error) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+  await unlink(draft)
+  const home = parseHome(await readFile(path, 'utf8'))
+  if (!home)
+    throw new Error(`${path} should hold the id of this data directory, and holds something else.`)
+  return home
+}

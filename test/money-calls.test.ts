@@ -1,0 +1,150 @@
+// Budgets, limits and prices as a caller meets them: through /v1, with the real SDK, against the whole plane.
+
+import { APIError, RateLimitError } from 'openai'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
+import { json, type Script } from './upstream.ts'
+
+let world: MoneyWorld
+beforeAll(async () => {
+  world = await startMoneyWorld({
+    config: {
+      limits: [
+        { lane: 'slow', tokens_per_minute: 1_000 },
+        { region: 'elsewhere', requests_per_minute: 1 },
+      ],
+    },
+  })
+})
+afterAll(() => world.end())
+
+const messages = [{ role: 'user' as const, content: 'Hello' }]
+const ask = { model: 'priced', messages, max_tokens: 50 }
+
+/** Answers once `open` is called, so that calls are under way together. */
+function gated(answer: Script): { script: Script; open: () => void; waiting: () => number } {
+  let open = () => {}
+  let waiting = 0
+  const gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return {
+    open,
+    waiting: () => waiting,
+    script: async (res, seen) => {
+      waiting += 1
+      await gate
+      await answer(res, seen)
+    },
+  }
+}
+
+describe('a budget', () => {
+  test('for one call lets one of two hundred parallel calls through', async () => {
+    // A call of this size may cost 0.023 cents at most, and costs 0.02.
+    const key = await world.newKey({ monthly_budget_cents: 0.03 })
+    const gate = gated(json(answerOf(100, 50)))
+    world.upstream.play(gate.script)
+    const calls = Array.from({ length: 200 }, () => world.chat(key.key))
+    const refused = calls.map(async (call) => (await call).status === 402)
+    await expect.poll(gate.waiting).toBe(1)
+    gate.open()
+    expect((await Promise.all(refused)).filter(Boolean)).toHaveLength(199)
+    expect(gate.waiting()).toBe(1)
+    // 0.01 cents are left, which is less than another one may cost.
+    const next = await world.chat(key.key)
+    expect(next.status).toBe(402)
+    expect(next.headers.get('x-batchin-run-id')).toBeNull()
+    expect(next.headers.get('x-should-retry')).toBe('false')
+    expect((await next.json()).error).toMatchObject({
+      type: 'insufficient_quota',
+      code: 'payment_required',
+      message: expect.stringContaining("is left of the key's monthly budget"),
+    })
+    // Reading what was used stays open.
+    expect(await world.get('/v1/keys', key.key)).toBeInstanceOf(Array)
+  })
+
+  test('gets back what a call did not use, and all of it when the upstream fails', async () => {
+    const key = await world.newKey({ monthly_budget_cents: 0.03 })
+    world.upstream.play(json({ error: { message: 'no', type: 'server_error' } }, 500))
+    for (let i = 0; i < 5; i++) expect((await world.chat(key.key)).status).toBe(500)
+    world.upstream.play(json(answerOf(1, 1)))
+    for (let i = 0; i < 5; i++) expect((await world.chat(key.key)).status).toBe(200)
+  })
+
+  test('refuses a model whose price is not known, naming it', async () => {
+    const key = await world.newKey({ monthly_budget_cents: 100 })
+    const refused = await world.chat(key.key, { model: 'unpriced' })
+    expect(refused.status).toBe(400)
+    expect((await refused.json()).error).toMatchObject({
+      code: 'invalid_request',
+      param: 'model',
+      message: expect.stringContaining('unpriced'),
+    })
+    world.upstream.play(json(answerOf(1, 1)))
+    expect((await world.chat(world.key, { model: 'unpriced' })).status).toBe(200)
+  })
+
+  test('is told to the SDK as an error it does not retry', async () => {
+    const key = await world.newKey({ monthly_budget_cents: 0 })
+    const sdk = world.sdk(key.key)
+    sdk.maxRetries = 2
+    const before = world.upstream.seen.length
+    const error = await sdk.chat.completions.create(ask).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(APIError)
+    expect(error).toMatchObject({ status: 402, code: 'payment_required' })
+    expect(world.upstream.seen.length).toBe(before)
+  })
+})
+
+describe('a limit', () => {
+  test('a minute of a key lets so many through, and says so on every answer', async () => {
+    world.upstream.play(json(answerOf(1, 1)))
+    const key = await world.newKey({ rate_limit_rpm: 2 })
+    const first = await world.chat(key.key)
+    expect([first.status, first.headers.get('x-ratelimit-limit-requests')]).toEqual([200, '2'])
+    expect(first.headers.get('x-ratelimit-remaining-requests')).toBe('1')
+    expect((await world.chat(key.key)).status).toBe(200)
+    const refused = await world.chat(key.key)
+    expect(refused.status).toBe(429)
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(20)
+    expect(refused.headers.get('x-ratelimit-remaining-requests')).toBe('0')
+    expect(refused.headers.get('x-ratelimit-reset-requests')).toMatch(/^\d+(\.\d)?s$|^1m/)
+    expect(refused.headers.get('x-batchin-run-id')).toBeNull()
+    const error = await world
+      .sdk(key.key)
+      .chat.completions.create(ask)
+      .catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(RateLimitError)
+    // Another key has a limit of its own, and so has another region.
+    expect((await world.chat(world.key)).status).toBe(200)
+    expect((await world.chat(world.key)).status).toBe(200)
+  })
+
+  test('that was lifted holds no more', async () => {
+    world.upstream.play(json(answerOf(1, 1)))
+    const key = await world.newKey({ rate_limit_rpm: 1 })
+    expect((await world.chat(key.key)).status).toBe(200)
+    expect((await world.chat(key.key)).status).toBe(429)
+    await fetch(`${world.url}/v1/keys/${key.id}`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ rate_limit_rpm: null }),
+    })
+    expect((await world.chat(key.key)).status).toBe(200)
+  })
+})
+
+test('a balance is enforced in prepaid, and an account without one gets nothing', async () => {
+  const prepaid = await startMoneyWorld({ env: { RUNLEDGER_BILLING: 'prepaid' } })
+  try {
+    const refused = await prepaid.chat(prepaid.key)
+    expect([refused.status, (await refused.json()).error.message]).toEqual([
+      402,
+      'Nothing is left of the balance.',
+    ])
+  } finally {
+    await prepaid.end()
+  }
+})

@@ -1,0 +1,268 @@
+// Budgets and limits on one Postgres: nobody spends what is not there, however many ask at once and from however many processes.
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Fault } from '../schemas/faults.ts'
+import { newId, toUuid } from '../schemas/ids.ts'
+import { startPostgres } from '../src/engines/postgres.ts'
+import { takeAll } from '../src/money/pot.ts'
+import { openRates } from '../src/money/rates.ts'
+import { openTill, type Till } from '../src/money/till.ts'
+import { connectPostgres, type Postgres } from '../src/postgres.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'runledger-money-'))
+let engine: Awaited<ReturnType<typeof startPostgres>>
+let sql: Postgres
+const workspace = toUuid(newId())
+const counted = new Map<string, number>()
+const counters = {
+  count: (name: string, _labels: object, by = 1) =>
+    void counted.set(name, (counted.get(name) ?? 0) + by),
+}
+
+beforeAll(async () => {
+  chmodSync(dir, 0o711)
+  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
+  sql = connectPostgres(engine.config)
+  await sql.migrate()
+  await sql.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $3)', [
+    workspace,
+    'a@b',
+    'A',
+  ])
+})
+
+afterAll(async () => {
+  await sql.close()
+  await engine.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function newKey(budget: bigint | null): Promise<string> {
+  const id = toUuid(newId())
+  const digest = Buffer.from(id.replaceAll('-', '').repeat(2), 'hex')
+  await sql.query(
+    `INSERT INTO keys (id, user_id, digest, name, scopes, monthly_budget_nano_usd) VALUES ($1, $2, $3, 'k', '{}', $4)`,
+    [id, workspace, digest, budget === null ? null : String(budget)],
+  )
+  return id
+}
+
+const tillOn = (store: Postgres, tickMs?: () => number) =>
+  openTill({
+    sql: store,
+    home: toUuid(newId()),
+    counters,
+    log: () => {},
+    ...(tickMs ? { tickMs } : {}),
+  })
+
+async function booksOf(purse: string): Promise<{ spent: bigint; held: bigint }> {
+  const [row] = await sql.query<{ spent: string; held: string }>(
+    'SELECT spent_nano_usd::text AS spent, held_nano_usd::text AS held FROM purses WHERE purse = $1',
+    [purse],
+  )
+  return { spent: BigInt(row?.spent ?? 0), held: BigInt(row?.held ?? 0) }
+}
+
+/** A call that reserves `most` and, a turn of the event loop later, costs `cost`. True when it was allowed. */
+async function spend(till: Till, key: string, amounts: { most: bigint; cost: bigint }) {
+  const purse = till.purse({ purse: key, period: till.month(), workspace })
+  try {
+    await takeAll([{ pot: purse, amount: amounts.most }])
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'payment_required') return false
+    throw error
+  }
+  await new Promise(setImmediate)
+  purse.settle(amounts.most, amounts.cost)
+  return true
+}
+
+describe('a budget', () => {
+  test('for one call lets one of two hundred through', async () => {
+    const till = await tillOn(sql)
+    const key = await newKey(100n)
+    const calls = Array.from({ length: 200 }, () => spend(till, key, { most: 100n, cost: 100n }))
+    expect((await Promise.all(calls)).filter(Boolean)).toHaveLength(1)
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 100n, held: 0n })
+  })
+
+  test('holds when two processes spend from it at once, and is spent to the last of it', async () => {
+    const stores = [connectPostgres(engine.config), connectPostgres(engine.config)]
+    const tills = await Promise.all(stores.map((store) => tillOn(store)))
+    const key = await newKey(10_000n)
+    let spent = 0n
+    const client = async (seed: number) => {
+      for (let i = 0; i < 50; i++) {
+        const cost = BigInt(1 + ((seed * 7 + i * 13) % 40))
+        if (await spend(tills[seed % 2]!, key, { most: 40n, cost })) spent += cost
+      }
+    }
+    await Promise.all(Array.from({ length: 40 }, (_, seed) => client(seed)))
+    for (const till of tills) await till.close()
+    for (const store of stores) await store.close()
+    expect(await booksOf(key)).toEqual({ spent, held: 0n })
+    expect(spent <= 10_000n).toBe(true)
+    const last = await tillOn(sql)
+    while (await spend(last, key, { most: 40n, cost: 40n })) spent += 40n
+    await last.close()
+    expect(await booksOf(key)).toEqual({ spent, held: 0n })
+    expect(spent <= 10_000n).toBe(true)
+    // What is left is less than one call may cost.
+    expect(spent > 10_000n - 40n).toBe(true)
+  }, 30_000)
+
+  test('is asked for once in a while, not by every call', async () => {
+    let transactions = 0
+    const watched: Postgres = {
+      ...sql,
+      transaction: (work) => {
+        transactions += 1
+        return sql.transaction(work)
+      },
+    }
+    const till = await tillOn(watched)
+    const key = await newKey(1_000_000n)
+    for (let i = 0; i < 1000; i++) await spend(till, key, { most: 10n, cost: 7n })
+    expect(transactions).toBeLessThan(150)
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 7_000n, held: 0n })
+  })
+
+  test('that is used up says what is left, and that trying again is of no use', async () => {
+    const till = await tillOn(sql)
+    const key = await newKey(50_000_000n)
+    const purse = till.purse({ purse: key, period: till.month(), workspace })
+    const refused = takeAll([{ pot: purse, amount: 60_000_000n }])
+    await expect(refused).rejects.toMatchObject({
+      code: 'payment_required',
+      message:
+        "This call may cost up to $0.060000, and $0.050000 is left of the key's monthly budget of $0.050000. A smaller max_tokens reserves less.",
+      detail: { headers: { 'x-should-retry': 'false' } },
+    })
+    await till.close()
+  })
+
+  test('is written once though the answer of a write is lost', async () => {
+    let isCut = false
+    const cut: Postgres = {
+      ...sql,
+      transaction: async (work) => {
+        const done = await sql.transaction(work)
+        if (!isCut) return done
+        isCut = false
+        throw new Error('Connection terminated unexpectedly')
+      },
+    }
+    const till = await tillOn(cut)
+    const key = await newKey(1_000n)
+    expect(await spend(till, key, { most: 10n, cost: 5n })).toBe(true)
+    isCut = true
+    const purse = till.purse({ purse: key, period: till.month(), workspace })
+    // More than is leased, so that the store is asked, and its answer lost.
+    await expect(takeAll([{ pot: purse, amount: 500n }])).rejects.toThrow('terminated')
+    expect(await spend(till, key, { most: 500n, cost: 5n })).toBe(true)
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 10n, held: 0n })
+  })
+
+  test('that one process holds and does not use comes back to the others', async () => {
+    let tick = 0
+    const [idle, busy] = [await tillOn(sql, () => tick), await tillOn(sql)]
+    const key = await newKey(1_600n)
+    expect(await spend(idle, key, { most: 100n, cost: 100n })).toBe(true)
+    expect((await booksOf(key)).held).toBeGreaterThan(0n)
+    tick += 60_000
+    await expect.poll(async () => booksOf(key)).toEqual({ spent: 100n, held: 0n })
+    expect(await spend(busy, key, { most: 1_500n, cost: 1_500n })).toBe(true)
+    await idle.close()
+    await busy.close()
+  })
+})
+
+describe('a limit a minute', () => {
+  const ratesOn = (store: Postgres, tickMs?: () => number) =>
+    openRates({ sql: store, counters, ...(tickMs ? { tickMs } : {}) })
+
+  async function passes(rates: ReturnType<typeof openRates>, name: string, perMinute: number) {
+    const pot = rates.bucket(name, 'requests', perMinute)
+    try {
+      await takeAll([{ pot, amount: pot.needOf(1) }])
+      return true
+    } catch (error) {
+      if (error instanceof Fault && error.code === 'rate_limited') return false
+      throw error
+    }
+  }
+
+  test('lets as many through as it says, from two processes together', async () => {
+    const stores = [connectPostgres(engine.config), connectPostgres(engine.config)]
+    const rates = stores.map((store) => ratesOn(store))
+    const startedAt = performance.now()
+    const asked = Array.from({ length: 200 }, (_, i) => passes(rates[i % 2]!, 'both', 20))
+    const passed = (await Promise.all(asked)).filter(Boolean).length
+    const refilled = Math.ceil(((performance.now() - startedAt) / 60_000) * 20)
+    expect(passed).toBeGreaterThanOrEqual(20)
+    expect(passed).toBeLessThanOrEqual(20 + refilled)
+    for (const store of stores) await store.close()
+  })
+
+  test('says when to come again, and what is left', async () => {
+    const rates = ratesOn(sql)
+    expect(await passes(rates, 'slow', 2)).toBe(true)
+    const pot = rates.bucket('slow', 'requests', 2)
+    expect(pot.headers().slice(0, 4)).toEqual([
+      'x-ratelimit-limit-requests',
+      '2',
+      'x-ratelimit-remaining-requests',
+      '1',
+    ])
+    expect(await passes(rates, 'slow', 2)).toBe(true)
+    const refused = takeAll([{ pot: rates.bucket('slow', 'requests', 2), amount: 1n }])
+    await expect(refused).rejects.toMatchObject({
+      code: 'rate_limited',
+      message: 'The limit of 2 requests a minute is reached.',
+      detail: { retryAfterS: 30, headers: { 'x-ratelimit-remaining-requests': '0' } },
+    })
+  })
+
+  test('takes from every bucket or from none', async () => {
+    const rates = ratesOn(sql)
+    const wide = rates.bucket('wide', 'requests', 100)
+    const narrow = rates.bucket('narrow', 'requests', 1)
+    const both = () =>
+      takeAll([
+        { pot: wide, amount: 1n },
+        { pot: narrow, amount: 1n },
+      ])
+    await both()
+    const before = wide.remaining()
+    for (let i = 0; i < 5; i++) await expect(both()).rejects.toThrow('The limit of 1 requests')
+    expect(wide.remaining()).toBe(before)
+  })
+
+  test('holds in each process by itself while Postgres is away', async () => {
+    const away = connectPostgres({ ...engine.config, port: 1 })
+    const rates = ratesOn(away)
+    const passed: boolean[] = []
+    for (let i = 0; i < 6; i++) passed.push(await passes(rates, 'alone', 4))
+    expect(passed).toEqual([true, true, true, true, false, false])
+    expect(counted.get('rate_limits_alone_total')).toBeGreaterThan(0)
+    await away.close()
+  })
+
+  test('of tokens gives back what a call did not use', async () => {
+    const rates = ratesOn(sql)
+    const pot = rates.bucket('tokens', 'tokens', 1_000)
+    await takeAll([{ pot, amount: pot.needOf(900) }])
+    expect(pot.remaining()).toBeLessThan(200)
+    pot.giveBack(850n)
+    expect(pot.remaining()).toBeGreaterThan(900)
+    // A call larger than the whole bucket needs the whole bucket.
+    expect(pot.needOf(5_000)).toBe(1_000n)
+  })
+})
