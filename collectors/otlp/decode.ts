@@ -5,6 +5,7 @@ import { Fault } from '../../schemas/faults.ts'
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { Batch } from '../spool/intake.ts'
 import { StringColumn } from '../spool/native.ts'
+import { AttributeMaps } from './attribute-maps.ts'
 import type { EnvelopeNotes } from './envelopes.ts'
 import { fieldIndex, viewOf } from './key-table.ts'
 import { messages } from './messages.ts'
@@ -37,7 +38,7 @@ export type DecodeInput = {
 export function* decodeRequest(input: DecodeInput, batch: Batch): Generator<void, void, void> {
   refuseOtherForms(input.body)
   const walk = new Walk(input, batch)
-  scan.tidy()
+  scan.attributes.tidy()
   const reader = new WireReader(input.body)
   while (reader.at < input.body.length) {
     const tag = reader.tag(input.body.length)
@@ -56,6 +57,7 @@ class Walk {
   readonly #input: DecodeInput
   readonly #batch: Batch
   readonly #row: RowContext
+  readonly #maps: AttributeMaps
   readonly #latestHigh: number
   readonly #latestLow: number
   #looksLikeMetrics = 0
@@ -63,6 +65,8 @@ class Walk {
   constructor(input: DecodeInput, batch: Batch) {
     this.#input = input
     this.#batch = batch
+    const { attr_str: strings, attr_num: numbers } = batch.spans.columns
+    this.#maps = new AttributeMaps(strings, numbers)
     const latest = BigInt(input.nowMs) * 1_000_000n + futureNsMax
     this.#latestHigh = Number(latest >> 32n)
     this.#latestLow = Number(latest & 0xffffffffn)
@@ -114,18 +118,21 @@ class Walk {
 
   #span(reader: WireReader, end: number, [resource, scope]: [Scope, Scope]): void {
     const { tally, notes } = this.#input
-    scan.reader = reader
     let start = reader.at
-    scan.readSpan(end)
+    let last = end
+    scan.reader = reader
+    scan.readSpan(end, this.#maps)
     try {
-      let last = end
-      if (!scan.textValid) {
-        tally.deviate('invalid_utf8')
-        const repaired = repairText(messages.span, reader.bytes.subarray(start, end))
-        scan.reader = new WireReader(repaired)
-        scan.readSpan(repaired.length)
-        start = 0
-        last = repaired.length
+      if (scan.isIrregular || !scan.textValid) {
+        this.#maps.abandon()
+        if (!scan.textValid) {
+          tally.deviate('invalid_utf8')
+          const repaired = repairText(messages.span, reader.bytes.subarray(start, end))
+          scan.reader = new WireReader(repaired)
+          start = 0
+          last = repaired.length
+        } else reader.at = start
+        scan.readSpan(last)
       }
       if (scan.strindexes > 0) tally.deviate('string_index', scan.strindexes)
       this.#validate()
@@ -141,6 +148,7 @@ class Walk {
       })
     } catch (error) {
       if (!(error instanceof BadSpan)) throw error
+      this.#maps.abandon()
       if (isMetricLike()) this.#looksLikeMetrics += 1
       tally.reject(error)
     }

@@ -32,6 +32,20 @@ export type KeyEntry = {
   /** The span (by sequence) that showed this key last, and at which of its attributes. */
   stamp: number
   slot: number
+  /** Its number in the dictionary of a map's keys, good while that dictionary's generation is this one. */
+  stringGeneration: number
+  stringIndex: number
+  numberGeneration: number
+  numberIndex: number
+}
+
+const nowhere = {
+  stamp: -1,
+  slot: -1,
+  stringGeneration: -1,
+  stringIndex: 0,
+  numberGeneration: -1,
+  numberIndex: 0,
 }
 
 /** Stands for any key that means nothing to us and found no place in the table. */
@@ -42,8 +56,7 @@ export const foreignKey: KeyEntry = {
   bulk: false,
   valid: false,
   interned: false,
-  stamp: -1,
-  slot: -1,
+  ...nowhere,
 }
 
 export const fieldNames = Object.keys(dialects) as DialectField[] // the keys of the very table the type is made from
@@ -148,8 +161,7 @@ function makeEntry(bytes: Buffer): KeyEntry {
     bulk: bulkKeys.has(key) || indexed.some(({ bulk }) => bulk),
     valid: isUtf8(bytes),
     interned: false,
-    stamp: -1,
-    slot: -1,
+    ...nowhere,
   }
 }
 

@@ -2,9 +2,10 @@
 
 import { operationTypes, typeMarkers } from '../../schemas/dialects.ts'
 import { type PromptLinks, toSlug, toVersion } from '../../schemas/prompt.ts'
+import { unfilled } from './attribute-scan.ts'
 import { fieldIndex as fields } from './key-table.ts'
 import { valueTypes } from './scan-values.ts'
-import { type SpanScan, unfilled } from './span-scan.ts'
+import type { SpanScan } from './span-scan.ts'
 import { toBigInt } from './wire-reader.ts'
 
 // JSON inside an attribute is parsed only when it is small; such details are a few numbers.

@@ -10,6 +10,7 @@ import type {
   StringColumn,
   TextColumn,
 } from '../spool/native.ts'
+import { mapEntriesMax } from './attribute-maps.ts'
 import {
   columnTextBytesMax,
   cutAtRune,
@@ -23,8 +24,6 @@ import { fieldText, hasField, promptOf, ttftNsOf, typeOf, usageOf } from './span
 import type { SpanScan } from './span-scan.ts'
 import { readComposite } from './span-view.ts'
 
-/** Entries of the two attribute maps of one row. */
-const mapEntriesMax = 128
 // Structured messages are read whole for their preview; larger ones have none.
 const compositeBytesMax = 64 * 1024
 
@@ -69,7 +68,8 @@ export function pushSpanRow(
   to.route_label.pushEmpty()
   to.run_id.pushZeros()
   to.record_id.pushZeros()
-  pushAttributes(to.attr_str, to.attr_num, scan)
+  if (scan.maps) scan.maps.end()
+  else pushAttributes(to.attr_str, to.attr_num, scan)
   block.endRow()
 }
 
@@ -186,22 +186,24 @@ function pushUsage(block: NativeBlock<'spans'>, scan: SpanScan): void {
   to.ttft_ns.push(ttftNsOf(scan))
 }
 
+/** For a span whose maps could not be filled while it was read. */
 function pushAttributes(
   strings: MapColumn<StringColumn>,
   numbers: MapColumn<F64Column>,
   scan: SpanScan,
 ): void {
   const { bytes, view } = scan.reader
-  const { type, at, end, number } = scan.values
+  const { attributes } = scan
+  const { type, at, end, number } = attributes.values
   let left = mapEntriesMax
-  for (let i = 0; i < scan.count && left > 0; i++) {
-    if (scan.entries[i]!.bulk) continue
+  for (let i = 0; i < attributes.count && left > 0; i++) {
+    if (attributes.entries[i]!.bulk) continue
     const valueType = type[i]!
     const isString = valueType === valueTypes.string
     const isNumber = valueType >= valueTypes.bool && valueType <= valueTypes.double
     if (!isString && !isNumber) continue
-    const keyAt = scan.keyAt[i]!
-    const keyEnd = cutAtRune(bytes, keyAt, scan.keyEnd[i]!, columnTextBytesMax)
+    const keyAt = attributes.keyAt[i]!
+    const keyEnd = cutAtRune(bytes, keyAt, attributes.keyEnd[i]!, columnTextBytesMax)
     if (isString) {
       strings.key.pushView(view, keyAt, keyEnd)
       strings.value.pushView(view, at[i]!, cutAtRune(bytes, at[i]!, end[i]!, columnTextBytesMax))
