@@ -13,7 +13,8 @@ import { endInterrupted } from '../collectors/proxy/openings.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound, type Outbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
-import { type LiveRoutes, openRoutes } from '../collectors/proxy/routes.ts'
+import type { LiveRoutes } from '../collectors/proxy/routes.ts'
+import { redactionBy } from '../collectors/redact.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
@@ -36,6 +37,7 @@ import type { Stores } from './plane.ts'
 import { openPrompting } from './prompting.ts'
 import { openRecords } from './records.ts'
 import { packageRoot } from './root.ts'
+import { openRouting } from './routing.ts'
 import { sessionRoutes } from './sessions.ts'
 import type { Spool } from './spooling.ts'
 import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
@@ -70,14 +72,13 @@ type DoorDeps = Stores &
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const { settings, metrics, spool, clickhouse: rows, nowMs, log, version } = deps
   const outbound = createOutbound()
-  const routes = openRoutes(deps.config.current(), { outbound, nowMs })
-  deps.config.onChange(routes.apply)
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
   const traces = openTraces(rows, nowMs)
   const router = new Router({ strict: true, sensitive: true })
   const { environment } = settings
-  healthRoutes(router, { vitals: vitalsOf(deps), metrics, version })
+  const routes = openRouting(router, { ...deps, outbound })
+  healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
@@ -160,7 +161,12 @@ function ingestDoors(
   made: { otlp: OtlpShared; routes: LiveRoutes; findRuns: Traces['findRuns'] },
 ): Door[] {
   const { spool, settings, ledger } = deps
-  const signed = { ...made.otlp, signerOf: ledger.signerOf, environment: settings.environment }
+  const signed = {
+    ...made.otlp,
+    signerOf: ledger.signerOf,
+    environment: settings.environment,
+    redaction: redactionBy(deps.config.current),
+  }
   const infer = inference({
     ...signed,
     intake: spool,
@@ -193,7 +199,7 @@ function ingestDoors(
   ]
 }
 
-function vitalsOf(deps: DoorDeps) {
+function vitalsOf(deps: DoorDeps, routes: LiveRoutes) {
   return {
     // The doors exist only once everything behind them does; a spool that refuses is overload, not a start.
     isReady: () => true,
@@ -206,6 +212,9 @@ function vitalsOf(deps: DoorDeps) {
       cache: 'off',
       stripe: 'off',
       spool: deps.spool.state(),
+      config: deps.config.describe(),
+      // Providers that are left alone for now, or being tried again.
+      breakers: routes.breakers().filter(({ state }) => state !== 'closed'),
       uptime_s: Math.round(process.uptime()),
     }),
   }

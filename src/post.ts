@@ -1,4 +1,5 @@
-// One POST through the outbound door, with a deadline for the whole of it and a cap on its answer: destinations and webhooks.
+// One small exchange through the outbound door, with a deadline for the whole of it and a cap on its answer: destinations,
+// webhooks, the models that an upstream offers.
 
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Outbound, OutboundError } from '../collectors/proxy/outbound.ts'
@@ -6,21 +7,31 @@ import { type Outbound, OutboundError } from '../collectors/proxy/outbound.ts'
 // OTLP bounds a response; nobody else has more to say to us either.
 const answerBytesMax = 4 * 1024 * 1024
 
+type Ask = {
+  url: URL
+  /** Names and values in turn. */
+  headers: string[]
+  deadlineMs: number
+  /** True for addresses of the operator; others are checked when they are connected to. */
+  isTrusted: boolean
+  signal: AbortSignal
+}
+
 export type PostAnswer = { status: number; headers: IncomingHttpHeaders; body: Buffer }
 
 /** Any status is an answer. Rejects with OutboundError when none came, or when `signal` aborts. No redirect is followed. */
-export function post(
+export function post(outbound: Outbound, request: Ask & { body: Buffer }): Promise<PostAnswer> {
+  return exchange(outbound, { ...request, method: 'POST' })
+}
+
+/** As `post`, of what is only read. */
+export function get(outbound: Outbound, request: Ask): Promise<PostAnswer> {
+  return exchange(outbound, { ...request, method: 'GET', body: undefined })
+}
+
+function exchange(
   outbound: Outbound,
-  request: {
-    url: URL
-    /** Names and values in turn. */
-    headers: string[]
-    body: Buffer
-    deadlineMs: number
-    /** True for addresses of the operator; others are checked when they are connected to. */
-    isTrusted: boolean
-    signal: AbortSignal
-  },
+  request: Ask & { method: 'GET' | 'POST'; body: Buffer | undefined },
 ): Promise<PostAnswer> {
   const { url, deadlineMs, signal } = request
   return new Promise((resolve, reject) => {
@@ -35,7 +46,7 @@ export function post(
       {
         origin: url.origin,
         path: url.pathname + url.search,
-        method: 'POST',
+        method: request.method,
         headers: request.headers,
         body: request.body,
         headTimeoutMs: deadlineMs,

@@ -46,6 +46,12 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const route = deps.routes.get(model, toText(headers['x-batchin-route']))
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true
+  // Here and not only where the run is written: what is noted when a call opens is written first.
+  const { redaction } = deps
+  const attributes = attributesOf(arrived, request)
+  redaction?.attributes(attributes)
+  const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
+  const userId = readLabel(headers, 'x-batchin-user-id') ?? toText(request.user) ?? ''
   return {
     deps,
     operation,
@@ -72,14 +78,14 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     environment: readEnvironment(headers) ?? deps.environment,
     prompt,
     promptVariables: variables,
-    sessionId: readLabel(headers, 'x-batchin-session-id') ?? '',
-    userId: readLabel(headers, 'x-batchin-user-id') ?? toText(request.user) ?? '',
+    sessionId: redaction ? redaction.text('session.id', sessionId) : sessionId,
+    userId: redaction ? redaction.text('user.id', userId) : userId,
     capture: lessOf(route.capture, readCapture(headers)),
     model,
     stream,
     usageWanted,
     request,
-    attributes: attributesOf(arrived, request),
+    attributes,
     contentType,
     upstreamBody: spliceBody(body, {
       addUsage: !usageWanted && (request.stream_options == null || options !== undefined),

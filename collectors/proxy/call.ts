@@ -9,6 +9,7 @@ import type { PromptLinks } from '../../schemas/prompt.ts'
 import type { RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
 import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
+import type { Redaction } from '../redact.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
 import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
@@ -36,8 +37,7 @@ export type ProxyDeps = {
   money?: Money
   /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
   observe?: (run: Run) => void
-  /** Rules of the configuration, on what is kept of a run before it is written. */
-  redact?: (run: Run) => void
+  redaction?: Redaction
   meters?: CallMeters
 }
 

@@ -69,7 +69,7 @@ async function store(
     opening,
   )
   const run = toRun(call, outcome, { usage, cost, durationMs })
-  deps.redact?.(run)
+  deps.redaction?.run(run)
   const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write(
     (batch) => {

@@ -12,6 +12,7 @@ import type { Run } from '../../schemas/run.ts'
 import { ByteBudget, type Lease, readBody } from '../body.ts'
 import { parseJson } from '../json-body.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
+import type { Redaction } from '../redact.ts'
 import type { Intake } from '../spool/intake.ts'
 import { pushRecord } from '../spool/rows.ts'
 import { type Answered, type KnownRun, knownRuns, runIdOf, toAgain } from './known-runs.ts'
@@ -33,6 +34,7 @@ const mistakesTold = 3
 export type RunDeps = {
   intake: Intake
   envelopes: EnvelopeBook
+  redaction?: Redaction
   signerOf: SignerOf
   prompts: PromptLinks
   counters: Counters
@@ -154,6 +156,7 @@ async function writeSlice(deps: RunDeps, slice: Accepted[]): Promise<Fault | und
   try {
     await deps.intake.write((batch) => {
       for (const { run, signed } of slice) {
+        deps.redaction?.run(run)
         pushRecord(batch, signed)
         pushRun(batch, run, notes)
       }

@@ -1,0 +1,177 @@
+// GET /v1/models, redaction, histograms and the reload of the configuration, on a whole plane with a file of its own.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { completion, json, type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { startWorld, type World } from './world.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'runledger-file-'))
+const configFile = join(folder, 'runledger.json')
+let upstream: ScriptedUpstream
+let world: World
+
+const priced = {
+  id: 'acme/small',
+  context_length: 8_192,
+  license: 'apache-2.0',
+  status: 'always_on',
+  tier: 'small',
+  quality_floor: 0.7,
+  pricing: { std_input: 0.02, std_output: 0.08 },
+}
+
+function write(more: object = {}): void {
+  const file = {
+    providers: [{ id: 'acme', base_url: upstream.baseUrl, api_key_env: ['ACME_KEY'] }],
+    routes: [
+      { id: 'acme', models: ['acme/*', 'plain'], targets: [{ provider: 'acme' }] },
+      {
+        id: 'inner',
+        public: false,
+        public_label: 'x',
+        models: ['inner-*'],
+        targets: [{ provider: 'acme' }],
+      },
+    ],
+    models: [priced],
+    redact: [
+      { pattern: '[a-z.]+@[a-z.]+', replacement: '[mail]' },
+      { attribute: 'user.id' },
+      { attribute: 'gen_ai.prompt.variable.pin' },
+    ],
+    ...more,
+  }
+  writeFileSync(configFile, JSON.stringify(file))
+}
+
+beforeAll(async () => {
+  upstream = await startUpstream()
+  upstream.play((res, seen) => {
+    if (!seen.path.endsWith('/models')) return json(completion('call me: a.b@c.de'))(res, seen)
+    const data = ['acme/small', 'acme/large', 'inner-1', 'unrouted'].map((id) => ({
+      id,
+      object: 'model',
+      created: 1_700_000_000,
+      owned_by: 'acme-inc',
+    }))
+    return json({ object: 'list', data })(res, seen)
+  })
+  write()
+  world = await startWorld({ RUNLEDGER_CONFIG: configFile, ACME_KEY: 'sk-acme' })
+}, 60_000)
+
+afterAll(async () => {
+  await world.end()
+  await upstream.close()
+  rmSync(folder, { recursive: true })
+})
+
+test('models are those of the file with what public upstreams offer, for anyone, in the form of the SDK', async () => {
+  const client = new OpenAI({ baseURL: `${world.url}/v1`, apiKey: world.key, maxRetries: 0 })
+  const list = await client.models.list()
+  expect(list.data.map(({ id }) => id)).toEqual(['acme/small', 'plain', 'acme/large'])
+  const large = await client.models.retrieve('acme/large')
+  expect(large).toMatchObject({ object: 'model', created: 1_700_000_000, owned_by: 'acme-inc' })
+  const asked = upstream.seen.filter(({ path }) => path.endsWith('/models'))
+  expect(asked.map(({ headers }) => headers.authorization)).toEqual(['Bearer sk-acme'])
+
+  const stranger = await fetch(`${world.url}/v1/models/acme/small`)
+  expect([stranger.status, await stranger.json()]).toEqual([
+    200,
+    {
+      id: 'acme/small',
+      object: 'model',
+      created: 1_700_000_000,
+      owned_by: 'runledger',
+      status: 'always_on',
+      context_length: 8_192,
+      license: 'apache-2.0',
+      pricing: { std_input: 0.02, std_output: 0.08 },
+      tier: 'small',
+      quality_floor: 0.7,
+      cost_per_1k: 0.00005,
+    },
+  ])
+  const unknown = await fetch(`${world.url}/v1/models/nothing`)
+  expect([unknown.status, (await unknown.json()).error.code]).toEqual([404, 'model_not_found'])
+})
+
+test('what the file names is kept out of rows, of native runs as of proxied ones, and passes to the upstream', async () => {
+  const ask = {
+    model: 'acme/small',
+    messages: [{ role: 'user', content: 'I am x@y.zz' }],
+    prompt: { id: 'p', variables: { pin: '1234', name: 'Ada' } },
+  }
+  const traceId = 'c0ffee00c0ffee00c0ffee00c0ffee01'
+  const answer = await send('/v1/chat/completions', ask, {
+    traceparent: `00-${traceId}-00f067aa0ba902b7-01`,
+    'x-batchin-user-id': 'ada',
+  })
+  expect((await answer.json()).choices[0].message.content).toBe('call me: a.b@c.de')
+  expect(upstream.seen.at(-1)?.body.toString()).toContain('x@y.zz')
+  const now = new Date().toISOString()
+  const run = {
+    model: 'm',
+    started_at: now,
+    ended_at: now,
+    input: 'to q@r.st',
+    output: 'ok',
+    user_id: 'ada',
+  }
+  await send('/v1/runs', { ...run, trace_id: traceId })
+
+  const shown = await fetch(`${world.url}/v1/traces/${traceId}?include=payload`, {
+    headers: { authorization: `Bearer ${world.key}` },
+  })
+  const trace = await shown.text()
+  expect(trace).toContain('call me: [mail]')
+  expect(trace).toContain('I am [mail]')
+  expect(trace).toContain('to [mail]')
+  expect(trace).toContain('Ada')
+  for (const secret of ['x@y.zz', 'a.b@c.de', 'q@r.st', '1234', '"ada"'])
+    expect(trace).not.toContain(secret)
+})
+
+test('/metrics shows the time of the gateway and the rate of tokens, by route and model', async () => {
+  const text = await (await fetch(`${world.url}/metrics`)).text()
+  const labels = 'route="acme",model="acme/small"'
+  expect(text).toContain('# TYPE runledger_proxy_gateway_seconds histogram')
+  expect(text).toMatch(
+    new RegExp(`runledger_proxy_gateway_seconds_bucket\\{${labels},le="\\+Inf"\\} 1\n`),
+  )
+  expect(text).toContain(`runledger_proxy_gateway_seconds_count{${labels}} 1`)
+  expect(text).toContain(`runledger_proxy_tokens_per_second_count{${labels}} 1`)
+  expect(text).toContain('runledger_proxy_breakers_open 0')
+})
+
+test('a reload moves calls to other routes, and a bad file leaves them and shows what is wrong', async () => {
+  write({ routes: [{ id: 'next', models: ['other'], targets: [{ provider: 'sandbox' }] }] })
+  expect(await world.plane.reload()).toBe(true)
+  const ask = (model: string) =>
+    send('/v1/chat/completions', { model, messages: [{ role: 'user', content: 'x' }] })
+  expect((await ask('other')).headers.get('x-batchin-provider')).toBe('sandbox')
+  expect((await ask('acme/small')).status).toBe(404)
+  write({ routes: [{ id: 'next', models: ['other'], targets: [{ provider: 'nobody' }] }] })
+  expect(await world.plane.reload()).toBe(false)
+  expect((await ask('other')).status).toBe(200)
+  const { config } = await (await fetch(`${world.url}/healthz`)).json()
+  expect(config).toMatchObject({
+    file: configFile,
+    mistakes: ['routes[0].targets[0].provider: there is no provider "nobody"'],
+  })
+})
+
+function send(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(world.url + path, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${world.key}`,
+      'content-type': 'application/json',
+      ...headers,
+    },
+    body: JSON.stringify(body),
+  })
+}
