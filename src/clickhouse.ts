@@ -49,7 +49,10 @@ export type Clickhouse = {
   /** All bytes of a binary answer, up to 256 MiB. */
   queryBinary(q: Query, format: BinaryFormat): Promise<Buffer>
   streamBinary(q: Query, format: BinaryFormat): AsyncGenerator<Buffer>
-  command(sql: string, options?: { deadlineMs?: number }): Promise<void>
+  command(
+    sql: string,
+    options?: { params?: Record<string, unknown>; deadlineMs?: number },
+  ): Promise<void>
   /** Stores Native blocks once per token, however often it is called with the same. Resolves when they are stored. */
   insertNative(
     table: TableName,
@@ -104,6 +107,7 @@ export function connectClickhouse(url: string): Clickhouse {
       try {
         await client.command({
           query: sql,
+          query_params: options.params ?? {},
           abort_signal: signal,
           clickhouse_settings: { wait_end_of_query: 1 },
         })

@@ -22,6 +22,7 @@ import { destinationRoutes } from './api/destinations.ts'
 import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
+import { metricRoutes } from './api/metrics.ts'
 import { traceRoutes } from './api/traces.ts'
 import { userRoutes } from './api/users.ts'
 import { vaasRoutes } from './api/vaas.ts'
@@ -36,6 +37,8 @@ import type { Metrics } from './metrics.ts'
 import type { Stores } from './plane.ts'
 import { openPrompting } from './prompting.ts'
 import { openRecords } from './records.ts'
+import { openFigures } from './rollups/figures.ts'
+import { startRolling } from './rollups/roll.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
 import { sessionRoutes } from './sessions.ts'
@@ -82,6 +85,8 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   accountRoutes(router, deps)
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
+  metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
+  const rolling = startRolling(rows, { nowMs, log })
   exportRoutes(router, {
     storedSpans,
     flush,
@@ -119,6 +124,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     async close() {
+      await rolling.stop()
       await destinations.close()
       await prompting.close()
       await outbound.close(closeDeadlineMs)

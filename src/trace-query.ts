@@ -3,7 +3,7 @@
 import { toAttributeNumber } from './q/sql.ts'
 import { equalColumns, type TraceFilters } from './trace-filters.ts'
 
-export type Params = Record<string, string | number | bigint | string[]>
+export type Params = Record<string, string | number | bigint | string[] | number[] | bigint[]>
 /** A WHERE clause that names the workspace, with every value bound. */
 export type Where = { sql: string; params: Params }
 
