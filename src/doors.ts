@@ -24,6 +24,7 @@ import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
 import { metricRoutes } from './api/metrics.ts'
 import { traceRoutes } from './api/traces.ts'
+import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
 import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
@@ -45,6 +46,7 @@ import { sessionRoutes } from './sessions.ts'
 import type { Spool } from './spooling.ts'
 import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
 import { openTraces, type Traces } from './traces.ts'
+import { openUsageLog } from './usage-log.ts'
 import { openUsers } from './users.ts'
 
 // How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
@@ -139,6 +141,12 @@ function accountRoutes(router: Router, deps: DoorDeps): void {
   sessionRoutes(router, { keys, login, environment: settings.environment, version })
   userRoutes(router, { users, keys, login, isSignupPublic: settings.publicSignup })
   keyRoutes(router, { sql, keys })
+  const flush = async () => void (await deps.spool.flush(flushDeadlineMs))
+  usageRoutes(router, {
+    usage: openUsageLog(deps.clickhouse, deps.nowMs),
+    flush,
+    nowMs: deps.nowMs,
+  })
 }
 
 /** Push to destinations: those made over the API, and those of the configuration file as it is now and as it changes. */

@@ -95,7 +95,7 @@ function offsetMs(text: string): number {
   return sign === '-' ? -size : size
 }
 
-function readTime(query: URLSearchParams, name: string): number | undefined {
+export function readTime(query: URLSearchParams, name: string): number | undefined {
   const text = query.get(name)
   if (!text) return undefined
   const ms = rfc3339.test(text) ? Date.parse(text) : Number.NaN

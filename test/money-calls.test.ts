@@ -19,6 +19,8 @@ beforeAll(async () => {
 afterAll(() => world.end())
 
 const messages = [{ role: 'user' as const, content: 'Hello' }]
+// Others share the machine.
+const patience = { timeout: 20_000 }
 const ask = { model: 'priced', messages, max_tokens: 50 }
 
 /** Answers once `open` is called, so that calls are under way together. */
@@ -47,7 +49,7 @@ describe('a budget', () => {
     world.upstream.play(gate.script)
     const calls = Array.from({ length: 200 }, () => world.chat(key.key))
     const refused = calls.map(async (call) => (await call).status === 402)
-    await expect.poll(gate.waiting).toBe(1)
+    await expect.poll(gate.waiting, patience).toBe(1)
     gate.open()
     expect((await Promise.all(refused)).filter(Boolean)).toHaveLength(199)
     expect(gate.waiting()).toBe(1)
@@ -133,6 +135,82 @@ describe('a limit', () => {
       body: JSON.stringify({ rate_limit_rpm: null }),
     })
     expect((await world.chat(key.key)).status).toBe(200)
+  })
+})
+
+describe('usage', () => {
+  test('is told by call, in all and by model, each call once with its exact cost', async () => {
+    const key = await world.newKey({ name: 'metered' })
+    world.upstream.play(json(answerOf(100, 50)))
+    expect((await world.chat(key.key)).status).toBe(200)
+    world.upstream.play(json(answerOf(7, 3, { prompt_tokens_details: { cached_tokens: 2 } })))
+    const answer = await world.chat(key.key)
+    world.upstream.play(json(answerOf(5, 5)))
+    expect((await world.chat(key.key, { model: 'unpriced' })).status).toBe(200)
+
+    const by = `key_id=${key.id}`
+    const logs = await world.get(`/v1/usage/logs?limit=50&offset=0&${by}`)
+    expect(logs.map((row: { cost_cents: number }) => row.cost_cents)).toEqual([0, 0.0013, 0.02])
+    expect(logs[1]).toMatchObject({
+      run_id: answer.headers.get('x-batchin-run-id'),
+      input_tokens: 7,
+      cached_tokens: 2,
+      output_tokens: 3,
+      usage_estimated: false,
+      key_id: key.id,
+      status: 'ok',
+      price_version: expect.stringMatching(/^[0-9a-f]{16}$/),
+    })
+    expect(logs[0].price_version).toBeNull()
+    expect(logs[0].id).toMatch(/^[0-9a-f-]{36}$/)
+    const second = await world.get(`/v1/usage/logs?limit=1&offset=1&${by}`)
+    expect(second).toEqual([logs[1]])
+
+    const totals = {
+      total_requests: 3,
+      total_input_tokens: 112,
+      total_output_tokens: 58,
+      total_cost_cents: 0.0213,
+    }
+    expect(await world.get(`/v1/usage/summary?${by}`)).toEqual(totals)
+    const models = await world.get(`/v1/usage/by-model?${by}`)
+    expect(models[0]).toMatchObject({ total_cost_cents: 0.0213, total_requests: 3 })
+    const days = await world.get(`/v1/usage?days=30&${by}`)
+    expect(days).toMatchObject({ days: 30, ...totals, by_model: models })
+    expect(days.by_day).toEqual([{ date: new Date().toISOString().slice(0, 10), ...totals }])
+  })
+
+  test('of another workspace is not seen', async () => {
+    const post = (path: string, body: object) =>
+      fetch(world.url + path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }).then((answer) => answer.json())
+    const user = await post('/v1/users', {
+      email: 'u@example.com',
+      name: 'U',
+      password: 'long enough',
+    })
+    const key = await post('/v1/keys', { user_id: user.id })
+    expect(await world.get('/v1/usage/logs', key.key)).toEqual([])
+    expect(await world.get('/v1/usage/summary', key.key)).toEqual({
+      total_requests: 0,
+      total_input_tokens: 0,
+      total_output_tokens: 0,
+      total_cost_cents: 0,
+    })
+    expect(await world.get('/v1/usage/by-model', key.key)).toEqual([])
+  })
+
+  test.each([
+    'logs?limit=0',
+    'logs?limit=501',
+    'logs?offset=-1',
+    'summary?key_id=x',
+    'summary?from=now',
+  ])('is not asked for with %s', async (query) => {
+    await expect(world.get(`/v1/usage/${query}`)).rejects.toThrow('400')
   })
 })
 

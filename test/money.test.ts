@@ -177,7 +177,9 @@ describe('a budget', () => {
     expect(await spend(idle, key, { most: 100n, cost: 100n })).toBe(true)
     expect((await booksOf(key)).held).toBeGreaterThan(0n)
     tick += 60_000
-    await expect.poll(async () => booksOf(key)).toEqual({ spent: 100n, held: 0n })
+    await expect
+      .poll(async () => booksOf(key), { timeout: 20_000 })
+      .toEqual({ spent: 100n, held: 0n })
     expect(await spend(busy, key, { most: 1_500n, cost: 1_500n })).toBe(true)
     await idle.close()
     await busy.close()
