@@ -34,7 +34,17 @@ type Note = Pick<Run, 'workspace' | 'traceId' | 'spanId' | 'traceState' | 'opera
     begun?: { canonical: string; inputHash: string | null; inputForm?: 'es-json' | undefined }
   }
 
+/** The note is made when it is written: a call that is over by then costs next to nothing. */
 export function openingOf(call: Call, begun?: SignedRecord): Opening {
+  return {
+    id: call.runId,
+    get note() {
+      return JSON.stringify(noteOf(call, begun))
+    },
+  }
+}
+
+function noteOf(call: Call, begun: SignedRecord | undefined): Note {
   const { route, trace, capture } = call
   const note: Note = {
     recordId: Buffer.from(call.recordId).toString('hex'),
@@ -61,7 +71,7 @@ export function openingOf(call: Call, begun?: SignedRecord): Opening {
     const canonical = Buffer.from(begun.canonical).toString()
     note.begun = { canonical, inputHash: begun.inputHash, inputForm: begun.inputForm }
   }
-  return { id: call.runId, note: JSON.stringify(note) }
+  return note
 }
 
 export type EndingDeps = {

@@ -30,7 +30,7 @@ export function newGathered(batch: Batch = newBatch()): Gathered {
 
 /** A call that begins and ends in one chunk needs no note at all. */
 export function note(journal: JournalEntries, { opens, closes }: Also): void {
-  if (opens) journal.set(keyOf(opens.id), opens.note)
+  if (opens) journal.set(keyOf(opens.id), opens)
   if (!closes) return
   const key = keyOf(closes)
   if (journal.get(key) === undefined) journal.set(key, undefined)
