@@ -43,7 +43,7 @@ import { startRolling } from './rollups/roll.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
 import { sessionRoutes } from './sessions.ts'
-import type { Spool } from './spooling.ts'
+import type { Lanes } from './spooling.ts'
 import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
 import { openTraces, type Traces } from './traces.ts'
 import { openUsageLog } from './usage-log.ts'
@@ -69,7 +69,7 @@ type DoorDeps = Stores &
     metrics: Metrics
     nowMs: () => number
     log: (line: string) => void
-    spool: Spool
+    spool: Lanes
     config: LiveConfig
     money: Money
   }
@@ -100,7 +100,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     records: openRecords({ rows, flush }),
     evidence: openEvidence(deps.ledger),
     ledger: deps.ledger,
-    intake: spool,
+    intake: spool.calls,
     environment,
   })
   await consoleRoutes(router, join(packageRoot(), 'dist', 'console'))
@@ -119,8 +119,10 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     return traces.findRuns(workspace, ids)
   }
   const doors = ingestDoors(deps, { otlp, routes, findRuns })
-  const { signerOf } = deps.ledger
-  await endInterrupted(spool.interrupted(), { ...otlp, signerOf, log })
+  await endInterrupted(spool.calls.interrupted(), {
+    ...{ intake: spool.calls, envelopes: new EnvelopeBook(nowMs), counters: metrics, log },
+    signerOf: deps.ledger.signerOf,
+  })
   return {
     app: createApp({ keys: deps.keys, metrics, log, doors, router }),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
@@ -183,11 +185,13 @@ function ingestDoors(
   }
   const infer = inference({
     ...signed,
-    intake: spool,
+    intake: spool.calls,
+    // Not those of bulk: an envelope is on its way in one lane only.
+    envelopes: new EnvelopeBook(deps.nowMs),
     routes: made.routes,
     meters: callMeters(deps.metrics),
     money: deps.money,
-    ready: () => spool.refusal() === undefined,
+    ready: () => spool.calls.refusal() === undefined,
   })
   return [
     ...operations.map(

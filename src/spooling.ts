@@ -1,10 +1,11 @@
 // The spool and its drain into ClickHouse, with their figures.
 
-import { type Erase, openSpool, type Spool } from '../collectors/spool/spool.ts'
+import { type Lanes, openLanes } from '../collectors/spool/lanes.ts'
+import type { Erase } from '../collectors/spool/spool.ts'
 import type { Clickhouse } from './clickhouse.ts'
 import type { Metrics } from './metrics.ts'
 
-export type { Spool }
+export type { Lanes }
 
 /** Finds what earlier runs left, and starts loading. `close` settles open writes and lets the batch in progress finish. */
 export async function openIntake(deps: {
@@ -15,9 +16,9 @@ export async function openIntake(deps: {
   metrics: Metrics
   nowMs: () => number
   log: (line: string) => void
-}): Promise<Spool> {
+}): Promise<Lanes> {
   const { clickhouse, metrics } = deps
-  const spool = await openSpool({
+  const spool = await openLanes({
     dir: deps.dir,
     nowMs: deps.nowMs,
     counters: metrics,

@@ -61,11 +61,12 @@ export async function takeSpans(taken: Taken, deps: TakeDeps): Promise<Tally> {
   const body = taken.encoding === 'json' ? await fromJson(taken.body, tally) : taken.body
   const notes = deps.envelopes.open(workspace)
   const input = { body, workspace, prompts: deps.prompts, notes, tally, nowMs: deps.nowMs() }
-  if (!isLarge) await deps.intake.write((batch) => finish(decodeRequest(input, batch)))
+  const also = { workspace }
+  if (!isLarge) await deps.intake.write((batch) => finish(decodeRequest(input, batch)), also)
   else {
     const aside = newBatch()
     await inSteps(decodeRequest(input, aside))
-    await deps.intake.write((batch) => copyRows(aside, batch))
+    await deps.intake.write((batch) => copyRows(aside, batch), also)
   }
   notes.keep()
   countTally(deps.counters, tally)

@@ -152,15 +152,19 @@ function reject(rejected: Rejected[], items: Accepted[], { code, message }: Faul
 
 /** Settles when the rows are durable, or with the fault that kept them from it. */
 async function writeSlice(deps: RunDeps, slice: Accepted[]): Promise<Fault | undefined> {
-  const notes = deps.envelopes.open(slice[0]!.run.workspace)
+  const { workspace } = slice[0]!.run
+  const notes = deps.envelopes.open(workspace)
   try {
-    await deps.intake.write((batch) => {
-      for (const { run, signed } of slice) {
-        deps.redaction?.run(run)
-        pushRecord(batch, signed)
-        pushRun(batch, run, notes)
-      }
-    })
+    await deps.intake.write(
+      (batch) => {
+        for (const { run, signed } of slice) {
+          deps.redaction?.run(run)
+          pushRecord(batch, signed)
+          pushRun(batch, run, notes)
+        }
+      },
+      { workspace },
+    )
   } catch (error) {
     if (error instanceof Fault) return error
     throw error

@@ -30,6 +30,7 @@ import {
 } from './open-batch.ts'
 import type { Refusal } from './room.ts'
 import type { Segments } from './segments.ts'
+import type { Sequence } from './sequence.ts'
 import type { Slabs } from './slabs.ts'
 
 type Cut = { cut: (where: Edge) => void }
@@ -46,19 +47,18 @@ export type GroupCommitDeps = {
   openCalls: OpenCalls
   /** Bytes accepted and not synced, kept for the one who answers `refusal`. */
   pending: { pendingBytes: number }
-  refusal: () => Refusal | undefined
-  onDurable: (chunk: Chunk) => void
+  refusal: (workspace?: string) => Refusal | undefined
+  onDurable: (chunk: Chunk, owners: ReadonlyMap<string, number>) => void
   onRefused: (reason: Refusal | 'too_large' | 'threw' | 'openings') => void
   onFailed: (error: unknown) => void
-  /** The first sequence number that was never given out. */
-  nextSeq: bigint
+  sequence: Sequence
 }
 
 export class GroupCommit implements Intake, Openings {
   failures = 0
   readonly #deps: GroupCommitDeps
   readonly #queue: (Gathered | Cut)[] = []
-  #nextSeq: bigint
+  #isStoring = false
   #open: Gathered | undefined
   #spare: Batch | undefined
   #running: Promise<void> | undefined
@@ -70,14 +70,13 @@ export class GroupCommit implements Intake, Openings {
 
   constructor(deps: GroupCommitDeps) {
     this.#deps = deps
-    this.#nextSeq = deps.nextSeq
   }
 
   write<T>(fill: (batch: Batch) => T, also?: Also): Promise<T> {
-    const refusal = this.refusal()
+    const refusal = this.refusal(also?.workspace)
     if (refusal) {
       this.#deps.onRefused(refusal)
-      return Promise.reject(toRefused(refusal, this.failures))
+      return Promise.reject(toRefused(refusal))
     }
     if (this.#filling) return Promise.reject(new Error('a write may not start inside another'))
     this.#open ??= this.#newOpen()
@@ -97,7 +96,8 @@ export class GroupCommit implements Intake, Openings {
     } finally {
       this.#filling = false
     }
-    if (!also && open.blocks.every((block, i) => block.rows === marks[i]!.rows)) {
+    const isNoted = also?.opens !== undefined || also?.closes !== undefined
+    if (!isNoted && open.blocks.every((block, i) => block.rows === marks[i]!.rows)) {
       rewind(open.batch, marks)
       return Promise.resolve(result)
     }
@@ -107,9 +107,10 @@ export class GroupCommit implements Intake, Openings {
       this.#deps.onRefused('too_large')
       return Promise.reject(new Fault('payload_too_large'))
     }
-    this.#deps.pending.pendingBytes += bytes - open.bytes
+    const before = open.bytes
+    this.#deps.pending.pendingBytes += bytes - before
     open.bytes = bytes
-    if (also) note(open.journal, also)
+    if (also) note(open, also, bytes - before)
     return new Promise<T>((resolve, reject) => {
       open.waiters.push({ resolve: () => resolve(result), reject })
       if (bytes >= this.#deps.limits.batchBytes) this.#sealOpen()
@@ -124,7 +125,7 @@ export class GroupCommit implements Intake, Openings {
       return
     }
     this.#open ??= this.#newOpen()
-    note(this.#open.journal, { opens: opening })
+    note(this.#open, { opens: opening }, 0)
     if (this.#running) return
     this.#openingDue ??= setTimeout(() => {
       this.#running ??= this.#run()
@@ -152,6 +153,11 @@ export class GroupCommit implements Intake, Openings {
     })
   }
 
+  /** True while rows have their numbers and may not be durable yet. */
+  get isStoring(): boolean {
+    return this.#isStoring
+  }
+
   /** Resolves when everything written before has settled. */
   async settled(): Promise<void> {
     if (this.#openingDue) this.#running ??= this.#run()
@@ -159,8 +165,8 @@ export class GroupCommit implements Intake, Openings {
   }
 
   /** Why a write would be refused now. A disk that failed is tried again after a rest, so that it can be found well. */
-  refusal(): Refusal | undefined {
-    const refusal = this.#deps.refusal()
+  refusal(workspace?: string): Refusal | undefined {
+    const refusal = this.#deps.refusal(workspace)
     if (refusal) return refusal
     return performance.now() < this.#restUntil ? 'disk_failing' : undefined
   }
@@ -187,7 +193,11 @@ export class GroupCommit implements Intake, Openings {
       if (this.#queue.length === 0) this.#sealOpen()
       const next = this.#queue.shift()
       if (!next) break
-      if ('cut' in next) next.cut({ at: await this.#deps.segments.cut(), seq: this.#seqNow() })
+      if ('cut' in next)
+        next.cut({
+          at: await this.#deps.segments.cut(),
+          seq: this.#deps.sequence.now(this.#deps.nowMs()),
+        })
       else await this.#commit(next)
     }
     this.#running = undefined
@@ -196,9 +206,11 @@ export class GroupCommit implements Intake, Openings {
   async #commit(gathered: Gathered): Promise<void> {
     let chunk: Chunk | undefined
     try {
+      this.#isStoring = true
       chunk = await this.#store(gathered)
     } catch (error) {
       await this.#deps.segments.abandon()
+      this.#isStoring = false
       this.#deps.pending.pendingBytes -= gathered.bytes
       this.#fail(error, gathered.waiters)
       for (const note of gathered.journal.values())
@@ -206,10 +218,11 @@ export class GroupCommit implements Intake, Openings {
       return
     }
     this.#deps.pending.pendingBytes -= gathered.bytes
+    this.#isStoring = false
     if (chunk) {
       this.failures = 0
       this.#deps.openCalls.take(gathered.journal, chunk.at)
-      this.#deps.onDurable(chunk)
+      this.#deps.onDurable(chunk, gathered.owners)
     }
     for (const waiter of gathered.waiters) waiter.resolve()
   }
@@ -235,8 +248,7 @@ export class GroupCommit implements Intake, Openings {
     const { batch } = gathered
     const filled = gathered.blocks.filter((block) => block.rows > 0)
     const seqs = Math.max(0, ...filled.map((block) => block.rows))
-    const firstSeq = this.#seqNow(nowMs)
-    this.#nextSeq = firstSeq + BigInt(seqs)
+    const firstSeq = this.#deps.sequence.take(nowMs, seqs)
     const seconds = Math.floor(nowMs / 1_000)
     const given = filled.map((block): Part => {
       const pieces = block.seal(firstSeq, seconds)
@@ -267,11 +279,6 @@ export class GroupCommit implements Intake, Openings {
     return open >= this.#deps.limits.openCallsMax
   }
 
-  #seqNow(nowMs = Math.floor(this.#deps.nowMs())): bigint {
-    const clock = BigInt(nowMs) << 20n
-    return clock > this.#nextSeq ? clock : this.#nextSeq
-  }
-
   #fail(error: unknown, waiters: readonly Waiter[]): void {
     this.failures += 1
     const { restFirstMs, restLastMs } = this.#deps.limits
@@ -282,7 +289,7 @@ export class GroupCommit implements Intake, Openings {
     this.#deps.onFailed(error)
     for (const waiter of waiters) {
       this.#deps.onRefused('disk_failing')
-      waiter.reject(toRefused('disk_failing', this.failures, error))
+      waiter.reject(toRefused('disk_failing', error))
     }
   }
 }

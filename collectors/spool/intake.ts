@@ -13,6 +13,8 @@ export type Batch = {
 
 /** What a write is besides its rows; it becomes durable with them. */
 export type Also = {
+  /** Whose rows these are: with the spool nearly full, those who hold much of it are refused before the others. */
+  workspace?: string
   /** A call that begins here. Until a later write closes it, a crash leaves it for `interrupted` to find. */
   opens?: Opening
   /** The id of the call that ends here. */
@@ -23,7 +25,8 @@ export type Intake = {
   /**
    * Runs `fill` at once and synchronously on the open batch; resolves with its result when those rows survive `kill -9`.
    * What `fill` throws rejects the write and takes back every row it pushed. A full or failing disk rejects with
-   * `service_unavailable`, and nothing of the write is stored.
+   * `service_unavailable` (or, where one workspace holds too much of a spool that is nearly full, `rate_limited`), and nothing of the write is
+   * stored.
    */
   write<T>(fill: (batch: Batch) => T, also?: Also): Promise<T>
 }

@@ -17,8 +17,10 @@ export const spoolLimits = {
   pendingBytes: 64 * mebi,
   /** Bytes not yet in ClickHouse: how long an outage is ridden out. Above: refused. */
   spoolBytes: 4096 * mebi,
+  /** From this share of `spoolBytes` on, workspaces that hold more than an equal part of it are refused. */
+  shedShare: 0.85,
   /** Free disk below the larger of the two: refused, so that the databases beside the spool keep room to work. */
-  freeBytesMin: 512 * mebi,
+  freeBytesMin: 1024 * mebi,
   freeShareMin: 0.02,
   spaceEveryMs: 1_000,
   /** After the second failure in a row the disk is left alone for this long, doubling. */
@@ -48,6 +50,18 @@ export const spoolLimits = {
   insertDeadlineMs: 60_000,
   backoffFirstMs: 100,
   backoffLastMs: 5_000,
+}
+
+/**
+ * The lane of calls, where it differs: room of its own, and free disk that bulk leaves it. It holds 100,000 calls of 8 KiB; a disk
+ * that others have filled stops bulk first.
+ */
+export const callLimits = {
+  spoolBytes: 1024 * mebi,
+  freeBytesMin: 256 * mebi,
+  freeShareMin: 0,
+  heldBytes: 32 * mebi,
+  retainedBytes: 256 * mebi,
 }
 
 export type SpoolLimits = typeof spoolLimits

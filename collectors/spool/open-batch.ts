@@ -15,6 +15,8 @@ export type Gathered = {
   bytes: number
   waiters: Waiter[]
   journal: JournalEntries
+  /** Bytes by workspace, of the writes that named one. */
+  owners: Map<string, number>
   /** Calls that are noted before this place only are noted again here. */
   carryBefore: Position | undefined
 }
@@ -24,15 +26,17 @@ export type AnyBlock = NativeBlock<TableName>
 export function newGathered(batch: Batch = newBatch()): Gathered {
   return {
     ...{ batch, blocks: blocksOf(batch), bytes: 0, waiters: [] },
-    ...{ journal: new Map(), carryBefore: undefined },
+    ...{ journal: new Map(), owners: new Map(), carryBefore: undefined },
   }
 }
 
-/** A call that begins and ends in one chunk needs no note at all. */
-export function note(journal: JournalEntries, { opens, closes }: Also): void {
+export function note(open: Gathered, { opens, closes, workspace }: Also, bytes: number): void {
+  const { journal, owners } = open
+  if (workspace !== undefined) owners.set(workspace, (owners.get(workspace) ?? 0) + bytes)
   if (opens) journal.set(keyOf(opens.id), opens)
   if (!closes) return
   const key = keyOf(closes)
+  // A call that begins and ends in one chunk needs no note at all.
   if (journal.get(key) === undefined) journal.set(key, undefined)
   else journal.delete(key)
 }
@@ -67,13 +71,17 @@ export const emptyMarks = blocksOf(newBatch()).map((block) => block.mark())
 const sayings: Record<Refusal, string> = {
   closed: 'This server is stopping. Try again shortly.',
   pending: 'More is arriving than the disk takes. Try again shortly.',
+  tenant_share: 'This workspace fills the spool. Try again shortly.',
   spool_full: 'The spool is full until the database takes rows again. Try again shortly.',
   disk_full: 'The disk is nearly full. Try again shortly.',
   disk_failing: 'The disk did not take the write. Try again shortly.',
 }
 
-export function toRefused(reason: Refusal, failures: number, cause?: unknown): Fault {
-  const retryAfterS = reason === 'pending' ? 1 : Math.min(3, 2 + Math.floor(failures / 2))
+export function toRefused(reason: Refusal, cause?: unknown): Fault {
+  // Longer, and an exporter that has ten seconds gives up; the same for all, and all come back at once.
+  const retryAfterS = 1 + Math.floor(Math.random() * 3)
+  if (reason === 'tenant_share')
+    return new Fault('rate_limited', { message: sayings[reason], retryAfterS })
   const message = sayings[reason]
   return new Fault('service_unavailable', { message, retryAfterS }, { cause })
 }

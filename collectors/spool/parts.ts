@@ -12,7 +12,9 @@ import { lastSeqOf, recover } from './recover.ts'
 import { Retired } from './retired.ts'
 import { Room } from './room.ts'
 import { segmentName } from './segment.ts'
+import { Sequence } from './sequence.ts'
 import { Shelf } from './shelf.ts'
+import { Tenants } from './tenants.ts'
 
 export type SpoolOptions = {
   /** Made when missing. One process at a time: the owner of the data directory holds the lock. */
@@ -21,6 +23,8 @@ export type SpoolOptions = {
   counters: Counters
   log: SpoolLog
   limits?: Partial<SpoolLimits>
+  /** Shared by the lanes of one spool; its own when absent. */
+  sequence?: Sequence
   /** Tests put faults here. */
   disk?: Disk
 }
@@ -58,6 +62,8 @@ export async function openParts(options: Full) {
   if (!loaded && last > 0) nextSeq = await lastSeqOf(disk, path, last)
   if (found.nextSeq > nextSeq) nextSeq = found.nextSeq
   await retired.add(shelf.takeDrained())
+  const sequence = options.sequence ?? new Sequence()
+  sequence.startAt(nextSeq)
   const room: Room = new Room({
     ...{ disk, dir, limits, log },
     onLook: () => retired.evict(room.isDiskLow),
@@ -69,7 +75,8 @@ export async function openParts(options: Full) {
     interrupted: openCalls.all(),
     previous: found.previous,
     nextNumber: Math.max(found.nextNumber, last + 1),
-    nextSeq,
+    sequence,
+    tenants: new Tenants(limits),
     drainState: loaded ?? { cursor: shelf.cursor, seq: 0n, plan: undefined },
   }
 }

@@ -4,7 +4,13 @@
 import type { Disk } from './disk.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 
-export type Refusal = 'closed' | 'pending' | 'spool_full' | 'disk_full' | 'disk_failing'
+export type Refusal =
+  | 'closed'
+  | 'pending'
+  | 'tenant_share'
+  | 'spool_full'
+  | 'disk_full'
+  | 'disk_failing'
 
 export type RoomDeps = {
   disk: Disk

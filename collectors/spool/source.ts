@@ -128,7 +128,13 @@ class Gathering {
 
   #isTooMuch(chunk: Chunk): boolean {
     if (this.chunks.length === 0) return false
+    // One partition an insert: tables are parted by the month of `ingested_at`, and an insert that fails must have stored nothing.
+    if (monthOf(chunk) !== monthOf(this.chunks[0]!)) return true
     const { drainRows, drainBytes } = this.#limits
     return this.#rows + chunk.seqs > drainRows || this.#bytes + chunk.bytes > drainBytes
   }
+}
+
+function monthOf({ arrivalMs }: Chunk): string {
+  return new Date(arrivalMs).toISOString().slice(0, 7)
 }

@@ -96,19 +96,24 @@ class OpenSpool implements Spool {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    const { room, shelf, dirs, openCalls } = parts
+    const { room, shelf, dirs, openCalls, tenants } = parts
     const onTrouble = (error: unknown) => this.#note('spool', error)
     const onBytes = (bytes: number) => room.spend(bytes)
     this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble })
     this.#slabs = new Slabs(parts.limits.heldBytes)
     this.#commit = new GroupCommit({
-      ...{ limits: parts.limits, nowMs: parts.nowMs, nextSeq: parts.nextSeq },
+      ...{ limits: parts.limits, nowMs: parts.nowMs, sequence: parts.sequence },
       segments: this.#segments,
       slabs: this.#slabs,
       openCalls,
       pending: room,
-      refusal: () => (this.#closing ? 'closed' : room.refusal(shelf.undrainedBytes)),
-      onDurable: (chunk) => this.#onDurable(chunk),
+      refusal: (workspace) => {
+        if (this.#closing) return 'closed'
+        const held = shelf.undrainedBytes
+        const hasTooMuch = workspace !== undefined && tenants.hasTooMuch(workspace, held)
+        return room.refusal(held) ?? (hasTooMuch ? 'tenant_share' : undefined)
+      },
+      onDurable: (chunk, owners) => this.#onDurable(chunk, owners),
       onRefused: (reason) => parts.counters.count('spool_rejected_writes_total', { reason }),
       onFailed: onTrouble,
     })
@@ -157,7 +162,9 @@ class OpenSpool implements Spool {
   }
 
   drainedSeq(): bigint {
-    return this.#drain?.seq ?? this.#parts.drainState.seq
+    const { shelf, sequence, drainState } = this.#parts
+    const isIdle = shelf.undrainedChunks === 0 && !this.#commit.isStoring
+    return isIdle ? sequence.next : (this.#drain?.seq ?? drainState.seq)
   }
 
   state(): SpoolState {
@@ -210,9 +217,10 @@ class OpenSpool implements Spool {
     await this.#source?.close()
   }
 
-  #onDurable(chunk: Chunk): void {
+  #onDurable(chunk: Chunk, owners: ReadonlyMap<string, number>): void {
     this.#errors.delete('spool')
     const isHeld = this.#parts.shelf.append(chunk)
+    this.#parts.tenants.add(chunk, owners)
     if (!isHeld) this.#slabs.give(chunk.slabs)
     for (const { table, rows } of chunk.parts)
       this.#parts.counters.count('spool_accepted_rows_total', { table }, rows)
@@ -220,9 +228,10 @@ class OpenSpool implements Spool {
   }
 
   async #onAdvanced(state: DrainState, drained: readonly Chunk[]): Promise<void> {
-    const { shelf, retired, room } = this.#parts
+    const { shelf, retired, room, tenants } = this.#parts
     this.#errors.delete('drain')
     shelf.advance(state.cursor, drained)
+    tenants.advance(state.cursor, shelf.undrainedChunks === 0)
     for (const chunk of drained) this.#slabs.give(chunk.slabs)
     await retired.add(shelf.takeDrained())
     await retired.evict(room.isDiskLow)

@@ -13,7 +13,7 @@ import { openSender } from './send.ts'
 import { type Destination, openDestinationStore } from './store.ts'
 
 const destinationsMax = 20
-// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/group-commit.ts).
+// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/sequence.ts).
 const seqBits = 20n
 
 /** `lagMs`: how long the oldest span that has not left has been waiting; 0 when all have. */
