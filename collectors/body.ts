@@ -37,7 +37,7 @@ export async function readBody(req: IncomingMessage, limits: BodyLimits): Promis
     })
     return isGzip ? await inflate(received, limits) : received
   } catch (error) {
-    discard(req)
+    discardRest(req)
     throw error
   }
 }
@@ -165,7 +165,7 @@ function cutOff(): Fault {
 }
 
 /** Lets the sender finish within bounds; closing at once could destroy the answer on its way. */
-function discard(req: IncomingMessage): void {
+export function discardRest(req: IncomingMessage): void {
   if (req.destroyed || req.readableEnded) return
   let bytes = 0
   const timer = setTimeout(() => req.destroy(), discardDeadlineMs).unref()

@@ -222,7 +222,9 @@ function toMedia(part: object, type: string): Part | undefined {
     keys.map((key) => toText(own(source, key) ?? own(part, key))).find((text) => text !== '') ?? ''
   const mimeType = first(['mime_type', 'mimeType', 'media_type', 'mediaType'])
   const link =
-    typeof source === 'string' ? source : first(['url', 'uri', 'file_id', 'file_uri', 'image'])
+    typeof source === 'string'
+      ? source
+      : first(['url', 'uri', 'file_id', 'file_uri', 'image', 'sha256'])
   const data = first(['data', 'content'])
   const modality =
     first(['modality']) || mimeType.split('/')[0] || type.replace(/^input_|_url$/g, '')

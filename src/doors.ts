@@ -34,6 +34,7 @@ import { type Destinations, openDestinations } from './destinations/destinations
 import { openEvidence } from './evidence.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { openLogin } from './login.ts'
+import { type Media, openMedia } from './media.ts'
 import type { Metrics } from './metrics.ts'
 import type { Stores } from './plane.ts'
 import { openPrompting } from './prompting.ts'
@@ -72,6 +73,7 @@ type DoorDeps = Stores &
     spool: Lanes
     config: LiveConfig
     money: Money
+    mediaDir: string
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
@@ -86,6 +88,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
   const storedSpans = openStoredSpans(rows)
+  const media = await openMedia(router, { ...deps, counters: metrics })
   traceRoutes(router, { traces, storedSpans, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   const rolling = startRolling(rows, { nowMs, log })
@@ -118,7 +121,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     await flush()
     return traces.findRuns(workspace, ids)
   }
-  const doors = ingestDoors(deps, { otlp, routes, findRuns })
+  const doors = ingestDoors(deps, { otlp, routes, media, findRuns })
   await endInterrupted(spool.calls.interrupted(), {
     ...{ intake: spool.calls, envelopes: new EnvelopeBook(nowMs), counters: metrics, log },
     signerOf: deps.ledger.signerOf,
@@ -132,6 +135,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
       await destinations.close()
       await prompting.close()
       await outbound.close(closeDeadlineMs)
+      await media.close()
     },
   }
 }
@@ -174,7 +178,7 @@ async function openPush(
 
 function ingestDoors(
   deps: DoorDeps,
-  made: { otlp: OtlpShared; routes: LiveRoutes; findRuns: Traces['findRuns'] },
+  made: { otlp: OtlpShared; routes: LiveRoutes; media: Media; findRuns: Traces['findRuns'] },
 ): Door[] {
   const { spool, settings, ledger } = deps
   const signed = {
@@ -191,6 +195,7 @@ function ingestDoors(
     routes: made.routes,
     meters: callMeters(deps.metrics),
     money: deps.money,
+    media: made.media,
     ready: () => spool.calls.refusal() === undefined,
   })
   return [

@@ -94,6 +94,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     spool,
     config,
     money: books.money,
+    mediaDir: dataDir.sub('media'),
   })
   closers.push({ name: 'doors', close: () => doors.close() })
   books.recover()

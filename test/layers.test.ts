@@ -18,7 +18,7 @@ const mayImport: Record<string, string[]> = {
 // Packages a folder may use. `src` and `test` may use what they like, but for the heavy ones below.
 const mayUse: Record<string, RegExp> = {
   schemas: /^(zod|@noble\/ed25519)(\/|$)/,
-  collectors: /^(node:|koa$|undici$|@grpc\/grpc-js$|zod(\/|$))/,
+  collectors: /^(node:|koa$|undici$|busboy$|@grpc\/grpc-js$|zod(\/|$))/,
   replay: /^(node:|bullmq$|zod(\/|$)|string-similarity$)/,
   dashboards: /^(node:url$|react|@tanstack\/|vite$|@vitejs\/)/,
 }
@@ -28,6 +28,7 @@ const oneImporter: Record<string, RegExp> = {
   pg: /^src\/postgres\.ts$/,
   bullmq: /^replay\/queues\.ts$/,
   undici: /^collectors\/proxy\/outbound\.ts$/,
+  busboy: /^collectors\/proxy\/upload\.ts$/,
   chdb: /^src\/engines\//,
   '@grpc/grpc-js': /^collectors\/otlp\/grpc\.ts$/,
 }

@@ -2,11 +2,15 @@
 
 import { createHash, generateKeyPairSync, hkdfSync } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import Koa, { type Context } from 'koa'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import { type MediaStore, openMediaStore } from '../collectors/proxy/media/store.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { inference } from '../collectors/proxy/route.ts'
@@ -16,6 +20,7 @@ import { runs } from '../collectors/run/route.ts'
 import type { Caller } from '../schemas/caller.ts'
 import { toCommittedText } from '../schemas/commit.ts'
 import { readConfig } from '../schemas/config-file.ts'
+import type { Counters } from '../schemas/counters.ts'
 import { toFault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
 import { createSigner } from '../src/signer.ts'
@@ -31,6 +36,8 @@ export type ProxyWorld = {
   upstream: ScriptedUpstream
   intake: CollectingIntake
   counted: Map<string, number>
+  media: MediaStore
+  mediaDir: string
   post(body: unknown, headers?: Record<string, string>): Promise<Response>
   postTo(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>
   end(): Promise<void>
@@ -79,18 +86,21 @@ export async function startProxy(
     known: [openai],
   })
   const live = openRoutes(config, { outbound, nowMs: more.nowMs ?? Date.now })
+  const counters: Counters = {
+    count(name, labels, by = 1) {
+      const key = `${name}${JSON.stringify(labels)}`
+      counted.set(key, (counted.get(key) ?? 0) + by)
+    },
+  }
+  const mediaDir = mkdtempSync(join(tmpdir(), 'runledger-media-'))
   const deps: ProxyDeps = {
     routes: only ? answeredBy(live, only) : live,
     intake,
     envelopes: new EnvelopeBook(),
     signerOf: testSigners(),
     prompts: { link: (_workspace, slug, version) => `${slug}@${version ?? 'v7'}` },
-    counters: {
-      count(name, labels, by = 1) {
-        const key = `${name}${JSON.stringify(labels)}`
-        counted.set(key, (counted.get(key) ?? 0) + by)
-      },
-    },
+    counters,
+    media: openMediaStore({ dir: mediaDir, counters, nowMs: Date.now }),
     nowMs: Date.now,
     environment: 'test',
     ...overrides,
@@ -111,6 +121,8 @@ export async function startProxy(
     upstream,
     intake,
     counted,
+    media: deps.media,
+    mediaDir,
     post: (body, headers) => postTo('/v1/chat/completions', body, headers),
     postTo,
     async end() {
@@ -118,6 +130,8 @@ export async function startProxy(
       server.close()
       await outbound.close(0)
       await upstream.close()
+      await deps.media.flush()
+      rmSync(mediaDir, { recursive: true, force: true })
     },
   }
 }

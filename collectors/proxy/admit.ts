@@ -34,9 +34,10 @@ export type Arrived = {
 /** The call, or the fault that says what is wrong with the request. Synchronous: nothing of it is awaited. */
 export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const { headers, caller, operation } = arrived
-  const { request, body, contentType } = arrived.received
+  const { request, body, contentType, upload } = arrived.received
   const model = readModel(request)
-  const stream = operation.events !== undefined && readStream(request)
+  const stream =
+    operation.events !== undefined && (operation.wantsStream?.(request) ?? readStream(request))
   const { prompt, variables, dropsMember } = readPrompt(deps, operation, {
     caller,
     headers,
@@ -87,6 +88,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     request,
     attributes,
     contentType,
+    upload,
     upstreamBody: spliceBody(body, {
       addUsage: !usageWanted && (request.stream_options == null || options !== undefined),
       dropPrompt: dropsMember,
@@ -105,7 +107,7 @@ export function takeMoney(call: Call, body: Buffer): Grant | Promise<Grant> | un
     routeId: call.route.id,
     inputTokensMax: inputTokensAtMost(body),
     outputTokensMax: operation.outputTokensMax(request),
-    pieces: operation.pieces?.(request, undefined),
+    pieces: operation.pieces?.(call, undefined),
     origin: '',
   })
 }

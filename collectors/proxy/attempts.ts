@@ -153,7 +153,11 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     this.#current = upstream.call(
       {
         operation,
-        body: isRenamed ? operation.withModel(call.upstreamBody, model) : call.upstreamBody,
+        body:
+          isRenamed && operation.withModel
+            ? operation.withModel(call.upstreamBody, model)
+            : call.upstreamBody,
+        upload: isRenamed ? call.upload?.withModel(model) : call.upload,
         contentType: call.contentType,
         clientHeaders: this.#clientHeaders,
         traceparent: toTraceparent(trace.traceId, call.spanId, trace.flags),

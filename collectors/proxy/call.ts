@@ -13,11 +13,13 @@ import type { Redaction } from '../redact.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
 import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
+import type { MediaStore } from './media/store.ts'
 import type { CallMeters } from './meters.ts'
 import type { Cost, Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
 import type { Route, Routes } from './routes.ts'
 import type { TraceContext } from './trace-context.ts'
+import type { Upload } from './upload.ts'
 
 export type ProxyDeps = {
   routes: Routes
@@ -26,6 +28,7 @@ export type ProxyDeps = {
   signerOf: SignerOf
   prompts: PromptLinks
   counters: Counters
+  media: MediaStore
   nowMs: () => number
   /** Of calls that name none. */
   environment: string
@@ -86,6 +89,8 @@ export type Call = {
   attributes: Run['attributes']
   upstreamBody: Buffer
   contentType: string
+  /** The request's body where it is on the disk; `upstreamBody` is empty then. */
+  upload: Upload | undefined
 }
 
 export type Outcome = {

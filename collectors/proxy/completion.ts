@@ -14,6 +14,10 @@ export type ToolCall = {
 export type Completion = {
   /** As committed to and kept: of a chat `{choices}`, each `{index, message, finish_reason}`; undefined when nothing came. */
   output: unknown
+  /** The answer's own parts, where `output` names media by their hashes. */
+  whole?: unknown
+  /** Of the sound that was read or made, when the answer says. */
+  audioSeconds?: number
   finishReasons: string[]
   /** True when something was made: a text, a refusal, a tool call. */
   hasContent: boolean

@@ -3,10 +3,10 @@
 import type { IncomingMessage } from 'node:http'
 import { toInputObject } from '../../schemas/commit.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { type Lease, readBody } from '../body.ts'
+import { readBody } from '../body.ts'
 import { parseJson } from '../json-body.ts'
 import { spliceModel } from './json-splice.ts'
-import type { JsonObject, Received } from './operation.ts'
+import type { JsonObject, Received, Receiving } from './operation.ts'
 import { isObject } from './usage.ts'
 
 // Enough for a request with several images inside; larger ones belong in files.
@@ -22,7 +22,10 @@ export const json = {
 } as const
 
 /** A JSON object, whole and within its bounds. */
-export async function receiveJson(req: IncomingMessage, lease: Lease): Promise<Received> {
+export async function receiveJson(
+  req: IncomingMessage,
+  { lease }: Pick<Receiving, 'lease'>,
+): Promise<Received> {
   const type = req.headers['content-type']
   if (type !== undefined && !/^application\/([a-z0-9.-]+\+)?json\s*(;|$)/i.test(type)) {
     throw new Fault('unsupported_media_type', { message: 'Send application/json.' })

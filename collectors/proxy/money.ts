@@ -5,7 +5,13 @@ import type { Id } from '../../schemas/ids.ts'
 import type { Usage } from '../../schemas/run.ts'
 
 /** Use that is not counted in tokens. */
-export type Pieces = { images?: number; audioSeconds?: number; videoSeconds?: number }
+export type Pieces = {
+  images?: number
+  audioSeconds?: number
+  videoSeconds?: number
+  /** Of a text that is to be spoken. */
+  characters?: number
+}
 
 export type Ask = {
   workspace: string

@@ -3,6 +3,9 @@
 import { readCompletion } from './completion.ts'
 import { readEmbeddings } from './embeddings.ts'
 import { json, needs } from './json-rows.ts'
+import { images } from './media/images.ts'
+import { speech } from './media/speech.ts'
+import { transcriptions } from './media/transcriptions.ts'
 import type { EventStream, JsonObject, Operation } from './operation.ts'
 import { responses } from './responses/operation.ts'
 import { doneTerminal } from './sse-blocks.ts'
@@ -29,7 +32,7 @@ export const chat: Operation = {
   outputTokensMax: allowedTokens,
   answerName: 'a chat completion',
   readWhole: readCompletion,
-  events: untilDone,
+  events: () => untilDone,
 }
 
 export const completions: Operation = {
@@ -45,7 +48,7 @@ export const completions: Operation = {
   outputTokensMax: allowedTokens,
   answerName: 'a completion',
   readWhole: readCompletion,
-  events: untilDone,
+  events: () => untilDone,
 }
 
 export const embeddings: Operation = {
@@ -63,7 +66,15 @@ export const embeddings: Operation = {
   readWhole: readEmbeddings,
 }
 
-export const operations: readonly Operation[] = [chat, responses, completions, embeddings]
+export const operations: readonly Operation[] = [
+  chat,
+  responses,
+  completions,
+  embeddings,
+  speech,
+  transcriptions,
+  images,
+]
 
 /** Over all choices; `best_of` are made too, and billed. */
 function allowedTokens(request: JsonObject): number | undefined {

@@ -2,6 +2,7 @@
 // A handler gets bytes as they come; what it does not take, it does not get (pause and resume reach the socket).
 
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import { type Dispatcher, errors, Pool } from 'undici'
 import { AddressRefused, publicLookup, refuseLiteral } from './addresses.ts'
 
@@ -40,7 +41,8 @@ export type OutboundRequest = {
   method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** Names and values in turn. */
   headers: string[]
-  body: Buffer | undefined
+  /** Bytes, or what opens them when the request is about to be sent; `headers` then says how many they are. */
+  body: Buffer | (() => Readable) | undefined
   /** From the request's last byte to the answer's head. */
   headTimeoutMs: number
   /** Between two pieces of the answer's body. */
@@ -127,7 +129,7 @@ class Exchange implements Dispatcher.DispatchHandler, OutboundCall {
         path: request.path,
         method: request.method,
         headers: request.headers,
-        body: request.body ?? null,
+        body: typeof request.body === 'function' ? request.body() : (request.body ?? null),
         headersTimeout: request.headTimeoutMs,
         bodyTimeout: request.idleTimeoutMs,
       },

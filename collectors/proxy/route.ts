@@ -8,10 +8,12 @@ import { ByteBudget, type Lease } from '../body.ts'
 import { admit, takeMoney } from './admit.ts'
 import { Attempts } from './attempts.ts'
 import { type Call, type ProxyDeps, settleMoney } from './call.ts'
-import { HeldAnswer } from './held-answer.ts'
+import { type Done, HeldAnswer } from './held-answer.ts'
 import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
+import { PassedAnswer } from './passed-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
+import { uploadsBytesMax } from './upload.ts'
 
 // Of all requests under way: their bodies are held until they are answered.
 const heldBytesMax = 256 * 1024 * 1024
@@ -23,11 +25,13 @@ export type Inference = (ctx: Context) => Promise<void>
  * `ctx.state.requestId` are set before it. It resolves when the answer has left.
  */
 export function inference(deps: ProxyDeps): (operation: Operation) => Inference {
-  const budget = new ByteBudget(heldBytesMax)
+  const memory = new ByteBudget(heldBytesMax)
+  const room = new ByteBudget(uploadsBytesMax)
   return (operation) => async (ctx) => {
-    const lease = budget.lease()
+    const lease = memory.lease()
+    const disk = room.lease()
     try {
-      const call = await receive(deps, operation, { ctx, lease })
+      const call = await receive(deps, operation, { ctx, lease, disk })
       ctx.respond = false
       await answer(call, ctx)
     } catch (error) {
@@ -36,6 +40,7 @@ export function inference(deps: ProxyDeps): (operation: Operation) => Inference 
       throw error
     } finally {
       lease.release()
+      disk.release()
     }
   }
 }
@@ -43,30 +48,41 @@ export function inference(deps: ProxyDeps): (operation: Operation) => Inference 
 async function receive(
   deps: ProxyDeps,
   operation: Operation,
-  arriving: { ctx: Context; lease: Lease },
+  arriving: { ctx: Context; lease: Lease; disk: Lease },
 ): Promise<Call> {
-  const { ctx, lease } = arriving
+  const { ctx, lease, disk } = arriving
   const startedAtMs = deps.nowMs()
   const startedTick = performance.now()
   // What cannot be recorded is not begun: the upstream would bill for it.
   const isReady = !deps.ready || deps.ready()
   if (!isReady && deps.routes.captureRequired) throw new Fault('service_unavailable')
-  const received = await operation.receive(ctx.req, lease)
   const caller = ctx.state.caller as Caller // the door has checked its scope
-  const call = admit(deps, await signerOf(deps, caller), {
-    operation,
-    caller,
-    requestId: String(ctx.state.requestId),
-    headers: ctx.req.headers,
-    res: ctx.res,
-    received,
-    startedAtMs,
-    startedTick,
+  const { media } = deps
+  const received = await operation.receive(ctx.req, {
+    lease,
+    disk,
+    media,
+    workspace: caller.workspace,
   })
-  if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
-  const grant = takeMoney(call, received.body)
-  call.grant = grant instanceof Promise ? await grant : grant
-  return call
+  try {
+    const call = admit(deps, await signerOf(deps, caller), {
+      operation,
+      caller,
+      requestId: String(ctx.state.requestId),
+      headers: ctx.req.headers,
+      res: ctx.res,
+      received,
+      startedAtMs,
+      startedTick,
+    })
+    if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
+    const grant = takeMoney(call, received.body)
+    call.grant = grant instanceof Promise ? await grant : grant
+    return call
+  } catch (error) {
+    await received.upload?.release()
+    throw error
+  }
 }
 
 async function answer(call: Call, ctx: Context): Promise<void> {
@@ -75,20 +91,19 @@ async function answer(call: Call, ctx: Context): Promise<void> {
   } finally {
     // A call that was stored has settled by now; this is for those that nobody could store.
     settleMoney(call, undefined)
+    await call.upload?.release()
   }
 }
 
 function pass(call: Call, ctx: Context): Promise<void> {
-  const { operation, res } = call
+  const { res } = call
   return new Promise((resolve, reject) => {
     const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
-    const { events } = operation
-    const streams = call.stream ? events : undefined
     // Made first, because what is opened names who is asked first.
     const attempts = new Attempts(call, ctx.req.headers)
-    // An answer that is held leaves after its final record, and so after this note; a stream notes itself.
-    if (!streams) call.deps.intake.open(openingOf(call))
-    const given = streams ? new StreamedAnswer(call, streams, done) : new HeldAnswer(call, done)
+    const given = answerOf(call, done)
+    // An answer that is held leaves after its final record, and so after this note; others note themselves.
+    if (given instanceof HeldAnswer) call.deps.intake.open(openingOf(call))
     // Whoever left while the call was admitted has no upstream to pay for.
     if (res.destroyed) {
       given.leave()
@@ -100,6 +115,12 @@ function pass(call: Call, ctx: Context): Promise<void> {
     given.attach(attempts)
     attempts.start(given)
   })
+}
+
+function answerOf(call: Call, done: Done): HeldAnswer | StreamedAnswer | PassedAnswer {
+  const events = call.stream ? call.operation.events?.(call) : undefined
+  if (events) return new StreamedAnswer(call, events, done)
+  return call.operation.passesBytes ? new PassedAnswer(call, done) : new HeldAnswer(call, done)
 }
 
 async function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {

@@ -6,13 +6,20 @@ import { pushAttempt, pushRun, type Step } from '../run/span.ts'
 import { pushRecord } from '../spool/rows.ts'
 import type { Attempt } from './attempts.ts'
 import { type Call, type Outcome, settleMoney } from './call.ts'
-import type { Cost } from './money.ts'
+import type { Completion } from './completion.ts'
+import { type KeepMedia, withoutMedia } from './media/refs.ts'
+import type { Cost, Pieces } from './money.ts'
 import { estimateUsage } from './usage.ts'
 
 // The service of runs whose caller is known by a key only.
 export const serviceName = 'runledger'
 
-type Counted = { usage: Usage | undefined; cost: Cost | undefined; durationMs: number }
+type Counted = {
+  usage: Usage | undefined
+  pieces: Pieces | undefined
+  cost: Cost | undefined
+  durationMs: number
+}
 
 /** The opening record of a stream, signed while the upstream thinks. */
 export function signOpening(call: Call): SignedRecord {
@@ -38,9 +45,10 @@ export async function storeFinal(
   opening: SignedRecord | undefined,
 ): Promise<SignedRecord> {
   const usage = usageOf(call, outcome)
-  const cost = costOf(call, outcome, usage)
+  const pieces = outcome.answered ? call.operation.pieces?.(call, outcome.completion) : undefined
+  const cost = costOf(call, outcome, { usage, pieces })
   try {
-    return await store(call, outcome, { usage, cost, opening })
+    return await store(call, outcome, { usage, pieces, cost, opening })
   } finally {
     // Also when nothing could be stored: what the upstream was paid for is gone from the budget all the same.
     settleMoney(call, cost)
@@ -50,11 +58,11 @@ export async function storeFinal(
 async function store(
   call: Call,
   outcome: Outcome,
-  counted: { usage: Usage | undefined; cost: Cost | undefined; opening: SignedRecord | undefined },
+  counted: Omit<Counted, 'durationMs'> & { opening: SignedRecord | undefined },
 ): Promise<SignedRecord> {
   const { deps } = call
   const { completion } = outcome
-  const { usage, cost, opening } = counted
+  const { usage, opening } = counted
   const durationMs = performance.now() - call.startedTick
   const signed = call.signer.final(
     factsOf(call, {
@@ -68,7 +76,7 @@ async function store(
     }),
     opening,
   )
-  const run = toRun(call, outcome, { usage, cost, durationMs })
+  const run = toRun(call, outcome, { ...counted, durationMs })
   deps.redaction?.run(run)
   const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write(
@@ -87,17 +95,20 @@ async function store(
   return signed
 }
 
-function costOf(call: Call, outcome: Outcome, usage: Usage | undefined): Cost | undefined {
-  const { grant, operation, request, model } = call
+function costOf(
+  call: Call,
+  outcome: Outcome,
+  used: Pick<Counted, 'usage' | 'pieces'>,
+): Cost | undefined {
+  const { grant, model } = call
   if (!grant || !outcome.answered) return undefined
-  const { completion } = outcome
-  return grant.cost(usage, operation.pieces?.(request, completion), completion.modelServed ?? model)
+  return grant.cost(used.usage, used.pieces, outcome.completion.modelServed ?? model)
 }
 
 /** What the upstream reported; an estimate when that is missing or says nothing was made where something was. */
 function usageOf(call: Call, outcome: Outcome): Usage | undefined {
   const { completion } = outcome
-  const { usage, output } = completion
+  const { usage } = completion
   const { operation } = call
   if (!outcome.answered) return usage
   const made = operation.keepsOutput ? usage?.outputTokens : usage?.inputTokens
@@ -107,12 +118,18 @@ function usageOf(call: Call, outcome: Outcome): Usage | undefined {
   call.deps.counters.count('proxy_usage_estimated_total', { reason })
   return estimateUsage(
     operation.keptInput(call.request),
-    operation.keepsOutput ? keptOutput(call, output) : undefined,
+    operation.keepsOutput ? keptOutput(call, completion, ignoreMedia) : undefined,
   )
 }
 
-function keptOutput({ operation }: Call, output: unknown): unknown {
-  return operation.keptOutput ? operation.keptOutput(output) : output
+/** Media are no text: an estimate needs neither their bytes nor their names. */
+const ignoreMedia: KeepMedia = () => ({ sha256: '', bytes: 0, media_type: '' })
+
+/** The answer as a run keeps it; media go to where they are kept. */
+function keptOutput(call: Call, completion: Completion, keep: KeepMedia): unknown {
+  const { operation } = call
+  if (operation.keptOutput) return operation.keptOutput(completion, keep)
+  return withoutMedia(completion.output, keep)
 }
 
 type AnswerFacts = Pick<
@@ -148,6 +165,9 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
   const { capture, operation, trace } = call
   const { completion } = outcome
   const keepsText = capture === 'full'
+  const keep: KeepMedia = (bytes, mediaType) =>
+    call.deps.media.keep(call.caller.workspace, bytes, mediaType)
+  if (keepsText) for (const { piece } of call.upload?.files ?? []) piece.keep()
   return {
     runId: call.runId,
     recordId: call.recordId,
@@ -175,16 +195,16 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     sessionId: capture === 'none' ? '' : call.sessionId,
     userId: capture === 'none' ? '' : call.userId,
     origin: '',
-    input: keepsText ? operation.keptInput(call.request) : undefined,
+    input: keepsText ? withoutMedia(operation.keptInput(call.request), keep) : undefined,
     output:
       keepsText && operation.keepsOutput && outcome.answered
-        ? keptOutput(call, completion.output)
+        ? keptOutput(call, completion, keep)
         : undefined,
     finishReasons: completion.finishReasons,
     usage: counted.usage,
     costNanoUsd: counted.cost?.nanoUsd,
     upstream: upstreamOf(outcome),
-    attributes: attributesOf(call, outcome, counted.cost),
+    attributes: attributesOf(call, outcome, counted),
   }
 }
 
@@ -203,17 +223,32 @@ function toStep(call: Call, run: Run, attempt: Attempt): Step {
 }
 
 /** Those of the request, which belong to this call alone, with what the answer adds. */
-function attributesOf(call: Call, outcome: Outcome, cost: Cost | undefined): Run['attributes'] {
+function attributesOf(
+  call: Call,
+  outcome: Outcome,
+  { cost, pieces }: Pick<Counted, 'cost' | 'pieces'>,
+): Run['attributes'] {
   const { attributes, request } = call
   attributes['http.response.status_code'] = outcome.httpStatus
   if (cost) attributes['batchin.price.version'] = cost.version
   if (cost?.till !== undefined) attributes['batchin.till'] = cost.till
+  for (const [kind, name] of pieceNames) {
+    const amount = pieces?.[kind]
+    if (amount !== undefined) attributes[name] = amount
+  }
   if (outcome.completion.cut) attributes['batchin.capture.cut'] = true
   if (call.capture === 'full' && request.tools !== undefined) {
     attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
   }
   return attributes
 }
+
+const pieceNames = [
+  ['images', 'batchin.usage.images'],
+  ['audioSeconds', 'batchin.usage.audio_seconds'],
+  ['videoSeconds', 'batchin.usage.video_seconds'],
+  ['characters', 'batchin.usage.characters'],
+] as const
 
 function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
   return {

@@ -5,6 +5,7 @@ import { convertingUpstream } from './embeddings-form.ts'
 import type { Operation } from './operation.ts'
 import type { Outbound, OutboundCall, OutboundHandler } from './outbound.ts'
 import { responsesUpstream } from './responses/translated.ts'
+import type { Upload } from './upload.ts'
 
 // An answer is held whole before it leaves (JSON) or counted as it passes (streams); neither is without end.
 export const answerBytesMax = 64 * 1024 * 1024
@@ -13,6 +14,8 @@ const streamBytesMax = 1024 * 1024 * 1024
 export type UpstreamRequest = {
   operation: Operation
   body: Buffer
+  /** The body where it is on the disk; `body` is empty then. */
+  upload?: Pick<Upload, 'bytes' | 'open'> | undefined
   contentType: string
   /** The client's own headers, from which the provider picks the few it passes on. */
   clientHeaders: IncomingHttpHeaders
@@ -63,7 +66,7 @@ export function openaiUpstream(options: {
           path: `${prefix}${request.operation.upstreamPath}${search}`,
           method: 'POST',
           headers: toHeaders(request),
-          body: request.body,
+          body: request.upload ? request.upload.open : request.body,
           headTimeoutMs: request.headTimeoutMs,
           idleTimeoutMs: request.idleTimeoutMs,
           bodyBytesMax: request.stream ? streamBytesMax : answerBytesMax,
@@ -77,9 +80,11 @@ export function openaiUpstream(options: {
 }
 
 function toHeaders(request: UpstreamRequest): string[] {
-  const accept = request.stream ? 'text/event-stream' : 'application/json'
+  const whole = request.operation.accept ?? 'application/json'
+  const accept = request.stream ? 'text/event-stream' : whole
   const headers = ['accept-encoding', 'identity', 'user-agent', 'runledger', 'accept', accept]
   headers.push('content-type', request.contentType, 'traceparent', request.traceparent)
+  if (request.upload) headers.push('content-length', String(request.upload.bytes))
   if (request.apiKey !== undefined) headers.push('authorization', `Bearer ${request.apiKey}`)
   if (request.traceState !== '') headers.push('tracestate', request.traceState)
   headers.push('x-request-id', request.requestId)

@@ -87,6 +87,8 @@ function toPart(part: unknown): Part {
   }
   if (part.type === 'image_url' && isObject(part.image_url)) {
     const { url, ...rest } = part.image_url
+    // Its bytes are kept elsewhere; this is what they are called.
+    if (isObject(url)) return { type: 'file', modality: 'image', ...url, ...rest }
     return { type: 'uri', modality: 'image', uri: url, ...rest }
   }
   return part

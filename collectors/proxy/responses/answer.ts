@@ -35,7 +35,7 @@ export function readResponseUsage(usage: unknown): ReturnType<typeof readUsage> 
 }
 
 /** Items as one message of the assistant, in the form of a chat answer. */
-export function toKeptOutput(output: unknown): unknown {
+export function toKeptOutput({ output }: Completion): unknown {
   const items: unknown[] = isObject(output) && Array.isArray(output.output) ? output.output : []
   if (items.length === 0) return undefined
   const content: Fields[] = []

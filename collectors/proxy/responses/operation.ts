@@ -3,13 +3,19 @@
 import type { Caller } from '../../../schemas/caller.ts'
 import { Fault } from '../../../schemas/faults.ts'
 import { json } from '../json-rows.ts'
-import type { JsonObject, Operation } from '../operation.ts'
+import type { EventStream, JsonObject, Operation } from '../operation.ts'
+import { breakTyped, closedBy } from '../typed-events.ts'
 import { readResponse, toKeptOutput } from './answer.ts'
 import { toKeptInput } from './kept-input.ts'
-import { ResponsesTap } from './tap.ts'
-import { closingTerminal } from './terminal.ts'
+import { closingTypes, ResponsesTap } from './tap.ts'
 
 export const responsesPath = '/responses'
+
+const events: EventStream = {
+  tap: () => new ResponsesTap(),
+  terminal: closedBy(closingTypes),
+  breakWith: breakTyped,
+}
 
 export const responses: Operation = {
   ...json,
@@ -27,7 +33,7 @@ export const responses: Operation = {
     typeof most === 'number' && most >= 0 ? Math.ceil(most) : undefined,
   answerName: 'a response',
   readWhole: readResponse,
-  events: { tap: () => new ResponsesTap(), terminal: closingTerminal, breakWith },
+  events: () => events,
 }
 
 function check(request: JsonObject, caller: Caller): void {
@@ -41,13 +47,4 @@ function check(request: JsonObject, caller: Caller): void {
   if (request.stream === true && caller.responsesStreaming === false) {
     throw new Fault('responses_streaming_disabled')
   }
-}
-
-/** Both forms of an error in one event: the flat one of this API, and the nested one that every SDK throws on. */
-function breakWith(fault: Fault, comment: string | undefined): string {
-  const { error } = fault.toBody()
-  const { code, message, param } = error
-  const event = { type: 'error', code, message, param, error }
-  const lines = ['event: error', ...(comment === undefined ? [] : [comment])]
-  return `${lines.join('\n')}\ndata: ${JSON.stringify(event)}\n\n`
 }

@@ -14,6 +14,13 @@ const textCharsMax = 8 * 1024 * 1024
 const itemCharsMax = 32 * 1024 * 1024
 const itemsMax = 256
 
+/** The events that hold the whole response, one of which is the last of every stream. */
+export const closingTypes: ReadonlySet<string> = new Set([
+  'response.completed',
+  'response.failed',
+  'response.incomplete',
+])
+
 /** Members of an item that its deltas fill, by the kind of the event. */
 const textMembers: Record<string, 'text' | 'refusal' | 'arguments'> = {
   'response.output_text.delta': 'text',
@@ -65,7 +72,7 @@ export class ResponsesTap implements StreamTap {
 
   #takeResponse(type: string, response: Fields): void {
     takeIds(this.#head, response)
-    if (!isClosing(type)) return
+    if (!closingTypes.has(type)) return
     this.#closing = toCompletion(response)
     this.started ||= this.#closing.hasContent
     this.#items.clear()
@@ -108,12 +115,6 @@ export class ResponsesTap implements StreamTap {
     if (this.#textCharsLeft < 0) this.#head.cut = true
     else target[member] = `${target[member] ?? ''}${event.delta}`
   }
-}
-
-const closingTypes = new Set(['response.completed', 'response.failed', 'response.incomplete'])
-
-export function isClosing(type: unknown): boolean {
-  return typeof type === 'string' && closingTypes.has(type)
 }
 
 function toIndex(index: unknown): number {
