@@ -24,20 +24,27 @@ export type ListedKey = {
   scopes: readonly Scope[]
   rate_limit_rpm: number | null
   monthly_budget_cents: number | null
+  /** Of that budget, in the present month in UTC; null for a key without one. A second old at most. */
+  month_spent_cents: number | null
   responses_streaming: boolean
   is_active: boolean
   created_at: string
   revoked_at: string | null
 }
 
-type Row = Omit<ListedKey, 'key_prefix' | 'monthly_budget_cents' | 'created_at' | 'revoked_at'> & {
+type Row = Omit<
+  ListedKey,
+  'key_prefix' | 'monthly_budget_cents' | 'month_spent_cents' | 'created_at' | 'revoked_at'
+> & {
   budget: string | null
+  spent: string | null
   created_at: Date
   revoked_at: Date | null
 }
 
 const columns = `id, name, scopes, rate_limit_rpm, monthly_budget_nano_usd::text AS budget, responses_streaming, is_active,
-  created_at, revoked_at`
+  created_at, revoked_at,
+  (SELECT spent_nano_usd::text FROM purses p WHERE p.purse = keys.id AND p.period = to_char(now() AT TIME ZONE 'utc', 'YYYY-MM')) AS spent`
 
 /** The new key with its token, shown this once; undefined when the workspace has as many keys as it may. */
 export async function issueKey(
@@ -116,11 +123,12 @@ function toBudget(cents: number | null | undefined): string | null {
   return cents === undefined || cents === null ? null : String(centsToNano(cents))
 }
 
-function toListed({ budget, created_at, revoked_at, ...row }: Row): ListedKey {
+function toListed({ budget, spent, created_at, revoked_at, ...row }: Row): ListedKey {
   return {
     ...row,
     key_prefix: 'batchin_api',
     monthly_budget_cents: budget === null ? null : nanoToCents(BigInt(budget)),
+    month_spent_cents: budget === null ? null : nanoToCents(BigInt(spent ?? 0)),
     created_at: created_at.toISOString(),
     revoked_at: revoked_at?.toISOString() ?? null,
   }

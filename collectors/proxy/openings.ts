@@ -31,6 +31,8 @@ type Note = Pick<Run, 'workspace' | 'traceId' | 'spanId' | 'traceState' | 'opera
     prompt?: Run['prompt']
     startedAtMs: number
     requestBytes: number
+    /** Of `usageOf`, by the prices of the moment: what the caller is charged if nobody sees the end. */
+    cost?: { nanoUsd: string; version: string; till?: string | undefined }
     begun?: { canonical: string; inputHash: string | null; inputForm?: 'es-json' | undefined }
   }
 
@@ -67,6 +69,8 @@ function noteOf(call: Call, begun: SignedRecord | undefined): Note {
     startedAtMs: call.startedAtMs,
     requestBytes: call.upstreamBody.length,
   }
+  const cost = call.grant?.cost(usageOf(note), undefined, call.model)
+  if (cost) note.cost = { ...cost, nanoUsd: String(cost.nanoUsd) }
   if (begun) {
     const canonical = Buffer.from(begun.canonical).toString()
     note.begun = { canonical, inputHash: begun.inputHash, inputForm: begun.inputForm }
@@ -197,10 +201,16 @@ function toRun(note: Note, ids: Ids): Run {
     output: undefined,
     finishReasons: [],
     usage: usageOf(note),
-    costNanoUsd: undefined,
+    costNanoUsd: note.cost && BigInt(note.cost.nanoUsd),
     upstream: nothing,
-    attributes: note.attributes,
+    attributes: attributesOf(note),
   }
+}
+
+function attributesOf({ attributes, cost }: Note): Run['attributes'] {
+  if (cost) attributes['batchin.price.version'] = cost.version
+  if (cost?.till !== undefined) attributes['batchin.till'] = cost.till
+  return attributes
 }
 
 /** The upstream has read the request, and may bill for it; what it made was not seen. */
