@@ -20,6 +20,8 @@ export type Settings = {
   publicSignup: boolean
   /** Where this process serves, for the limits of a region. */
   region: string | undefined
+  /** True: requests of the API are traced into the first user's workspace. */
+  selfTraces: boolean
 }
 
 type Row = {
@@ -116,6 +118,12 @@ export const settingRows: Record<keyof Settings, Row> = {
     fallback: undefined,
     help: 'Where this process serves: limits of that region hold here.',
   },
+  selfTraces: {
+    env: 'RUNLEDGER_SELF_TRACES',
+    fallback: undefined,
+    help: 'on: the API traces itself, into the workspace of the first user; ingest and inference are left out.',
+    check: (text) => (text === 'on' || text === 'off' ? undefined : 'must be on or off'),
+  },
 }
 
 /** Settings from environment variables. Throws one Error naming every mistake, each with its variable. */
@@ -136,6 +144,7 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
     ...values,
     port: Number(port),
     otlpGrpcPort: otlpGrpcPort === undefined ? undefined : Number(otlpGrpcPort),
+    selfTraces: values.selfTraces === 'on',
     publicSignup: values.publicSignup === '1',
   } as Settings // every row above is a key of Settings
 }

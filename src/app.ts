@@ -9,6 +9,7 @@ import type { Keys } from './keys.ts'
 import type { Metrics } from './metrics.ts'
 import { answer, authenticate } from './middleware.ts'
 import { refuseOddRequests } from './odd-requests.ts'
+import { timeRoutes } from './route-times.ts'
 
 // A connection that broke, or bytes that are no HTTP.
 const clientGone = /^(ECONNRESET|ECONNABORTED|EPIPE|HPE_\w+|ERR_STREAM_PREMATURE_CLOSE)$/
@@ -26,6 +27,8 @@ export function createApp(deps: {
   log: (line: string) => void
   doors: Door[]
   router: Router
+  /** What looks at every request before it is let in, such as a trace of it. */
+  watchers?: Middleware[]
 }): Koa {
   const app = new Koa()
   // Faults are answered by our own middleware; what still reaches Koa is a client that has gone.
@@ -36,7 +39,9 @@ export function createApp(deps: {
     else deps.log(String(error.stack ?? error))
   })
   app.use(answer({ counters: deps.metrics, log: deps.log }))
+  app.use(timeRoutes(deps.metrics, new Set(deps.doors.flatMap((door) => door.paths))))
   app.use(refuseOddRequests)
+  for (const watcher of deps.watchers ?? []) app.use(watcher)
   app.use(authenticate(deps.keys))
   app.use(throughDoors(deps.doors))
   app.use(deps.router.routes())

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import Router from '@koa/router'
 import type Koa from 'koa'
+import type { Middleware } from 'koa'
 import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
@@ -33,6 +34,7 @@ import { consoleRoutes } from './console-files.ts'
 import { type Destinations, openDestinations } from './destinations/destinations.ts'
 import { openEvidence } from './evidence.ts'
 import type { OtlpShared } from './grpc-door.ts'
+import { ensureOwner } from './keys.ts'
 import { openLogin } from './login.ts'
 import { type Media, openMedia } from './media.ts'
 import type { Metrics } from './metrics.ts'
@@ -43,6 +45,7 @@ import { openFigures } from './rollups/figures.ts'
 import { startRolling } from './rollups/roll.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
+import type { SelfTrace } from './self-trace.ts'
 import { sessionRoutes } from './sessions.ts'
 import type { Lanes } from './spooling.ts'
 import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
@@ -77,7 +80,9 @@ type DoorDeps = Stores &
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
-  const { settings, metrics, spool, clickhouse: rows, nowMs, log, version } = deps
+  const { settings, metrics, spool, nowMs, log, version } = deps
+  const selfTrace = await traceItself(deps, () => otlp)
+  const rows = selfTrace?.watch(deps.clickhouse) ?? deps.clickhouse
   const outbound = createOutbound()
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
@@ -92,11 +97,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   traceRoutes(router, { traces, storedSpans, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   const rolling = startRolling(rows, { nowMs, log })
-  exportRoutes(router, {
-    storedSpans,
-    flush,
-    loadedBefore: () => spool.drainedSeq(),
-  })
+  exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
   vaasRoutes(router, {
@@ -127,10 +128,18 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     signerOf: deps.ledger.signerOf,
   })
   return {
-    app: createApp({ keys: deps.keys, metrics, log, doors, router }),
+    app: createApp({
+      keys: deps.keys,
+      metrics,
+      log,
+      doors,
+      router,
+      watchers: watchersOf(selfTrace, doors),
+    }),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     async close() {
+      await selfTrace?.close()
       await rolling.stop()
       await destinations.close()
       await prompting.close()
@@ -138,6 +147,23 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
       await media.close()
     },
   }
+}
+
+/** Undefined unless the settings ask for it. */
+async function traceItself(deps: DoorDeps, take: () => OtlpShared): Promise<SelfTrace | undefined> {
+  if (!deps.settings.selfTraces) return undefined
+  const workspace = await ensureOwner(deps.postgres)
+  // The SDK is loaded by those who ask for it, not by every start.
+  const { openSelfTrace } = await import('./self-trace.ts')
+  return openSelfTrace({ workspace, version: deps.version, take })
+}
+
+/** The doors are left out: ingest would feed itself, and an inference call is traced by its run. */
+function watchersOf(selfTrace: SelfTrace | undefined, doors: Door[]): Middleware[] {
+  const paths = new Set(doors.flatMap((door) => door.paths))
+  return selfTrace
+    ? [selfTrace.middleware((method, path) => method === 'POST' && paths.has(path))]
+    : []
 }
 
 function accountRoutes(router: Router, deps: DoorDeps): void {
