@@ -26,20 +26,30 @@ export type BodyLimits = {
   lease?: Lease
 }
 
+/** A body as it came. */
+export type Received = { bytes: Buffer; isGzip: boolean }
+
 /** Throws payload_too_large, unsupported_media_type, timeout, invalid_request (cut off, not gzip) or service_unavailable. */
 export async function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
+  return unpackBody(await receiveBody(req, limits), limits)
+}
+
+/** The first half of `readBody`, for who can tell something by the bytes as they came. */
+export async function receiveBody(req: IncomingMessage, limits: BodyLimits): Promise<Received> {
   try {
     const isGzip = readEncoding(req, limits.encodings) === 'gzip'
     const arrivingBytesMax = isGzip ? limits.compressedBytesMax : undefined
-    const received = await receive(req, {
-      ...limits,
-      limitBytes: arrivingBytesMax ?? limits.limitBytes,
-    })
-    return isGzip ? await inflate(received, limits) : received
+    const limitBytes = arrivingBytesMax ?? limits.limitBytes
+    return { bytes: await receive(req, { ...limits, limitBytes }), isGzip }
   } catch (error) {
     discardRest(req)
     throw error
   }
+}
+
+/** The second half. */
+export async function unpackBody({ bytes, isGzip }: Received, limits: BodyLimits): Promise<Buffer> {
+  return isGzip ? inflate(bytes, limits) : bytes
 }
 
 /** A bound on the bytes of all bodies in flight. Take before reading, give back when the request is answered. */

@@ -6,6 +6,7 @@ import type Koa from 'koa'
 import type { Middleware } from 'koa'
 import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
@@ -116,6 +117,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     nowMs,
     envelopes: new EnvelopeBook(nowMs),
     budget: new ByteBudget(otlpLimits.inFlightBytesMax),
+    bodies: new KnownBodies(nowMs),
   }
   // A run of ours may be asked for before it is loaded.
   const findRuns: Traces['findRuns'] = async (workspace, ids) => {

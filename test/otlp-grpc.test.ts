@@ -18,6 +18,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { type OtlpGrpc, type OtlpGrpcDeps, openOtlpGrpc } from '../collectors/otlp/grpc.ts'
+import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import type { Caller, Scope } from '../schemas/caller.ts'
 import { readSettings } from '../schemas/settings.ts'
 import { admitBy, openGrpcDoor } from '../src/grpc-door.ts'
@@ -69,6 +70,7 @@ async function openGrpcWorld(over: Partial<OtlpGrpcDeps> = {}): Promise<GrpcWorl
     },
     nowMs: () => nowMs,
     envelopes: new EnvelopeBook(),
+    bodies: new KnownBodies(),
     budget: new ByteBudget(256 * mib),
     admit: admitBy({
       find: async (token): Promise<Caller | undefined> =>
@@ -278,8 +280,10 @@ describe('what is bounded', () => {
     const world = await openGrpcWorld()
     const client = newClient(world.grpc.port)
     closers.push(() => client.close())
-    const body = protobufRequest(jsonSpan())
-    await Promise.all(Array.from({ length: 300 }, () => call(client, body, 'sender')))
+    const bodies = Array.from({ length: 300 }, (_, i) =>
+      protobufRequest(jsonSpan({ name: `${i}` })),
+    )
+    await Promise.all(bodies.map((body) => call(client, body, 'sender')))
     expect([world.stored.spans.length, world.deps.budget.held]).toEqual([300, 0])
   })
 })

@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import Koa from 'koa'
 import { newBatch } from '../collectors/otlp/aside.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import type { OtlpLimits } from '../collectors/otlp/take.ts'
 import type { Batch, Intake } from '../collectors/spool/intake.ts'
@@ -34,7 +35,9 @@ export type World = {
   counts: Map<string, number>
   /** While set, writes fail with it after their rows were pushed. */
   failing: Error | undefined
-  /** A day passes: envelopes are written again. */
+  /** Until set, every body is as if it were the first of its kind: most tests send one of them again and again. */
+  knowsBodies: boolean
+  /** A day passes: envelopes are written again, bodies are known no more. */
   forgetEnvelopes(): void
   post(body: Uint8Array | string, options?: PostOptions): Promise<Answer>
   close(): Promise<void>
@@ -62,6 +65,11 @@ export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World
   const counts = new Map<string, number>()
   let envelopesMs = 0
   const envelopes = new EnvelopeBook(() => envelopesMs)
+  let bodiesMs = 0
+  const bodies = new KnownBodies(() => {
+    if (!world.knowsBodies) bodiesMs += 86_400_000
+    return bodiesMs
+  })
   const app = new Koa()
   app.silent = true
   const enter = otlpTraces({
@@ -75,6 +83,7 @@ export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World
     },
     nowMs: () => nowMs,
     envelopes,
+    bodies,
     limits,
   })
   app.use(async (ctx) => {
@@ -90,8 +99,10 @@ export async function openWorld(limits: Partial<OtlpLimits> = {}): Promise<World
     stored,
     counts,
     failing: undefined,
+    knowsBodies: false,
     forgetEnvelopes() {
       envelopesMs += 86_400_000
+      bodiesMs += 86_400_000
     },
     post: (body, options = {}) => post(url, body, options),
     close: () => close(server),

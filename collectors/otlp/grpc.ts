@@ -18,7 +18,8 @@ import type { ByteBudget, Lease } from '../body.ts'
 import { statusMessage, successMessage } from './answer.ts'
 import { type Arrival, Arrivals } from './arrivals.ts'
 import type { EnvelopeBook } from './envelopes.ts'
-import { type OtlpDeps, otlpLimits, takeSpans, toOtlpFault } from './take.ts'
+import type { KnownBodies } from './known-bodies.ts'
+import { type OtlpDeps, otlpLimits, takeOnce, takeSpans, toOtlpFault } from './take.ts'
 
 // Dead peers are noticed in a minute and a half; connections that no exporter uses are given up, as over HTTP.
 const keepaliveMs = 60_000
@@ -35,6 +36,7 @@ const drainDeadlineMs = 10_000
 export type OtlpGrpcDeps = OtlpDeps & {
   envelopes: EnvelopeBook
   budget: ByteBudget
+  bodies: KnownBodies
   /** Who sent this `authorization`; rejects with the fault to answer when it may not send spans. */
   admit: (authorization: string) => Promise<Caller>
   log: (line: string) => void
@@ -182,9 +184,10 @@ function exportSpans(
     const { workspace } = entry.caller
     try {
       const taken = { body: call.request, encoding: 'protobuf', workspace, strict: false } as const
-      const tally = await takeSpans(taken, deps)
+      const key = { workspace, form: 'grpc', bytes: taken.body }
+      const outcome = await takeOnce(key, deps, () => takeSpans(taken, deps))
       count(deps, status.OK)
-      answer(null, successMessage({ rejected: tally.rejected, message: tally.message() }))
+      answer(null, successMessage(outcome))
     } catch (error) {
       answer(refusal(error, deps))
     } finally {

@@ -4,11 +4,18 @@
 import type { Context } from 'koa'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { ByteBudget, type Lease, readBody } from '../body.ts'
+import { type BodyLimits, ByteBudget, type Lease, receiveBody, unpackBody } from '../body.ts'
 import { encodingOf, writeOtlpFault, writeOtlpSuccess } from './answer.ts'
 import { EnvelopeBook } from './envelopes.ts'
-import { type OtlpDeps, type OtlpLimits, otlpLimits, takeSpans, toOtlpFault } from './take.ts'
-import type { Tally } from './tally.ts'
+import { KnownBodies, type Outcome } from './known-bodies.ts'
+import {
+  type OtlpDeps,
+  type OtlpLimits,
+  otlpLimits,
+  takeOnce,
+  takeSpans,
+  toOtlpFault,
+} from './take.ts'
 
 export { writeOtlpFault }
 
@@ -17,15 +24,13 @@ export function otlpTraces(deps: OtlpDeps): (ctx: Context) => Promise<void> {
   const limits = { ...otlpLimits, ...deps.limits }
   const budget = deps.budget ?? new ByteBudget(limits.inFlightBytesMax)
   const envelopes = deps.envelopes ?? new EnvelopeBook(deps.nowMs)
+  const bodies = deps.bodies ?? new KnownBodies(deps.nowMs)
   return async (ctx) => {
     const lease = budget.lease()
     const encoding = encodingOf(ctx.get('content-type'))
     try {
-      const tally = await take(ctx, { ...deps, envelopes, limits, lease })
-      writeOtlpSuccess(ctx, encoding ?? 'json', {
-        rejected: tally.rejected,
-        message: tally.message(),
-      })
+      const outcome = await take(ctx, { ...deps, envelopes, bodies, limits, lease })
+      writeOtlpSuccess(ctx, encoding ?? 'json', outcome)
     } catch (error) {
       const fault = toOtlpFault(error)
       if (fault.code === 'service_unavailable' && fault.cause !== undefined)
@@ -41,26 +46,37 @@ export function otlpTraces(deps: OtlpDeps): (ctx: Context) => Promise<void> {
   }
 }
 
-type Taking = OtlpDeps & { envelopes: EnvelopeBook; limits: OtlpLimits; lease: Lease }
+type Taking = OtlpDeps & {
+  envelopes: EnvelopeBook
+  bodies: KnownBodies
+  limits: OtlpLimits
+  lease: Lease
+}
 
-async function take(ctx: Context, deps: Taking): Promise<Tally> {
+async function take(ctx: Context, deps: Taking): Promise<Outcome> {
   if (ctx.method !== 'POST') throw new Fault('method_not_allowed', { headers: { Allow: 'POST' } })
   const encoding = encodingOf(ctx.get('content-type'))
   if (encoding === undefined)
     throw new Fault('unsupported_media_type', {
       message: 'Content-Type must be application/json or application/x-protobuf.',
     })
-  const body = await readBody(ctx.req, {
+  const limits: BodyLimits = {
     limitBytes: deps.limits.bodyBytesMax,
     compressedBytesMax: deps.limits.compressedBytesMax,
     deadlineMs: deps.limits.bodyDeadlineMs,
     encodings: ['gzip'],
     lease: deps.lease,
+  }
+  const received = await receiveBody(ctx.req, limits)
+  const { workspace }: Caller = ctx.state.caller
+  const strict = isStrict(ctx)
+  const form = `${encoding} ${received.isGzip} ${strict}`
+  return takeOnce({ workspace, form, bytes: received.bytes }, deps, async () => {
+    const body = await unpackBody(received, limits)
+    if (encoding === 'json' && body.length === 0)
+      throw new Fault('invalid_request', { message: 'The body is empty.' })
+    return takeSpans({ body, encoding, workspace, strict }, deps)
   })
-  if (encoding === 'json' && body.length === 0)
-    throw new Fault('invalid_request', { message: 'The body is empty.' })
-  const caller: Caller = ctx.state.caller
-  return takeSpans({ body, encoding, workspace: caller.workspace, strict: isStrict(ctx) }, deps)
 }
 
 function isStrict(ctx: Context): boolean {

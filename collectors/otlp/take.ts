@@ -12,6 +12,7 @@ import { copyRows, newBatch } from './aside.ts'
 import { decodeRequest } from './decode.ts'
 import type { EnvelopeBook } from './envelopes.ts'
 import { transcodeRequest } from './json-request.ts'
+import type { BodyKey, KnownBodies, Outcome } from './known-bodies.ts'
 import { BadSpan, Tally } from './tally.ts'
 import { Undecodable } from './wire-reader.ts'
 
@@ -45,6 +46,8 @@ export type OtlpDeps = {
   envelopes?: EnvelopeBook
   /** Of all bodies in flight, over HTTP and gRPC together; its own when absent. */
   budget?: ByteBudget
+  /** Which bodies were taken before, over HTTP and gRPC together; its own when absent. */
+  bodies?: KnownBodies
   limits?: Partial<OtlpLimits>
 }
 
@@ -71,6 +74,21 @@ export async function takeSpans(taken: Taken, deps: TakeDeps): Promise<Tally> {
   notes.keep()
   countTally(deps.counters, tally)
   return tally
+}
+
+/** `takeSpans`, unless the same bytes were taken before: then what was said of them then. */
+export async function takeOnce(
+  key: BodyKey,
+  deps: Pick<OtlpDeps, 'counters'> & { bodies: KnownBodies },
+  take: () => Promise<Tally>,
+): Promise<Outcome> {
+  const { outcome, isRepeated } = await deps.bodies.once(key, async () => {
+    const tally = await take()
+    const { spans, rejected } = tally
+    return { accepted: spans - rejected, rejected, message: tally.message() }
+  })
+  if (isRepeated) deps.counters.count('otlp_spans_total', { outcome: 'repeated' }, outcome.accepted)
+  return outcome
 }
 
 /** What is wrong with the body is the caller's; what we cannot name is ours, and passes: 503 with Retry-After. */
