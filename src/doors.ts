@@ -9,6 +9,7 @@ import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
+import { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import type { Money } from '../collectors/proxy/money.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
@@ -64,6 +65,8 @@ export type Doors = {
   provider: string
   /** For OTLP over gRPC, which has a listener of its own. */
   otlp: OtlpShared
+  /** Ends the inference calls under way, each with its receipt. */
+  interrupt(): void
   close(): Promise<void>
 }
 
@@ -124,11 +127,10 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     await flush()
     return traces.findRuns(workspace, ids)
   }
-  const doors = ingestDoors(deps, { otlp, routes, media, findRuns })
-  await endInterrupted(spool.calls.interrupted(), {
-    ...{ intake: spool.calls, envelopes: new EnvelopeBook(nowMs), counters: metrics, log },
-    signerOf: deps.ledger.signerOf,
-  })
+  const live = new LiveAnswers()
+  metrics.gauge('proxy_live_answers', () => live.size)
+  const doors = ingestDoors(deps, { otlp, routes, live, media, findRuns })
+  await endCutOff(deps)
   return {
     app: createApp({
       keys: deps.keys,
@@ -140,6 +142,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     }),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
+    interrupt: () => live.interrupt(),
     async close() {
       await selfTrace?.close()
       await rolling.stop()
@@ -166,6 +169,17 @@ function watchersOf(selfTrace: SelfTrace | undefined, doors: Door[]): Middleware
   return selfTrace
     ? [selfTrace.middleware((method, path) => method === 'POST' && paths.has(path))]
     : []
+}
+
+/** Calls that an earlier process left open. */
+function endCutOff({ spool, metrics, ledger, nowMs, log }: DoorDeps): Promise<void> {
+  return endInterrupted(spool.calls.interrupted(), {
+    intake: spool.calls,
+    envelopes: new EnvelopeBook(nowMs),
+    counters: metrics,
+    signerOf: ledger.signerOf,
+    log,
+  })
 }
 
 function accountRoutes(router: Router, deps: DoorDeps): void {
@@ -206,7 +220,13 @@ async function openPush(
 
 function ingestDoors(
   deps: DoorDeps,
-  made: { otlp: OtlpShared; routes: LiveRoutes; media: Media; findRuns: Traces['findRuns'] },
+  made: {
+    otlp: OtlpShared
+    routes: LiveRoutes
+    live: LiveAnswers
+    media: Media
+    findRuns: Traces['findRuns']
+  },
 ): Door[] {
   const { spool, settings, ledger } = deps
   const signed = {
@@ -221,6 +241,7 @@ function ingestDoors(
     // Not those of bulk: an envelope is on its way in one lane only.
     envelopes: new EnvelopeBook(deps.nowMs),
     routes: made.routes,
+    live: made.live,
     meters: callMeters(deps.metrics),
     money: deps.money,
     media: made.media,

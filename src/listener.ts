@@ -4,9 +4,11 @@ import {
   createServer,
   type IncomingMessage,
   type RequestListener,
+  type Server,
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import type Koa from 'koa'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
@@ -17,14 +19,20 @@ const keepAliveMs = 75_000
 const headersMs = 20_000
 const requestMs = 300_000
 const connectionsMax = 4_096
-// Streams in progress may finish for this long once a stop was asked for.
+// Streams in progress may finish for this long once a stop was asked for; then they are ended, each with its receipt, which
+// takes as long as a write to the disk.
 const drainDeadlineMs = 10_000
+const endDeadlineMs = 2_000
+const lookEveryMs = 20
 
 export type Listener = {
   url: string
   serve(app: Koa): void
-  /** Takes no new calls and waits for those in progress, up to a deadline or until `hurry`; then cuts them. */
-  drain(hurry?: AbortSignal): Promise<void>
+  /**
+   * Answers new calls 503 and waits for those in progress, up to a deadline or until `hurry`; then has them ended by
+   * `interrupt`, and cuts what is still there after that.
+   */
+  drain(interrupt: () => void, hurry?: AbortSignal): Promise<void>
   close(): Promise<void>
 }
 
@@ -60,16 +68,16 @@ export async function openListener(at: { host: string; port: number }): Promise<
     serve(app) {
       handle = app.callback()
     },
-    async drain(hurry) {
+    async drain(interrupt, hurry) {
+      handle = answerStopping
       isEnding = true
-      server.close()
-      server.closeIdleConnections()
-      const cut = () => server.closeAllConnections()
-      const deadline = setTimeout(cut, drainDeadlineMs)
-      if (hurry?.aborted) cut()
-      hurry?.addEventListener('abort', cut)
+      if (!(await becomesQuiet(server, drainDeadlineMs, hurry))) {
+        interrupt()
+        await becomesQuiet(server, endDeadlineMs)
+      }
+      if (server.listening) server.close()
+      server.closeAllConnections()
       await closed
-      clearTimeout(deadline)
     },
     async close() {
       if (server.listening) server.close()
@@ -80,15 +88,46 @@ export async function openListener(at: { host: string; port: number }): Promise<
 }
 
 function answerStarting(req: IncomingMessage, res: ServerResponse): void {
+  answerNotNow(req, res, 'starting')
+}
+
+function answerStopping(req: IncomingMessage, res: ServerResponse): void {
+  answerNotNow(req, res, 'stopping')
+}
+
+function answerNotNow(
+  req: IncomingMessage,
+  res: ServerResponse,
+  state: 'starting' | 'stopping',
+): void {
   const isHealth = req.url === '/health' || req.url === '/healthz' || req.url === '/readyz'
-  const fault = new Fault('service_unavailable', { message: 'Starting.' })
+  const message = state === 'starting' ? 'Starting.' : 'Stopping.'
+  const fault = new Fault('service_unavailable', { message })
   res.setHeader('X-Request-Id', toPrefixed('req', newId()))
   res.writeHead(503, {
     'Content-Type': 'application/json',
     'Retry-After': '1',
     Connection: 'close',
   })
-  res.end(JSON.stringify(isHealth ? { status: 'starting' } : fault.toBody()))
+  res.end(JSON.stringify(isHealth ? { status: state } : fault.toBody()))
+}
+
+/** True once no call is under way; false when the deadline passes, or `hurry` aborts, before that. */
+async function becomesQuiet(
+  server: Server,
+  deadlineMs: number,
+  hurry?: AbortSignal,
+): Promise<boolean> {
+  const deadline = performance.now() + deadlineMs
+  while (performance.now() < deadline && !hurry?.aborted) {
+    server.closeIdleConnections()
+    const open = await new Promise<number>((resolve) =>
+      server.getConnections((error, count) => resolve(error ? 0 : count)),
+    )
+    if (open === 0) return true
+    await wait(lookEveryMs)
+  }
+  return false
 }
 
 /** Why an address cannot be listened on, and what to do about it. `setting` names the port's variable. */

@@ -107,7 +107,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   listener.serve(doors.app)
   // The listeners go first: calls in progress finish and are written before anything below them stops.
   const drain = async (hurry?: AbortSignal) =>
-    void (await Promise.all([listener.drain(hurry), grpc?.drain()]))
+    void (await Promise.all([listener.drain(doors.interrupt, hurry), grpc?.drain()]))
   closers.push({ name: 'calls', close: drain })
   return {
     url: listener.url,

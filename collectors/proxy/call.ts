@@ -13,6 +13,7 @@ import type { Redaction } from '../redact.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
 import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
+import type { LiveAnswers } from './live-answers.ts'
 import type { MediaStore } from './media/store.ts'
 import type { CallMeters } from './meters.ts'
 import type { Cost, Grant, Money } from './money.ts'
@@ -41,6 +42,7 @@ export type ProxyDeps = {
   /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
   observe?: (run: Run) => void
   redaction?: Redaction
+  live?: LiveAnswers
   meters?: CallMeters
 }
 

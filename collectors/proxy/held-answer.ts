@@ -101,6 +101,18 @@ export class HeldAnswer implements UpstreamHandler {
     settle(this.#store(outcome), this.#done)
   }
 
+  /** This process ends: the upstream is stopped, and the client told that it may ask again. */
+  interrupt(): void {
+    if (this.#settled) return
+    this.#upstream?.abort()
+    const fault = stopping()
+    const outcome: Outcome = { ...this.#failed(), status: 'interrupted', httpStatus: fault.status }
+    outcome.recordStatus = 'interrupted'
+    outcome.error = { code: fault.code, message: fault.message }
+    outcome.answered = this.#upstream !== undefined
+    this.#send(outcome, () => toFaultAnswer(fault))
+  }
+
   #send(outcome: Outcome, toAnswer: () => Answer): void {
     if (this.#settled) return
     this.#settled = true
@@ -208,6 +220,10 @@ export function settle(work: Promise<unknown>, done: Done): void {
     () => done(),
     (error) => done(error ?? new Error('A call failed without a reason.')),
   )
+}
+
+export function stopping(): Fault {
+  return new Fault('service_unavailable', { message: 'The server is stopping.' })
 }
 
 /** What our own side tells a caller about a failure to reach or read the upstream. */

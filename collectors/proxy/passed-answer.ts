@@ -7,7 +7,7 @@ import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { type Completion, emptyCompletion } from './completion.ts'
-import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
+import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import type { MediaPiece } from './media/store.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { OutboundError } from './outbound.ts'
@@ -103,6 +103,16 @@ export class PassedAnswer implements UpstreamHandler {
     }
   }
 
+  /** This process ends: what has come is kept, and the connection breaks where the bytes stop. */
+  interrupt(): void {
+    if (this.#phase === 'held') this.#held?.interrupt()
+    else if (this.#phase === 'waiting') this.#hold().interrupt()
+    else if (this.#phase === 'passing') {
+      this.#upstream?.abort()
+      settle(this.#breakOff(stopping(), 'interrupted'), this.#done)
+    }
+  }
+
   #begin(signed: SignedRecord): void {
     const { res, isDropped } = this.#call
     const shown = isDropped ? undefined : signed
@@ -141,14 +151,14 @@ export class PassedAnswer implements UpstreamHandler {
   }
 
   /** Bytes have left under a status of 200: only a broken connection tells that they are not all. */
-  async #breakOff(fault: Fault): Promise<void> {
+  async #breakOff(fault: Fault, status: 'truncated' | 'interrupted' = 'truncated'): Promise<void> {
     this.#phase = 'over'
-    await this.#store('truncated', { code: fault.code, message: fault.message })
+    await this.#store(status, { code: fault.code, message: fault.message })
     this.#call.res.destroy()
   }
 
   async #store(
-    recordStatus: 'completed' | 'client_closed' | 'truncated',
+    recordStatus: 'completed' | 'client_closed' | 'truncated' | 'interrupted',
     error: Outcome['error'],
   ): Promise<SignedRecord | undefined> {
     const outcome: Outcome = {

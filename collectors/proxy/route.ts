@@ -98,10 +98,16 @@ async function answer(call: Call, ctx: Context): Promise<void> {
 function pass(call: Call, ctx: Context): Promise<void> {
   const { res } = call
   return new Promise((resolve, reject) => {
-    const done = (error?: unknown) => (error === undefined ? resolve() : reject(error))
+    const { live } = call.deps
+    const done = (error?: unknown) => {
+      live?.delete(given)
+      if (error === undefined) resolve()
+      else reject(error)
+    }
     // Made first, because what is opened names who is asked first.
     const attempts = new Attempts(call, ctx.req.headers)
     const given = answerOf(call, done)
+    live?.add(given)
     // An answer that is held leaves after its final record, and so after this note; others note themselves.
     if (given instanceof HeldAnswer) call.deps.intake.open(openingOf(call))
     // Whoever left while the call was admitted has no upstream to pay for.

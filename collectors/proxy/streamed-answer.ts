@@ -11,7 +11,7 @@ import {
   upstreamRequestIdOf,
 } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
-import { type Done, faultOf, HeldAnswer, noRecord, settle } from './held-answer.ts'
+import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
@@ -30,6 +30,9 @@ const stalledMs = 120_000
  * to the disk. lingering: the receipt has left, the upstream has not ended. over: nothing is left to do.
  */
 type Phase = 'waiting' | 'held' | 'flowing' | 'closing' | 'lingering' | 'over'
+
+/** Of a stream that could not be completed: by its upstream, or because this process ends. */
+type BrokenStatus = 'truncated' | 'interrupted'
 
 export class StreamedAnswer implements UpstreamHandler {
   readonly #call: Call
@@ -137,6 +140,14 @@ export class StreamedAnswer implements UpstreamHandler {
     }
   }
 
+  /** This process ends: what has come is kept, and the client is told in the stream. */
+  interrupt(): void {
+    if (this.#phase === 'held') this.#held?.interrupt()
+    else if (this.#phase === 'waiting') this.#hold().interrupt()
+    else if (this.#phase === 'flowing') this.#break(stopping(), 'interrupted')
+    else if (this.#phase === 'lingering') this.leave()
+  }
+
   /** Sends the head; from here on the answer is a stream of status 200, come what may. */
   #begin(): void {
     const { res } = this.#call
@@ -189,7 +200,7 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   /** The stream cannot be completed: the client is told in the stream, and gets no `[DONE]`. */
-  #break(fault: Fault): void {
+  #break(fault: Fault, status: BrokenStatus = 'truncated'): void {
     if (this.#phase === 'waiting') {
       this.#upstream?.abort()
       this.#hold().refuse(fault)
@@ -197,12 +208,12 @@ export class StreamedAnswer implements UpstreamHandler {
     }
     this.#phase = 'closing'
     this.#upstream?.abort()
-    this.#conclude(this.#sendBreak(fault))
+    this.#conclude(this.#sendBreak(fault, status))
   }
 
-  async #sendBreak(fault: Fault): Promise<void> {
+  async #sendBreak(fault: Fault, broken: BrokenStatus): Promise<void> {
     const error = this.#tap.completion().error ?? { code: fault.code, message: fault.message }
-    const status = this.#tap.completion().error ? 'upstream_error' : 'truncated'
+    const status = this.#tap.completion().error ? 'upstream_error' : broken
     const signed = await this.#store(status, error)
     // Half an event may have left; a blank line keeps ours apart from it.
     const apart = this.#blocks.midBlock ? '\n\n' : ''
@@ -212,7 +223,7 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   async #store(
-    recordStatus: 'completed' | 'client_closed' | 'truncated' | 'upstream_error',
+    recordStatus: keyof typeof runStatuses,
     error: Outcome['error'],
   ): Promise<SignedRecord | undefined> {
     const outcome: Outcome = {
@@ -279,5 +290,6 @@ const runStatuses = {
   completed: 'ok',
   client_closed: 'client_closed',
   truncated: 'truncated',
+  interrupted: 'interrupted',
   upstream_error: 'error',
 } as const
