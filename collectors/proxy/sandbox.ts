@@ -3,6 +3,9 @@
 
 import { OutboundError } from './outbound.ts'
 import { responsesUpstream } from './responses/translated.ts'
+import { images, speech, transcriptions } from './sandbox/media.ts'
+import type { Replier, Reply } from './sandbox/reply.ts'
+import { completions, embeddings } from './sandbox/text.ts'
 import { answerJson, answerStream, readSandboxRequest } from './sandbox-answer.ts'
 import { emptySimulation, readSimulation, type Simulation } from './sandbox-simulation.ts'
 import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from './upstream.ts'
@@ -117,22 +120,42 @@ function answerTo(request: UpstreamRequest, simulation: Simulation): Answer {
   if (simulation.error !== undefined) {
     return refusal(simulation.error, `[sandbox] simulated error ${simulation.error}`)
   }
-  const asked = readSandboxRequest(request.body)
-  if ('mistake' in asked) return refusal(400, asked.mistake)
+  const reply = repliers.get(request.operation.upstreamPath)?.(request) ?? unknownRoute
+  if ('mistake' in reply) return refusal(400, reply.mistake)
   const { truncate } = simulation
-  if (asked.stream) {
-    const pieces = answerStream(asked)
-    const headers = {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'x-request-id': asked.requestId,
-    }
-    if (truncate === undefined) return { status: 200, headers, pieces, broken: false }
-    return { status: 200, headers, pieces: pieces.slice(0, truncate), broken: true }
-  }
-  const body = answerJson(asked)
-  const headers = { 'content-type': 'application/json', 'x-request-id': asked.requestId }
-  const piece = truncate === undefined ? body : body.subarray(0, truncate)
-  return { status: 200, headers, pieces: [piece], broken: truncate !== undefined }
+  const headers = { 'content-type': reply.contentType, 'x-request-id': reply.requestId }
+  const pieces = truncate === undefined ? reply.pieces : cut(reply, truncate)
+  return { status: 200, headers, pieces, broken: truncate !== undefined }
+}
+
+const unknownRoute: Reply = { mistake: '[sandbox] There is no such route.' }
+
+const repliers = new Map<string, Replier>([
+  ['/chat/completions', chat],
+  ['/completions', completions],
+  ['/embeddings', embeddings],
+  ['/audio/speech', speech],
+  ['/audio/transcriptions', transcriptions],
+  ['/images/generations', images],
+])
+
+/** So many events of a stream, or bytes of anything else. */
+function cut({ pieces, isStream }: Exclude<Reply, { mistake: string }>, at: number): Buffer[] {
+  return isStream ? pieces.slice(0, at) : [Buffer.concat(pieces).subarray(0, at)]
+}
+
+function chat(request: UpstreamRequest): Reply {
+  const asked = readSandboxRequest(request.body)
+  if ('mistake' in asked) return asked
+  const { requestId, stream } = asked
+  return stream
+    ? {
+        contentType: 'text/event-stream; charset=utf-8',
+        pieces: answerStream(asked),
+        isStream: true,
+        requestId,
+      }
+    : { contentType: 'application/json', pieces: [answerJson(asked)], isStream: false, requestId }
 }
 
 function refusal(status: number, message: string): Answer {

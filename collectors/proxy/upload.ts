@@ -38,7 +38,7 @@ export type Upload = {
   readonly files: readonly UploadedFile[]
   open(): Readable
   /** The same form with another text in its `model`. */
-  withModel(model: string): Pick<Upload, 'bytes' | 'open'>
+  withModel(model: string): Upload
   /** Removes it. A file that nobody kept is discarded. */
   release(): Promise<void>
 }
@@ -71,25 +71,26 @@ export async function receiveUpload(
 }
 
 function toUpload(path: string, bytes: number, form: Form): Upload {
-  const { boundary } = form
-  return {
+  const { boundary, fields, files } = form
+  const upload: Upload = {
     bytes,
-    fields: form.fields,
-    files: form.files,
+    fields,
+    files,
     open: () => createReadStream(path),
     withModel(model) {
-      const old = form.fields.find(([name]) => name === 'model')?.[1] ?? ''
-      const grown = Buffer.byteLength(model) - Buffer.byteLength(old)
+      const old = fields.find(([name]) => name === 'model')?.[1] ?? ''
       return {
-        bytes: bytes + grown,
+        ...upload,
+        bytes: bytes + Buffer.byteLength(model) - Buffer.byteLength(old),
         open: () => Readable.from(replaced(path, { boundary, field: 'model', text: model })),
       }
     },
     async release() {
-      for (const { piece } of form.files) piece.discard()
+      for (const { piece } of files) piece.discard()
       await rm(path, { force: true })
     },
   }
+  return upload
 }
 
 async function* replaced(

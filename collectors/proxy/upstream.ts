@@ -15,7 +15,7 @@ export type UpstreamRequest = {
   operation: Operation
   body: Buffer
   /** The body where it is on the disk; `body` is empty then. */
-  upload?: Pick<Upload, 'bytes' | 'open'> | undefined
+  upload?: Upload | undefined
   contentType: string
   /** The client's own headers, from which the provider picks the few it passes on. */
   clientHeaders: IncomingHttpHeaders
