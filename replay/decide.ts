@@ -131,7 +131,7 @@ function atTheEnd(registered: Registered, monitor: Monitor, rows: readonly Sampl
     return held('unusable_samples', `More than ${share} % of the samples have no verdict.`)
   }
   if (!canProve(registered)) {
-    const misses = findMisses({ verdicts: verdictsOf(rows), ...latencies(rows) })
+    const misses = findMisses({ verdicts: verdictsOf(rows), ...typicalLatencies(rows) })
     if (misses.length > 0) return held('threshold_missed', misses.join(' '))
     const detail = 'Every sample held; too few for proof.'
     return { status: 'passed', reason: 'threshold_met', detail, evidence: 'threshold' }
@@ -177,6 +177,9 @@ function conclude(
     avgSimilarity: mean(verdicts.map(({ similarity }) => similarity)),
     noiseFloorSimilarity: toNoiseFloor(verdicts),
     selfAgreement: mean(verdicts.map(({ selfAgrees }) => selfAgrees).map(toNumber)),
+    candidateAgreement: mean(
+      verdicts.map((one) => Number(!one.candidateHard && !one.candidateDeviates)),
+    ),
     ...latencies(rows),
     costUsd: sum(
       judgedOf(rows).flatMap(({ baseline, candidate }) => [baseline.costUsd, candidate.costUsd]),
@@ -219,6 +222,25 @@ function latencies(rows: readonly Sample[]) {
     baselineAvgLatencyMs: mean(both.map(({ baseline }) => baseline.latencyMs)),
     candidateAvgLatencyMs: mean(both.map(({ candidate }) => candidate.latencyMs)),
   }
+}
+
+/** Medians; the baseline's of both its answers. */
+function typicalLatencies(rows: readonly Sample[]) {
+  const judged = judgedOf(rows)
+  const known = (values: (number | null | undefined)[]) =>
+    median(values.filter((value) => typeof value === 'number'))
+  return {
+    baselineLatencyMs: known(
+      judged.flatMap(({ baseline, repeat }) => [baseline.latencyMs, repeat?.latencyMs]),
+    ),
+    candidateLatencyMs: known(judged.map(({ candidate }) => candidate.latencyMs)),
+  }
+}
+
+function median(values: number[]): number | null {
+  const sorted = values.sort((a, b) => a - b)
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]]
+  return low === undefined || high === undefined ? null : (low + high) / 2
 }
 
 function toNumber(value: boolean | null): number | null {

@@ -22,13 +22,14 @@ export function toNoiseFloor(verdicts: readonly Verdict[]): number | null {
 
 export type ThresholdFacts = {
   verdicts: readonly Verdict[]
-  baselineAvgLatencyMs: number | null
-  candidateAvgLatencyMs: number | null
+  /** Medians: of a handful of calls one that stalled must not decide. */
+  baselineLatencyMs: number | null
+  candidateLatencyMs: number | null
 }
 
 /** Why the threshold is missed, a sentence each; empty: it is met. */
 export function findMisses(facts: ThresholdFacts): string[] {
-  const { verdicts, baselineAvgLatencyMs: baseline, candidateAvgLatencyMs: candidate } = facts
+  const { verdicts, baselineLatencyMs: baseline, candidateLatencyMs: candidate } = facts
   if (verdicts.length < thresholdSamplesMin) {
     return [`${verdicts.length} of at least ${thresholdSamplesMin} samples have a verdict.`]
   }

@@ -11,8 +11,11 @@ export type Caller = {
   workspace: string
   keyId: string
   scopes: readonly Scope[]
-  /** How the caller proved it: a session may read, and write only with the CSRF header. */
-  by: 'key' | 'session'
+  /**
+   * How the caller proved it: a session may read, and write only with the CSRF header; `internal` is this process calling itself,
+   * for a workspace that it names.
+   */
+  by: 'key' | 'session' | 'internal'
   /** False: this key gets whole answers from `/v1/responses`, and a 409 for a stream. */
   responsesStreaming?: boolean
   /** True for the first user, who runs this plane: only they may act for other users. */

@@ -55,7 +55,14 @@ export type ArmFigures = { latencyMs: number | null; costUsd: number | null }
  * the seed drew before any call was made; turns count from 0 too.
  */
 export type Sample = { unit: number; turn: number; turns: number } & (
-  | { outcome: 'judged'; verdict: Verdict; baseline: ArmFigures; candidate: ArmFigures }
+  | {
+      outcome: 'judged'
+      verdict: Verdict
+      baseline: ArmFigures
+      /** Of the baseline's second answer; absent where it was given once. */
+      repeat?: ArmFigures
+      candidate: ArmFigures
+    }
   | { outcome: 'diverged' | 'not_replayable' | 'error' }
 )
 
@@ -146,6 +153,8 @@ export type Decision = {
   noiseFloorSimilarity: number | null
   /** Share of samples whose baseline agrees with its own repeat. */
   selfAgreement: number | null
+  /** Share of samples whose candidate agrees with the baseline, by the same judges. */
+  candidateAgreement: number | null
   baselineAvgLatencyMs: number | null
   candidateAvgLatencyMs: number | null
   costUsd: number | null

@@ -57,7 +57,9 @@ export const policyShape = z.strictObject({
 export type PolicyChoices = z.infer<typeof policyShape>
 
 /** The policy in force: every member has a value, except a margin that follows the number of inputs. */
-export type PromptPolicy = Required<Omit<PolicyChoices, 'margin' | 'expectations'>> & {
+export type PromptPolicy = {
+  [K in Exclude<keyof PolicyChoices, 'margin' | 'expectations'>]-?: NonNullable<PolicyChoices[K]>
+} & {
   margin: number | null
   expectations: NonNullable<PolicyChoices['expectations']>
 }

@@ -8,6 +8,8 @@ export type Settings = {
   masterKey: string | undefined
   clickhouseUrl: string | undefined
   databaseUrl: string | undefined
+  /** Unset: jobs are kept in Postgres. */
+  redisUrl: string | undefined
   openaiBaseUrl: string | undefined
   openaiApiKey: string | undefined
   environment: string
@@ -73,6 +75,12 @@ export const settingRows: Record<keyof Settings, Row> = {
     fallback: undefined,
     help: 'postgres://… Unset: embedded.',
     check: isUrlOf('postgres:', 'postgresql:'),
+  },
+  redisUrl: {
+    env: 'REDIS_URL',
+    fallback: undefined,
+    help: 'redis://… for jobs. Unset: they are kept in Postgres.',
+    check: isUrlOf('redis:', 'rediss:'),
   },
   openaiBaseUrl: {
     env: 'OPENAI_BASE_URL',

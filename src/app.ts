@@ -5,6 +5,7 @@ import Koa, { type Context, type Middleware } from 'koa'
 import type { Scope } from '../schemas/caller.ts'
 import { Fault } from '../schemas/faults.ts'
 import { requireScope } from './access.ts'
+import type { InternalCalls } from './internal-calls.ts'
 import type { Keys } from './keys.ts'
 import type { Metrics } from './metrics.ts'
 import { answer, authenticate } from './middleware.ts'
@@ -29,6 +30,8 @@ export function createApp(deps: {
   router: Router
   /** What looks at every request before it is let in, such as a trace of it. */
   watchers?: Middleware[]
+  /** Absent: this process never calls itself. */
+  internal?: InternalCalls
 }): Koa {
   const app = new Koa()
   // Faults are answered by our own middleware; what still reaches Koa is a client that has gone.
@@ -42,7 +45,7 @@ export function createApp(deps: {
   app.use(timeRoutes(deps.metrics, new Set(deps.doors.flatMap((door) => door.paths))))
   app.use(refuseOddRequests)
   for (const watcher of deps.watchers ?? []) app.use(watcher)
-  app.use(authenticate(deps.keys))
+  app.use(authenticate(deps.keys, deps.internal))
   app.use(throughDoors(deps.doors))
   app.use(deps.router.routes())
   app.use(nothingHere(deps.router, deps.doors))

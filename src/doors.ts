@@ -29,20 +29,21 @@ import { metricRoutes } from './api/metrics.ts'
 import { traceRoutes } from './api/traces.ts'
 import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
-import { vaasRoutes } from './api/vaas.ts'
 import { createApp, type Door } from './app.ts'
 import type { LiveConfig } from './config.ts'
 import { consoleRoutes } from './console-files.ts'
 import { type Destinations, openDestinations } from './destinations/destinations.ts'
-import { openEvidence } from './evidence.ts'
+import { openExperimenting } from './experimenting.ts'
+import type { Engine } from './experiments/engine.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { ensureOwner } from './keys.ts'
 import { openLogin } from './login.ts'
 import { type Media, openMedia } from './media.ts'
 import type { Metrics } from './metrics.ts'
+import { openPrices } from './money/prices.ts'
 import type { Stores } from './plane.ts'
 import { openPrompting } from './prompting.ts'
-import { openRecords } from './records.ts'
+import { openRecording } from './recording.ts'
 import { openFigures } from './rollups/figures.ts'
 import { startRolling } from './rollups/roll.ts'
 import { packageRoot } from './root.ts'
@@ -67,6 +68,8 @@ export type Doors = {
   otlp: OtlpShared
   /** Ends the inference calls under way, each with its receipt. */
   interrupt(): void
+  /** Replays what was recorded; it calls this very process, so it begins after the doors and ends before them. */
+  engine: Engine
   close(): Promise<void>
 }
 
@@ -78,6 +81,8 @@ type DoorDeps = Stores &
     nowMs: () => number
     log: (line: string) => void
     spool: Lanes
+    /** Where this process answers. */
+    url: () => string
     config: LiveConfig
     money: Money
     mediaDir: string
@@ -92,7 +97,6 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
 
   const traces = openTraces(rows, nowMs)
   const router = new Router({ strict: true, sensitive: true })
-  const { environment } = settings
   const routes = openRouting(router, { ...deps, outbound })
   healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
@@ -104,13 +108,13 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
-  vaasRoutes(router, {
-    records: openRecords({ rows, flush }),
-    evidence: openEvidence(deps.ledger),
-    ledger: deps.ledger,
-    intake: spool.calls,
-    environment,
+  const { engine, internal } = await openExperimenting(router, {
+    ...{ ...deps, rows, storedSpans, flush, counters: metrics },
+    registry: prompting.registry,
+    redisUrl: settings.redisUrl,
+    prices: openPrices(deps.config.current),
   })
+  openRecording(router, { ...deps, rows, flush })
   await consoleRoutes(router, join(packageRoot(), 'dist', 'console'))
 
   const otlp: OtlpShared = {
@@ -133,16 +137,13 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   await endCutOff(deps)
   return {
     app: createApp({
-      keys: deps.keys,
-      metrics,
-      log,
-      doors,
-      router,
+      ...{ keys: deps.keys, metrics, log, doors, router, internal },
       watchers: watchersOf(selfTrace, doors),
     }),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     interrupt: () => live.interrupt(),
+    engine,
     async close() {
       await selfTrace?.close()
       await rolling.stop()

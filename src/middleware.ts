@@ -7,6 +7,7 @@ import { Fault } from '../schemas/faults.ts'
 import { newId, randomHex, toPrefixed } from '../schemas/ids.ts'
 import { bearerToken } from './access.ts'
 import { toAnswerable } from './failures.ts'
+import type { InternalCalls } from './internal-calls.ts'
 import type { Keys } from './keys.ts'
 import { csrfHeader, readCookie } from './sessions.ts'
 
@@ -45,12 +46,13 @@ function stamp(ctx: Context): void {
 }
 
 /** The caller, when the request names one: by key, else by session. A wrong key is refused here, a missing one where it matters. */
-export function authenticate(keys: Keys): Middleware {
+export function authenticate(keys: Keys, internal?: InternalCalls): Middleware {
   return async (ctx, next) => {
     const header = ctx.get('authorization')
     if (header !== '') {
       const token = bearerToken(header)
-      const caller = token && (await lookUp(() => keys.find(token)))
+      const caller =
+        token && (internal?.find(token, ctx.req.headers) ?? (await lookUp(() => keys.find(token))))
       if (!caller) throw new Fault('unauthorized')
       ctx.state.caller = caller
       return next()

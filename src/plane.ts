@@ -84,17 +84,12 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
   const { books, accounts, spool } = kept
   const doors = await openDoors({
-    settings,
-    version,
-    metrics,
-    nowMs,
-    log,
+    ...{ settings, version, metrics, nowMs, log, spool, config },
     ...stores,
     ...accounts,
-    spool,
-    config,
     money: books.money,
     mediaDir: dataDir.sub('media'),
+    url: () => listener.url,
   })
   closers.push({ name: 'doors', close: () => doors.close() })
   books.recover()
@@ -109,6 +104,8 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   const drain = async (hurry?: AbortSignal) =>
     void (await Promise.all([listener.drain(doors.interrupt, hurry), grpc?.drain()]))
   closers.push({ name: 'calls', close: drain })
+  doors.engine.start()
+  closers.push({ name: 'experiments', close: () => doors.engine.close() })
   return {
     url: listener.url,
     version,

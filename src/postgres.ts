@@ -28,6 +28,8 @@ export type Postgres = Sql & {
   migrate(dir?: string): Promise<void>
   /** Runs `work` while no other process is in here: for what several may do at once when they start. */
   exclusively<T>(work: () => Promise<T>): Promise<T>
+  /** Further connections for a library that speaks to the server itself, its tables in a schema of their own. The caller ends it. */
+  openPool(options: { schema: string; connectionsMax: number }): pg.Pool
   ping(): Promise<boolean>
   close(): Promise<void>
 }
@@ -63,6 +65,18 @@ export function connectPostgres(
         migratePostgres(dir, (transaction) => inTransaction(client, transaction)),
       ),
     exclusively: (work) => holdingLock(config, work),
+    openPool({ schema, connectionsMax: max }) {
+      const own = new pg.Pool({
+        ...config,
+        max,
+        idleTimeoutMillis: idleMs,
+        options: `-c search_path=${schema}`,
+      })
+      own.on('error', (error) =>
+        options.log?.(`Postgres closed an idle connection: ${error.message}`),
+      )
+      return own
+    },
     async ping() {
       return pool.query('SELECT 1').then(
         () => true,

@@ -39,6 +39,10 @@ export type StoredSpans = ReturnType<typeof openStoredSpans>
 // A page ends early rather than holding more base64 than this in memory; its cursor stands after the last span kept.
 const pageTextMax = 48 * 1024 * 1024
 const timeOpenMs = 8_000_000_000_000
+// Fixed lengths for the reason given in traces.ts; the traces alone use the key.
+const bySpans = `trace_id IN (SELECT toFixedString(unhex(arrayJoin({traces:Array(String)})), 16)) AND (trace_id, span_id) IN (
+    SELECT toFixedString(unhex(pair.1), 16), toFixedString(unhex(pair.2), 8)
+    FROM (SELECT arrayJoin(arrayZip({traces:Array(String)}, {spans:Array(String)})) AS pair))`
 
 export function openStoredSpans(rows: Rows) {
   /** Spans of a clause over the payload table, in ingest order. Of a span sent again with other content the latest counts. */
@@ -109,6 +113,19 @@ export function openStoredSpans(rows: Rows) {
     )
   }
 
+  /** These spans, in ingest order; those that are gone are left out. */
+  function ofSpans(
+    workspace: string,
+    spans: readonly { traceId: string; spanId: string }[],
+  ): Promise<StoredSpan[]> {
+    if (spans.length === 0) return Promise.resolve([])
+    const where = and(inWorkspace(workspace), bySpans, {
+      traces: spans.map(({ traceId }) => traceId),
+      spans: spans.map(({ spanId }) => spanId),
+    })
+    return latest(where, spans.length)
+  }
+
   /** Every span of a trace, bounded by `limit`. */
   function ofWholeTrace(workspace: string, traceId: string, limit: number): Promise<StoredSpan[]> {
     return latest(ofTrace(workspace, traceId), limit)
@@ -147,7 +164,7 @@ export function openStoredSpans(rows: Rows) {
     return load(spans, where.params, range.limit)
   }
 
-  return { find, ofWholeTrace, inOrder }
+  return { find, ofSpans, ofWholeTrace, inOrder }
 }
 
 type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'bytes', string> & {

@@ -228,7 +228,6 @@ test('one sample short of the threshold holds the candidate, and says which', ()
     [{ candidateHard: true, direction: -1 }, {}, /fail a validator/],
     [{ candidateDeviates: true }, {}, /change what the baseline said/],
     [{ similarity: 0.5 }, {}, /less alike than 0.85/],
-    [{}, { candidate: { latencyMs: 1_800, costUsd: null } }, /Latency rose/],
   ]
   for (const [verdict, more, detail] of misses) {
     const decision = decide(registered(6), [...rows(5), row(5, verdict, more)])
@@ -236,6 +235,13 @@ test('one sample short of the threshold holds the candidate, and says which', ()
     expect(decision.evidence).toBeNull()
     expect(decision.detail).toMatch(detail)
   }
+})
+
+test('a small frame is held when its calls are slower, and not for one that stalled', () => {
+  const slow = { candidate: { latencyMs: 1_800, costUsd: null } }
+  const most = [...rows(2), ...[2, 3, 4].map((unit) => row(unit, {}, slow))]
+  expect(decide(registered(5), most).detail).toMatch(/Latency rose/)
+  expect(decide(registered(5), [...rows(4), row(4, {}, slow)]).status).toBe('passed')
 })
 
 test('similarity is asked in proportion to the noise: no more of a candidate than the baseline gives itself', () => {

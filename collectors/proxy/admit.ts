@@ -86,6 +86,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     stream,
     usageWanted,
     request,
+    origin: readOrigin(arrived),
     attributes,
     contentType,
     upload,
@@ -108,7 +109,7 @@ export function takeMoney(call: Call, body: Buffer): Grant | Promise<Grant> | un
     inputTokensMax: inputTokensAtMost(body),
     outputTokensMax: operation.outputTokensMax(request),
     pieces: operation.pieces?.(call, undefined),
-    origin: '',
+    origin: call.origin,
   })
 }
 
@@ -131,6 +132,11 @@ function readStream(request: JsonObject): boolean {
   if (stream === undefined || stream === null) return false
   if (typeof stream === 'boolean') return stream
   throw new Fault('invalid_request', { message: 'stream must be true or false.', param: 'stream' })
+}
+
+/** Anybody may claim to be a replay; it counts from this process alone. */
+function readOrigin({ caller, headers }: Arrived): Run['origin'] {
+  return caller.by === 'internal' && headers['x-batchin-origin'] === 'replay' ? 'replay' : ''
 }
 
 function readEnvironment(headers: IncomingHttpHeaders): string | undefined {
@@ -167,6 +173,9 @@ function attributesOf(arrived: Arrived, request: JsonObject): Run['attributes'] 
     if (typeof value === 'number' || typeof value === 'boolean') attributes[key] = value
     else if (typeof value === 'string') attributes[key] = value.slice(0, labelCharsMax)
   }
+  // Whoever may not be replayed says so in the request's metadata, as OpenAI's API has it.
+  const metadata = isObject(request.metadata) ? request.metadata : undefined
+  if (String(metadata?.no_replay) === 'true') attributes['batchin.no_replay'] = true
   const attempt = Number(arrived.headers['x-stainless-retry-count'])
   if (Number.isSafeInteger(attempt) && attempt > 0)
     attributes['http.request.resend_count'] = attempt

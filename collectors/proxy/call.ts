@@ -88,6 +88,7 @@ export type Call = {
   /** False when we ask the upstream for usage and the client did not. */
   usageWanted: boolean
   request: JsonObject
+  origin: Run['origin']
   attributes: Run['attributes']
   upstreamBody: Buffer
   contentType: string

@@ -194,7 +194,7 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     promptVariables: keepsText ? call.promptVariables : undefined,
     sessionId: capture === 'none' ? '' : call.sessionId,
     userId: capture === 'none' ? '' : call.userId,
-    origin: '',
+    origin: call.origin,
     input: keepsText ? withoutMedia(operation.keptInput(call.request), keep) : undefined,
     output:
       keepsText && operation.keepsOutput && outcome.answered
@@ -240,6 +240,8 @@ function attributesOf(
   if (call.capture === 'full' && request.tools !== undefined) {
     attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
   }
+  const parameters = call.capture === 'full' ? parametersOf(request) : undefined
+  if (parameters) attributes['batchin.request.parameters'] = parameters
   return attributes
 }
 
@@ -249,6 +251,35 @@ const pieceNames = [
   ['videoSeconds', 'batchin.usage.video_seconds'],
   ['characters', 'batchin.usage.characters'],
 ] as const
+
+// What has a place of its own in a run, says how the answer travels, or is about the caller.
+const notParameters = new Set([
+  'model',
+  'messages',
+  'input',
+  'prompt',
+  'tools',
+  'stream',
+  'stream_options',
+  'user',
+  'safety_identifier',
+  'prompt_cache_key',
+  'metadata',
+  'store',
+  'n',
+])
+
+/** Everything else of the request, as JSON, so that a replay asks exactly what was asked; undefined when there is nothing else. */
+function parametersOf(request: Call['request']): string | undefined {
+  const parameters: Record<string, unknown> = {}
+  let isAny = false
+  for (const name in request) {
+    if (notParameters.has(name)) continue
+    parameters[name] = request[name]
+    isAny = true
+  }
+  return isAny ? JSON.stringify(parameters) : undefined
+}
 
 function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
   return {

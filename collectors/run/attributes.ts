@@ -17,7 +17,7 @@ export type RunAttributes = {
 }
 
 // Attributes of a run that hold a text of any size.
-const textNames = new Set(['gen_ai.tool.definitions'])
+const textNames = new Set(['gen_ai.tool.definitions', 'batchin.request.parameters'])
 
 export function attributesOf(run: Run): RunAttributes {
   const searched: Attribute[] = [

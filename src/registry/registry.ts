@@ -30,7 +30,7 @@ import {
   type Rollback,
   rollback,
 } from './promotion.ts'
-import { type Message, type Rerendered, rerender } from './rerender.ts'
+import { type Message, type Rerendered, type RerenderFailure, rerender } from './rerender.ts'
 import {
   findRegistry,
   findVersion,
@@ -106,7 +106,7 @@ export type Rerendering = RegistryAt & {
   variables?: Readonly<Record<string, string>> | undefined
 }
 
-export type { DiscoveryEvent }
+export type { DiscoveryEvent, Rerendered, RerenderFailure }
 
 export async function openRegistry(deps: {
   postgres: Postgres

@@ -1,0 +1,129 @@
+// From queued to replaying: draw the frame, choose the rule, hash both, and only then let anything be called.
+
+import type { Registered, Registration } from '../schemas/experiment.ts'
+import type { DrawnUnit } from '../schemas/replay.ts'
+import type { ExperimentRow, ExperimentStore, Frames, Rule, Rules } from './experiment.ts'
+import { judgeNamesOf } from './judges/table.ts'
+import { planPolicy, register } from './registration.ts'
+import { drawFrame, type Frame } from './sampler.ts'
+import { thresholdSamplesMin } from './threshold.ts'
+
+export const pairsMax = 2_000
+const dayMs = 86_400_000
+// A registry without traffic is looked at less and less often.
+const firstWaitMs = 2_000
+const waitMaxMs = 600_000
+
+export type PrepareDeps = {
+  store: ExperimentStore
+  frames: Frames
+  rules: Rules
+  nowMs: () => number
+}
+
+/** Draws and registers; an experiment without enough to replay waits, one that was asked for by hand is told so. */
+export async function prepare(deps: PrepareDeps, row: ExperimentRow): Promise<void> {
+  const rule = await deps.rules.of(row.workspace, row.registryId)
+  if (!rule.mayReplay) {
+    const reason = 'The policy of this prompt says that its runs are never replayed.'
+    await deps.store.move(row, { status: 'inconclusive', promotionStatus: 'held', reason })
+    return
+  }
+  const frame = await draw(deps, row, rule)
+  const { units, report } = frame
+  if (units.length < thresholdSamplesMin) {
+    const reason = `${units.length} of at least ${thresholdSamplesMin} conversations can be replayed.`
+    if (row.startedBy === 'machine') {
+      await deps.store.postpone(
+        row.experimentId,
+        reason,
+        Math.min(waitMaxMs, firstWaitMs * 2 ** row.attempts),
+      )
+    } else {
+      await deps.store.move(row, {
+        status: 'inconclusive',
+        promotionStatus: 'not_promoted',
+        reason,
+      })
+    }
+    return
+  }
+  const began = await deps.store.begin(row.experimentId, {
+    registered: toRegistered(row, rule, frame),
+    frame: report,
+    units,
+    budgetNanoUsd: row.asked.budgetNanoUsd ?? rule.budgetNanoUsd,
+    budgetPerDayNanoUsd: rule.budgetPerDayNanoUsd,
+  })
+  if (!began) await deps.store.postpone(row.experimentId, row.reason, firstWaitMs)
+}
+
+/** The frame of an experiment, drawn; nothing is stored and nothing is called. */
+export async function draw(
+  deps: Pick<PrepareDeps, 'frames' | 'nowMs'>,
+  row: Pick<
+    ExperimentRow,
+    'experimentId' | 'workspace' | 'registryId' | 'baseline' | 'candidate' | 'asked'
+  >,
+  rule: Rule,
+): Promise<Frame> {
+  const nowMs = deps.nowMs()
+  const versionId = `${row.registryId}@${row.baseline}`
+  const runs = await deps.frames.runs(row.workspace, versionId, nowMs - rule.sampleDays * dayMs)
+  const unitsMax = Math.min(pairsMax, row.asked.maxPairs ?? rule.pairsMax)
+  return drawFrame(runs, await deps.frames.open(row), {
+    seed: row.experimentId,
+    unitsMax,
+    nowMs,
+  })
+}
+
+/** What is hashed before the first call. A model without a price has no cost to guard. */
+export function toRegistered(
+  row: Pick<ExperimentRow, 'experimentId' | 'registryId' | 'baseline' | 'candidate' | 'asked'>,
+  rule: Rule,
+  { units, report }: Frame,
+): Registered {
+  const isPriced = units.every(({ source }) => source.recordedCostNanoUsd !== null)
+  const planned = planPolicy(units.length, rule.chosen)
+  const budget = row.asked.budgetNanoUsd ?? rule.budgetNanoUsd
+  const registration: Registration = {
+    registryId: row.registryId,
+    baseline: row.baseline,
+    candidate: row.candidate,
+    frame: {
+      query: `Finished runs of ${row.registryId}@${row.baseline} in the last ${rule.sampleDays} days that are no replays: one turn of each of ${report.conversations} conversations, distinct inputs.`,
+      units: units.length,
+      seed: row.experimentId,
+    },
+    judge: rule.judge,
+    judges: judgeNamesOf(rule.judge),
+    expectations: expectationsOf(rule, units),
+    budgetUsd: budget / 1e9,
+    policy: {
+      ...planned,
+      guardrails: planned.guardrails.filter((name) => name !== 'cost' || isPriced),
+    },
+  }
+  return register(registration)
+}
+
+/** What the owner declared, else what every recorded request asked its answer to be. */
+function expectationsOf(rule: Rule, units: readonly DrawnUnit[]): Registration['expectations'] {
+  if (rule.expectations.schema !== undefined) return rule.expectations
+  const formats = new Set(
+    units.map(({ request }) => JSON.stringify(request.baseline.parameters.response_format)),
+  )
+  const [only] = formats
+  if (formats.size !== 1 || only === undefined) return rule.expectations
+  const format: unknown = JSON.parse(only)
+  const schema = schemaOf(format)
+  return schema === undefined ? rule.expectations : { ...rule.expectations, schema }
+}
+
+function schemaOf(format: unknown): unknown {
+  if (typeof format !== 'object' || format === null || !('type' in format)) return undefined
+  if (format.type === 'json_object') return { type: 'object' }
+  const { json_schema: named } = format as { json_schema?: { schema?: unknown } } // checked on the next line
+  return typeof named === 'object' && named !== null ? named.schema : undefined
+}

@@ -1,0 +1,130 @@
+// What follows a decision: the version's status, its promotion by compare-and-swap, or the reason why it is held. Each step may be
+// taken again after a crash, and changes nothing then.
+
+import type {
+  Aftermath,
+  ExperimentRow,
+  ExperimentStore,
+  Move,
+  Rules,
+} from '../../replay/experiment.ts'
+import { maySelfPromote } from '../../replay/promotion.ts'
+import type { Postgres } from '../postgres.ts'
+import type { ExperimentStatus, Registry } from '../registry/registry.ts'
+import { findBaseline } from './baseline.ts'
+
+export const engineActor = { kind: 'machine', id: 'experiments' } as const
+
+export type AftermathDeps = {
+  postgres: Postgres
+  store: ExperimentStore
+  registry: Registry
+  rules: Rules
+  /** Tells whoever listens that a version that is live was proven worse. */
+  tellRegression: (row: ExperimentRow) => Promise<void>
+}
+
+export function openAftermath(deps: AftermathDeps): Aftermath {
+  const { registry, store } = deps
+
+  async function setStatus(row: ExperimentRow, status: ExperimentStatus): Promise<void> {
+    await registry.setStatus({
+      ...atOf(row),
+      version: row.candidate,
+      status,
+      actor: engineActor,
+      reason: row.reason,
+      evidence: evidenceOf(row),
+    })
+  }
+
+  async function promote(row: ExperimentRow): Promise<Move> {
+    const at = atOf(row)
+    const found = await registry.findRegistry(at)
+    if (!found) return held('The registry is gone.')
+    const { state } = found
+    if (state.promoted !== row.candidate) {
+      const baseline = await findBaseline(deps.postgres, at, state)
+      if (baseline !== row.baseline) {
+        return held(`${row.registryId}@${baseline} took the baseline's place meanwhile.`)
+      }
+    }
+    const moved = await registry.promote({
+      ...at,
+      version: row.candidate,
+      expected: state.promoted,
+      actor: engineActor,
+      reason: row.reason,
+      evidence: evidenceOf(row),
+    })
+    if (moved.outcome === 'moved') return { promotionStatus: 'promoted', reason: row.reason }
+    if (moved.outcome === 'refused') return held(moved.why)
+    return held(`Another version was promoted meanwhile: ${moved.present ?? 'none'}.`)
+  }
+
+  async function afterPass(row: ExperimentRow): Promise<Move> {
+    const { decision } = row
+    await setStatus(row, 'passed')
+    const rule = await deps.rules.of(row.workspace, row.registryId)
+    if (decision === null || !maySelfPromote(decision, rule)) {
+      const why =
+        rule.autoPromote === 'off'
+          ? 'the policy promotes nothing by itself'
+          : 'threshold evidence does not route traffic'
+      return held(`${row.reason} Held: ${why}.`)
+    }
+    return promote(row)
+  }
+
+  return {
+    async afterDecision(row) {
+      switch (row.status) {
+        case 'passed':
+          return void (await store.move(row, await afterPass(row)))
+        case 'failed':
+          await setStatus(row, 'failed')
+          await deps.tellRegression(row)
+          return void (await store.move(row, not(row)))
+        case 'inconclusive':
+        case 'error':
+          await setStatus(row, 'inconclusive')
+          return void (await store.move(row, held(row.reason)))
+        case 'cancelled':
+          await setStatus(row, 'observed')
+          return void (await store.move(row, not(row)))
+        case 'queued':
+        case 'replaying':
+        case 'shadow':
+        case 'canary':
+          return
+        default:
+          return row.status satisfies never
+      }
+    },
+    async live() {},
+  }
+}
+
+function held(reason: string): Move {
+  return { promotionStatus: 'held', reason }
+}
+
+function not(row: ExperimentRow): Move {
+  return { promotionStatus: 'not_promoted', reason: row.reason }
+}
+
+export function atOf(row: ExperimentRow) {
+  return { workspace: row.workspace, registry: row.registryId }
+}
+
+/** What the registry's history keeps of why. */
+export function evidenceOf(row: ExperimentRow) {
+  return {
+    experiment_id: row.experimentId,
+    regression_id: row.regressionId,
+    preregistration_hash: row.registered?.hash ?? null,
+    evidence: row.decision?.evidence ?? null,
+    sample_count: row.decision?.sampleCount ?? 0,
+    spent_usd: row.spentNanoUsd / 1e9,
+  }
+}

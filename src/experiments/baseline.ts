@@ -1,0 +1,20 @@
+// What a candidate is compared with: the version in force, else the registry's first.
+
+import type { RegistryState } from '../../schemas/prompt-history.ts'
+import type { Sql } from '../keys.ts'
+
+/** Undefined for a registry of one version. */
+export async function findBaseline(
+  sql: Sql,
+  at: { workspace: string; registry: string },
+  state: Pick<RegistryState, 'promoted' | 'baseline'>,
+): Promise<string | undefined> {
+  if (state.promoted !== null) return state.promoted
+  if (state.baseline !== null) return state.baseline
+  const [first] = await sql.query<{ version: string }>(
+    `SELECT version FROM prompt_versions WHERE workspace = $1 AND registry_id = $2 AND merged_into IS NULL
+     ORDER BY ordinal LIMIT 1`,
+    [at.workspace, at.registry],
+  )
+  return first?.version
+}

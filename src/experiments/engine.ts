@@ -1,0 +1,142 @@
+// The experiment engine, put together: store, queue, replays over our own /v1, candidates found and decisions carried out.
+
+import { randomBytes } from 'node:crypto'
+import type { PriceOf } from '../../replay/calls.ts'
+import { type Coordinator, openCoordinator } from '../../replay/coordinator.ts'
+import type { ExperimentRow, ExperimentStore, Frames, Rules } from '../../replay/experiment.ts'
+import { noMoreJudges } from '../../replay/judges/asked.ts'
+import { openLoopback } from '../../replay/loopback.ts'
+import { jobsSchema, openJobs, prepareJobStore } from '../../replay/queues.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import type { RegistryState } from '../../schemas/prompt-history.ts'
+import { type Prices, priceOf } from '../money/prices.ts'
+import type { Postgres } from '../postgres.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { RegistryAt } from '../registry/rows.ts'
+import { type Repeated, repeatEvery } from '../repeat.ts'
+import type { StoredSpans } from '../stored-spans.ts'
+import type { Rows } from '../traces.ts'
+import { openAftermath } from './aftermath.ts'
+import { findBaseline } from './baseline.ts'
+import { openCandidates } from './candidates.ts'
+import { openFrames } from './frames.ts'
+import { cancelExperiment, type QueueAnswer, type QueueAsk, queueExperiment } from './queueing.ts'
+import { openRules } from './rules.ts'
+import { openExperimentStore } from './store.ts'
+
+// Conversations replayed at once by this process; each makes one call at a time.
+const slots = 6
+const jobConnectionsMax = 4
+const lookEveryMs = 1_500
+
+export type EngineDeps = {
+  postgres: Postgres
+  rows: Rows
+  storedSpans: StoredSpans
+  registry: Registry
+  counters: Counters
+  redisUrl: string | undefined
+  prices: Prices
+  /** Where this process answers, once it does. */
+  url: () => string
+  internalToken: string
+  flush: () => Promise<void>
+  nowMs: () => number
+  log: (line: string) => void
+}
+
+export type Engine = {
+  store: ExperimentStore
+  frames: Frames
+  rules: Rules
+  /** What a version of this registry is compared with by itself. */
+  baselineOf(at: RegistryAt, state: RegistryState): Promise<string | undefined>
+  /** False when it is decided already. */
+  cancel(row: ExperimentRow, actor: string): Promise<boolean>
+  queue(ask: QueueAsk): Promise<QueueAnswer | undefined>
+  /** Looks at an experiment soon, because something about it has changed. */
+  nudge(experimentId: string): Promise<void>
+  depth(): Promise<number>
+  /** Begins to work: this process answers by now. */
+  start(): void
+  close(): Promise<void>
+}
+
+/** Makes the tables of the queue where they are missing; nothing is done before `start`. */
+export async function openEngine(deps: EngineDeps): Promise<Engine> {
+  const { postgres, registry, log } = deps
+  const owner = randomBytes(6).toString('hex')
+  const store = openExperimentStore(postgres, owner)
+  const rules = openRules(registry)
+  const frames = openFrames({ ...deps, rerender: (given) => registry.rerender(given) })
+  const loopback = openLoopback({ url: deps.url, token: deps.internalToken })
+  const candidates = openCandidates(deps)
+  const tellRegression = async (row: ExperimentRow) => {
+    deps.counters.count('regressions_open_total', {})
+    log(
+      `${row.registryId}@${row.candidate} is proven worse than ${row.registryId}@${row.baseline}.`,
+    )
+  }
+  const aftermath = openAftermath({ postgres, store, registry, rules, tellRegression })
+  const pool =
+    deps.redisUrl === undefined
+      ? postgres.openPool({ schema: jobsSchema, connectionsMax: jobConnectionsMax })
+      : undefined
+  const jobStore = pool ? { pool } : { redisUrl: deps.redisUrl ?? '' }
+  await postgres.exclusively(() => prepareJobStore(jobStore))
+  let running: { coordinator: Coordinator; looking: Repeated } | undefined
+
+  return {
+    store,
+    frames,
+    rules,
+    baselineOf: (at, state) => findBaseline(postgres, at, state),
+    async cancel(row, actor) {
+      const isCancelled = await cancelExperiment(postgres, row, actor)
+      if (isCancelled) await running?.coordinator.nudge(row.experimentId)
+      return isCancelled
+    },
+    async queue(ask) {
+      const queued = await queueExperiment(deps, ask)
+      if (queued) await running?.coordinator.nudge(queued.experimentId)
+      return queued
+    },
+    nudge: async (experimentId) => running?.coordinator.nudge(experimentId),
+    depth: async () => (await running?.coordinator.depth()) ?? 0,
+    start() {
+      const coordinator = openCoordinator({
+        ...{ store, frames, rules, aftermath, loopback, owner, log },
+        nowMs: deps.nowMs,
+        priceOf: toPriceOf(deps.prices),
+        judgeMore: noMoreJudges,
+        openJobs: (handle) =>
+          openJobs('experiments', { store: jobStore, log, concurrency: slots, handle }),
+      })
+      const look = async () => {
+        for (const { experimentId } of await candidates.look())
+          await coordinator.nudge(experimentId)
+      }
+      const looking = repeatEvery(lookEveryMs, look, (error) =>
+        log(`experiments, looking for candidates: ${String(error)}`),
+      )
+      running = { coordinator, looking }
+    },
+    async close() {
+      await running?.looking.stop()
+      await running?.coordinator.close()
+      running = undefined
+      loopback.close()
+      await pool?.end()
+    },
+  }
+}
+
+/** By the same prices that the gateway reckons with. */
+function toPriceOf(prices: Prices): PriceOf {
+  return ({ model, routeId, served }, usage, isNeutral = false) => {
+    const price = priceOf(prices.of(model, routeId), served)
+    const counted = isNeutral ? { ...usage, cachedTokens: 0 } : usage
+    const nanoUsd = price?.cost(counted, undefined)
+    return nanoUsd === undefined ? null : Number(nanoUsd)
+  }
+}
