@@ -1,145 +1,214 @@
-// Spans accepted and durable, end to end: the started product, gzip protobuf batches over keep-alive connections.
+// Spans accepted and durable, end to end: the started product, gzip batches over keep-alive connections.
 
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
-import { gzipSync } from 'node:zlib'
-import {
-  encodeResourceEnvelope,
-  encodeScopeEnvelope,
-  encodeSpanMessage,
-} from '../../collectors/otlp/protobuf-writer.ts'
-import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
-import { randomHex } from '../../schemas/ids.ts'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { packageRoot } from '../../src/root.ts'
 import { cpuSeconds, type Product, removeDataDir, startProduct } from '../product.ts'
+import { batchMaker, type Encoding } from './batches.ts'
+import { thirdsOf, type Usage, watchFamily } from './family.ts'
 
-const connections = 8
 const spansPerBatch = 500
-const seconds = Number(process.env.BENCH_SECONDS ?? 10)
-const batchesReady = 900
+const closedConnections = 8
+// Open loop: as many as it takes, so that no request waits for another at the sender.
+const openConnections = 64
+// Enough for this many spans a second; a run that outruns them ends early and says so.
+const batchesPerSecond = { protobuf: 300, json: 160 }
+const warmBatches = 300
+const referenceSeconds = 3
+const drainDeadlineMs = 180_000
 
-export const method = `${connections} connections, closed loop for ${seconds} s, ${spansPerBatch} new spans of 12 attributes a request, protobuf, gzip; the generator shares the machine. Lag: from the last answer until every span is in ClickHouse.`
+export const method = `Batches of ${spansPerBatch} new spans of 12 attributes, protobuf or (--json) JSON, gzip, made before the clock starts; the generator shares the machine. Closed loop of ${closedConnections} connections for 10 s (--seconds=60), or open loop at --rate=60000 spans a second, timed from when each was due. Lag: from the last answer until every span is in ClickHouse. CPU: from the first request until then, per accepted span. Reference: a bare server that gunzips, appends and syncs the same batches.`
 
-export async function run() {
-  const bodies = Array.from({ length: batchesReady }, makeBody)
+type Plan = { encoding: Encoding; seconds: number; rate: number | undefined }
+type Sent = { batches: number; elapsedMs: number; latencies: number[]; refused: number }
+type Figure = { name: string; figure: number | string; unit: string; reference?: string }
+
+export async function run(options: string[] = []): Promise<Figure[]> {
+  const number = (name: string) =>
+    Number(options.find((option) => option.startsWith(`--${name}=`))?.split('=')[1] ?? 0)
+  const plan: Plan = {
+    encoding: options.includes('--json') ? 'json' : 'protobuf',
+    seconds: number('seconds') || 10,
+    rate: number('rate') || undefined,
+  }
+  const maker = batchMaker(plan.encoding, spansPerBatch)
+  const perSecond = plan.rate ? plan.rate / spansPerBatch : batchesPerSecond[plan.encoding]
+  const count = Math.ceil(perSecond * plan.seconds) + warmBatches
+  const bodies = Array.from({ length: count }, maker.next)
+  const bare = await measureBare(plan, bodies)
   const product = await startProduct()
   try {
-    await send(product, bodies.slice(0, 20), 1)
-    const before = cpuSeconds(product.pid)
-    const { accepted, elapsedMs, latencies } = await send(product, bodies.slice(20), seconds)
-    const cpuS = cpuSeconds(product.pid) - before
-    const lagMs = await untilDrained(product)
-    latencies.sort((a, b) => a - b)
-    const at = (share: number) => latencies[Math.floor(latencies.length * share)]?.toFixed(1) ?? '–'
-    return [
-      {
-        name: 'spans accepted, durable',
-        figure: Math.round((accepted / elapsedMs) * 1000),
-        unit: 'spans/s',
-        reference: 'bar 40,000',
-      },
-      { name: 'answer p50 / p99', figure: `${at(0.5)} / ${at(0.99)}`, unit: 'ms' },
-      {
-        name: 'CPU of the serving process',
-        figure: ((cpuS * 1e6) / accepted).toFixed(1),
-        unit: 'µs a span',
-      },
-      { name: 'lag after the last answer', figure: Math.round(lagMs), unit: 'ms' },
-    ]
+    return await measureProduct(product, { plan, bodies, bare, bytes: maker.bytes })
   } finally {
     await product.stop()
     removeDataDir(product.dataDir)
   }
 }
 
-function makeBody(): Buffer {
-  const now = BigInt(Date.now()) * 1_000_000n
-  const writer = new WireWriter()
-  const resource = writer.begin(1)
-  writer.raw(
-    encodeResourceEnvelope([
-      ['service.name', 'bench'],
-      ['service.version', '1.2.3'],
-      ['host.name', 'node-1'],
-    ]),
-  )
-  const scope = writer.begin(2)
-  writer.raw(encodeScopeEnvelope('bench', '1'))
-  const traceId = randomHex(16)
-  for (let i = 0; i < spansPerBatch; i++) {
-    const attributes = [
-      ['http.request.method', 'POST'],
-      ['http.route', `/v1/items/${i % 40}`],
-      ['http.response.status_code', i % 50 === 0 ? 500 : 200],
-      ['server.address', 'api.internal'],
-      ['server.port', 443],
-      ['user_agent.original', 'client/3.1'],
-      ['url.full', `https://api.internal/v1/items/${i}?page=${i % 7}`],
-      ['network.protocol.version', '1.1'],
-      ['session.id', `s-${i % 90}`],
-      ['user.id', `u-${i % 300}`],
-      ['db.rows', i],
-      ['cache.hit', i % 3 === 0],
-    ] as const
-    writer.bytesField(
-      2,
-      encodeSpanMessage({
-        traceId,
-        spanId: randomHex(8),
-        parentSpanId: randomHex(8),
-        name: `POST /v1/items/${i % 40}`,
-        kind: 2,
-        startUnixNano: now + BigInt(i) * 1000n,
-        endUnixNano: now + BigInt(i) * 1000n + 4_200_000n,
-        attributes,
-      }),
-    )
-  }
-  writer.end(scope)
-  writer.end(resource)
-  return gzipSync(writer.finish(), { level: 4 })
+async function measureProduct(
+  product: Product,
+  given: { plan: Plan; bodies: Buffer[]; bare: Bare; bytes: number },
+): Promise<Figure[]> {
+  const { plan, bodies, bare } = given
+  const to = { url: `${product.url}/v1/otlp/traces`, key: product.key, encoding: plan.encoding }
+  await sendClosed(to, bodies.slice(0, warmBatches), plan.seconds)
+  await untilDrained(product)
+  const watch = watchFamily(product.pid)
+  const own = process.cpuUsage()
+  const rest = bodies.slice(warmBatches)
+  const sent = plan.rate
+    ? await sendOpen(to, rest, { rate: plan.rate, seconds: plan.seconds })
+    : await sendClosed(to, rest, plan.seconds)
+  const { user, system } = process.cpuUsage(own)
+  const lagMs = await untilDrained(product)
+  watch.stop()
+  const spans = sent.batches * spansPerBatch
+  const generator = { name: 'the generator', cpuS: (user + system) / 1e6 }
+  const [early, late] = thirdsOf(watch.memoryMib)
+  const accepted = Math.round((spans / sent.elapsedMs) * 1000)
+  return [
+    {
+      name: `spans accepted, durable (${plan.encoding}, ${(given.bytes / spansPerBatch).toFixed(0)} B each)`,
+      figure: accepted,
+      unit: 'spans/s',
+      reference: `bare server ${bare.spansPerS}: ${(accepted / bare.spansPerS).toFixed(2)} of it`,
+    },
+    {
+      name: 'answer p50 / p99 / highest',
+      figure: [0.5, 0.99, 1].map((share) => quantile(sent.latencies, share)).join(' / '),
+      unit: 'ms',
+      reference: `bare p99 ${bare.p99} ms`,
+    },
+    { name: 'refused (503, 429)', figure: sent.refused, unit: 'requests' },
+    { name: 'lag after the last answer', figure: Math.round(lagMs), unit: 'ms' },
+    ...[...watch.cpu(), generator].map((usage) => cpuFigure(usage, spans, bare)),
+    {
+      name: 'memory of the family, highest',
+      figure: Math.round(Math.max(...watch.memoryMib)),
+      unit: 'MiB',
+      reference: `mean of the first third ${Math.round(early)}, of the last ${Math.round(late)}`,
+    },
+    ...(sent.elapsedMs < plan.seconds * 900
+      ? [{ name: 'ended early: no batches left', figure: sent.elapsedMs / 1000, unit: 's' }]
+      : []),
+  ]
 }
 
-async function send(product: Product, bodies: Buffer[], forSeconds: number) {
-  const agent = new Agent({ keepAlive: true, maxSockets: connections })
-  const latencies: number[] = []
+function cpuFigure({ name, cpuS }: Usage, spans: number, bare: Bare): Figure {
+  const figure = ((cpuS * 1e6) / spans).toFixed(2)
+  const reference = name === 'plane' ? `bare server ${bare.cpuUs} µs` : ''
+  return { name: `CPU of ${name}`, figure, unit: 'µs a span', reference }
+}
+
+type Target = { url: string; key: string; encoding: Encoding }
+
+/** Each connection sends its next batch when the last is answered. */
+async function sendClosed(to: Target, bodies: Buffer[], seconds: number): Promise<Sent> {
+  const agent = new Agent({ keepAlive: true, maxSockets: closedConnections })
+  const sent: Sent = { batches: 0, elapsedMs: 0, latencies: [], refused: 0 }
   let next = 0
   const startedAt = performance.now()
   const worker = async () => {
-    while (next < bodies.length && performance.now() - startedAt < forSeconds * 1000) {
-      const body = bodies[next++] ?? Buffer.alloc(0)
-      const sentAt = performance.now()
-      const status = await post(product, agent, body)
-      if (status !== 200) throw new Error(`answered ${status}`)
-      latencies.push(performance.now() - sentAt)
+    while (next < bodies.length && performance.now() - startedAt < seconds * 1000) {
+      const body = bodies[next++]!
+      await sendOne(to, { agent, body, dueMs: performance.now() }, sent)
     }
   }
-  await Promise.all(Array.from({ length: connections }, worker))
-  const elapsedMs = performance.now() - startedAt
+  await Promise.all(Array.from({ length: closedConnections }, worker))
+  sent.elapsedMs = performance.now() - startedAt
   agent.destroy()
-  return { accepted: latencies.length * spansPerBatch, elapsedMs, latencies }
+  return sent
 }
 
-function post(product: Product, agent: Agent, body: Buffer): Promise<number> {
+/** One batch after the other at an even pace, whatever the answers do. */
+async function sendOpen(
+  to: Target,
+  bodies: Buffer[],
+  pace: { rate: number; seconds: number },
+): Promise<Sent> {
+  const agent = new Agent({ keepAlive: true, maxSockets: openConnections })
+  const sent: Sent = { batches: 0, elapsedMs: 0, latencies: [], refused: 0 }
+  const everyMs = (spansPerBatch / pace.rate) * 1000
+  const startedAt = performance.now()
+  const pending: Promise<void>[] = []
+  const total = Math.min(bodies.length, Math.floor((pace.seconds * 1000) / everyMs))
+  while (pending.length < total) {
+    const dueMs = startedAt + pending.length * everyMs
+    if (performance.now() < dueMs) await wait(1)
+    else pending.push(sendOne(to, { agent, body: bodies[pending.length]!, dueMs }, sent))
+  }
+  await Promise.all(pending)
+  sent.elapsedMs = performance.now() - startedAt
+  agent.destroy()
+  return sent
+}
+
+async function sendOne(
+  to: Target,
+  given: { agent: Agent; body: Buffer; dueMs: number },
+  sent: Sent,
+): Promise<void> {
+  const status = await post(to, given.agent, given.body)
+  if (status === 200) {
+    sent.batches += 1
+    sent.latencies.push(performance.now() - given.dueMs)
+  } else if (status === 503 || status === 429) sent.refused += 1
+  else throw new Error(`answered ${status}`)
+}
+
+function post(to: Target, agent: Agent, body: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
-    const sent = request(
-      `${product.url}/v1/otlp/traces`,
-      {
-        agent,
-        method: 'POST',
-        headers: {
-          Authorization: `Bearer ${product.key}`,
-          'Content-Type': 'application/x-protobuf',
-          'Content-Encoding': 'gzip',
-          'Content-Length': body.length,
-        },
-      },
-      (response) => {
-        response.resume()
-        response.on('end', () => resolve(response.statusCode ?? 0))
-      },
-    )
-    sent.on('error', reject)
-    sent.end(body)
+    const headers = {
+      Authorization: `Bearer ${to.key}`,
+      'Content-Type': to.encoding === 'json' ? 'application/json' : 'application/x-protobuf',
+      'Content-Encoding': 'gzip',
+      'Content-Length': body.length,
+    }
+    const sending = request(to.url, { agent, method: 'POST', headers }, (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode ?? 0))
+    })
+    sending.on('error', reject)
+    sending.end(body)
   })
+}
+
+type Bare = { spansPerS: number; cpuUs: string; p99: string }
+
+async function measureBare(plan: Plan, bodies: Buffer[]): Promise<Bare> {
+  const dir = mkdtempSync(join(tmpdir(), 'runledger-bare-'))
+  const program = join(packageRoot(), 'test', 'bench', 'bare-receiver.mjs')
+  const child = spawn(process.execPath, [program, join(dir, 'file')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    const port = await new Promise<number>((resolve) =>
+      child.stdout.once('data', (text) => resolve(Number(text))),
+    )
+    const to = { url: `http://127.0.0.1:${port}/`, key: '', encoding: plan.encoding }
+    await sendClosed(to, bodies.slice(0, warmBatches), referenceSeconds)
+    const before = cpuSeconds(child.pid ?? 0)
+    const sent = await sendClosed(to, bodies, referenceSeconds)
+    const cpuS = cpuSeconds(child.pid ?? 0) - before
+    const spans = sent.batches * spansPerBatch
+    return {
+      spansPerS: Math.round((spans / sent.elapsedMs) * 1000),
+      cpuUs: ((cpuS * 1e6) / spans).toFixed(2),
+      p99: quantile(sent.latencies, 0.99),
+    }
+  } finally {
+    child.kill()
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function quantile(latencies: readonly number[], share: number): string {
+  const sorted = [...latencies].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]?.toFixed(1) ?? '–'
 }
 
 async function untilDrained(product: Product): Promise<number> {
@@ -147,6 +216,8 @@ async function untilDrained(product: Product): Promise<number> {
   for (;;) {
     const metrics = await (await fetch(`${product.url}/metrics`)).text()
     if (/runledger_spool_undrained_rows 0\n/.test(metrics)) return performance.now() - startedAt
-    if (performance.now() - startedAt > 120_000) throw new Error('not drained within two minutes')
+    if (performance.now() - startedAt > drainDeadlineMs)
+      throw new Error(`not drained within ${drainDeadlineMs} ms`)
+    await wait(20)
   }
 }
