@@ -1,21 +1,13 @@
-// The started product, as a user starts it: first day, stop, restart, a second start, and kill -9 in the middle of ingest.
+// The started product, as a user starts it: first day, stop, restart, a second start, engines that are killed.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { gzipSync } from 'node:zlib'
 import { afterAll, expect, test } from 'vitest'
-import {
-  encodeResourceEnvelope,
-  encodeScopeEnvelope,
-  encodeSpanMessage,
-} from '../collectors/otlp/protobuf-writer.ts'
-import { WireWriter } from '../collectors/otlp/wire-writer.ts'
+import { type Acked, countStored, judge, sendUntilGone } from './chaos/spans.ts'
 import { exportTrace, get } from './clients.ts'
 import { firstDay } from './journey.ts'
 import { familyOf, newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
 
-// `KILL_ROUNDS=20 npm test -- product` is the long form.
-const killRounds = Number(process.env.KILL_ROUNDS ?? 3)
 const dirs: string[] = []
 const running: Product[] = []
 
@@ -69,28 +61,6 @@ test('engines whose plane was killed end by themselves', async () => {
   await expect.poll(() => family.filter(isRunning), { timeout: 10_000 }).toEqual([])
 })
 
-test(`every span that got a 200 is there once after kill -9 of the whole family (${killRounds} rounds)`, async () => {
-  const dataDir = newDataDir()
-  const acked = new Set<string>()
-  let sequence = 0
-  for (let round = 0; round < killRounds; round++) {
-    const product = await start({ dataDir })
-    const sender = sendUntilGone(product, acked, () => ++sequence)
-    // A round ends after some hundred acknowledgements, at a moment of a batch that differs from round to round.
-    await expect
-      .poll(() => acked.size, { interval: 7 + round * 3, timeout: 30_000 })
-      .toBeGreaterThan((round + 1) * 3_000)
-    await product.killFamily()
-    await sender
-  }
-  const product = await start({ dataDir })
-  const counts = await countByName(product)
-  const lost = [...acked].filter((name) => !counts.has(name))
-  const doubled = [...counts].filter(([, count]) => count !== 1)
-  expect({ acked: acked.size > 0, lost, doubled }).toEqual({ acked: true, lost: [], doubled: [] })
-  expect(await product.stop()).toBe(0)
-})
-
 test('a prompt version that a call named is known after kill -9 right behind its answer', async () => {
   const product = await start()
   const response = await fetch(`${product.url}/v1/chat/completions`, {
@@ -112,11 +82,16 @@ test('a prompt version that a call named is known after kill -9 right behind its
 
 test('engines killed in the middle of ingest are not noticed by clients, and nothing is lost or doubled', async () => {
   const product = await start()
-  const acked = new Set<string>()
+  const acked: Acked = new Set()
   const stop = new AbortController()
-  const refused: number[] = []
-  let sequence = 0
-  const sender = sendUntilGone(product, acked, () => ++sequence, { signal: stop.signal, refused })
+  const refused = new Map<number, number>()
+  let number = 0
+  const next = () => {
+    number += 50
+    return number
+  }
+  const how = { connections: 4, batch: 50, signal: stop.signal }
+  const sender = sendUntilGone(product, { acked, refused, next }, how)
   for (let kills = 1; kills <= 3; kills++) {
     await expect
       .poll(() => acked.size, { interval: 20, timeout: 30_000 })
@@ -130,9 +105,8 @@ test('engines killed in the middle of ingest are not noticed by clients, and not
   }
   stop.abort()
   await sender
-  const counts = await countByName(product)
-  expect([...acked].filter((name) => counts.get(name) !== 1)).toEqual([])
-  expect(refused).toEqual([])
+  expect(judge(acked, await countStored(product))).toEqual({ lost: [], doubled: [] })
+  expect(refused.size).toBe(0)
   expect(await product.stop()).toBe(0)
 })
 
@@ -151,76 +125,6 @@ test('a public address without any key is refused with a sentence', async () => 
   const env = { RUNLEDGER_BOOTSTRAP_KEY: '', HOST: '0.0.0.0' }
   await expect(start({ env })).rejects.toThrow(/No API key exists yet/)
 })
-
-// Four connections, batches of fifty; whoever gets a 200 remembers its names.
-async function sendUntilGone(
-  product: Product,
-  acked: Set<string>,
-  next: () => number,
-  until: { signal?: AbortSignal; refused?: number[] } = {},
-): Promise<void> {
-  const worker = async () => {
-    while (!until.signal?.aborted) {
-      const names = Array.from({ length: 50 }, () => `span-${next()}`)
-      const response = await fetch(`${product.url}/v1/otlp/traces`, {
-        method: 'POST',
-        headers: {
-          'Content-Type': 'application/x-protobuf',
-          'Content-Encoding': 'gzip',
-          Authorization: `Bearer ${product.key}`,
-        },
-        body: gzipSync(requestOf(names)),
-      }).catch(() => undefined)
-      if (!response) return
-      if (response.status === 200) for (const name of names) acked.add(name)
-      else until.refused?.push(response.status)
-    }
-  }
-  await Promise.all([worker(), worker(), worker(), worker()])
-}
-
-function requestOf(names: string[]): Buffer {
-  const now = BigInt(Date.now()) * 1_000_000n
-  const request = new WireWriter()
-  const resource = request.begin(1)
-  request.raw(encodeResourceEnvelope([['service.name', 'kill-test']]))
-  const scope = request.begin(2)
-  request.raw(encodeScopeEnvelope('kill', '1'))
-  for (const name of names) {
-    const id = Number(name.slice(5)).toString(16).padStart(16, '0')
-    const traceId = `${'ab'.repeat(8)}${id}`
-    request.bytesField(
-      2,
-      encodeSpanMessage({
-        traceId,
-        spanId: id,
-        name,
-        kind: 1,
-        startUnixNano: now,
-        endUnixNano: now + 5n,
-        attributes: [['n', 1]],
-      }),
-    )
-  }
-  request.end(scope)
-  request.end(resource)
-  return request.finish()
-}
-
-/** Every span of the store by name, through the export, page after page. */
-async function countByName(product: Product): Promise<Map<string, number>> {
-  const counts = new Map<string, number>()
-  for (let path = '/v1/otlp/export?limit=10000'; ; ) {
-    const { body, headers } = await get(product, path)
-    const spans = body.resourceSpans.flatMap(
-      (one: { scopeSpans: { spans: { name: string }[] }[] }) =>
-        one.scopeSpans.flatMap((scope) => scope.spans),
-    )
-    if (spans.length === 0) return counts
-    for (const span of spans) counts.set(span.name, (counts.get(span.name) ?? 0) + 1)
-    path = /<([^>]+)>/.exec(headers.get('link') ?? '')?.[1] ?? ''
-  }
-}
 
 function isClickhouse(pid: number): boolean {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('chdb-child')

@@ -1,0 +1,32 @@
+// The short forms of `npm run chaos`: the same scripts, a few seconds each.
+
+import { expect, test } from 'vitest'
+import { killCycles } from './chaos/kills.ts'
+import { outage } from './chaos/outage.ts'
+
+// `KILL_ROUNDS=20 npm test -- chaos` is longer; `npm run chaos` is as long as you say.
+const cycles = Number(process.env.KILL_ROUNDS ?? 3)
+
+test(
+  `what was acknowledged, spans and calls, is there once after kill -9 (${cycles} times)`,
+  async () => {
+    const report = await killCycles({
+      cycles,
+      spansPerCycle: 3_000,
+      callers: 2,
+      verified: 100,
+      seed: 7,
+    })
+    expect(report).toMatchObject({ lost: [], doubled: [], unproven: [], refused: {} })
+    expect(report.spansAcked).toBeGreaterThan(cycles * 500)
+    expect(report.callsAnswered).toBeGreaterThan(0)
+  },
+  120_000 + cycles * 20_000,
+)
+
+test('ClickHouse away for some seconds is not noticed by clients, and everything is there once afterwards', async () => {
+  const report = await outage({ outageS: 3, spansPerS: 1_000 })
+  expect(report).toMatchObject({ lost: [], doubled: [], refused: 0 })
+  expect(report.spansAcked).toBeGreaterThan(3_000)
+  expect(report.backlogRows).toBeGreaterThan(2_000)
+}, 120_000)
