@@ -21,6 +21,7 @@ import { redactionBy } from '../collectors/redact.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
+import { dataRoutes } from './api/data.ts'
 import { destinationRoutes } from './api/destinations.ts'
 import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
@@ -103,6 +104,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const storedSpans = openStoredSpans(rows)
   const media = await openMedia(router, { ...deps, counters: metrics })
   traceRoutes(router, { traces, storedSpans, flush })
+  dataRoutes(router, { spool, traces, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   const rolling = startRolling(rows, { nowMs, log })
   exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })

@@ -11,12 +11,14 @@ import { openDoors } from './doors.ts'
 import { startClickhouse } from './engines/clickhouse.ts'
 import type { Engine, EngineState } from './engines/engine.ts'
 import { startPostgres } from './engines/postgres.ts'
+import { openEraser } from './erasing.ts'
 import { openGrpcDoor } from './grpc-door.ts'
 import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { openBooks } from './money/books.ts'
 import { connectPostgres, type Postgres } from './postgres.ts'
+import { keepFor } from './retention.ts'
 import { packageRoot, packageVersion } from './root.ts'
 import { openIntake } from './spooling.ts'
 
@@ -81,6 +83,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
 
   const stores = await openStores(settings, dataDir, io, closers)
   io.signal.throwIfAborted()
+  await holdRetention({ config, clickhouse: stores.clickhouse, log })
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
   const { books, accounts, spool } = kept
   const doors = await openDoors({
@@ -116,6 +119,25 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   }
 }
 
+/** The time to live of the tables follows the configuration, also while it runs. */
+async function holdRetention(deps: {
+  config: LiveConfig
+  clickhouse: Clickhouse
+  log: (line: string) => void
+}): Promise<void> {
+  const { config, clickhouse, log } = deps
+  const hold = (days: number) =>
+    keepFor(clickhouse, days).then(
+      (altered) => {
+        if (altered.length > 0) log(`kept for ${days} days from now on: ${altered.join(', ')}`)
+      },
+      // What is kept too long is no reason not to start.
+      (error) => log(`retention stays as it was: ${String(error)}`),
+    )
+  config.onChange((next) => void hold(next.retentionDays))
+  await hold(config.current().retentionDays)
+}
+
 /** What outlives a request: who may call, what was accepted, what was spent. */
 async function openKept(
   deps: {
@@ -139,6 +161,7 @@ async function openKept(
   const spool = await openIntake({
     dir: dataDir.sub('spool'),
     clickhouse: stores.clickhouse,
+    erase: openEraser({ clickhouse: stores.clickhouse, sql: stores.postgres }),
     metrics,
     nowMs,
     log,

@@ -29,8 +29,8 @@ const traceSpreadMs = dayMs
 const aheadMs = dayMs
 // Traces looked at in one question and in one search: what no page is worth.
 const candidatesFirst = 200
-const candidatesMax = 10_000
-const examinedMax = 60_000
+const candidatesMax = 2_000
+const examinedMax = 20_000
 const nsPerMs = 1_000_000n
 
 /** Where a page ended: the start of its last trace, and its id among those of the same nanosecond. */

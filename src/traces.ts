@@ -139,5 +139,14 @@ export function openTraces(rows: Rows, nowMs: () => number) {
     )
   }
 
-  return { list, find, findRuns }
+  async function has(workspace: string, traceId: string): Promise<boolean> {
+    const where = ofTrace(workspace, traceId)
+    const found = await rows.query({
+      sql: `SELECT 1 AS one FROM payloads WHERE ${where.sql} LIMIT 1`,
+      params: where.params,
+    })
+    return found.length > 0
+  }
+
+  return { list, find, findRuns, has }
 }

@@ -1,11 +1,10 @@
 // GET /v1/traces and below it: the list, one trace, one span.
 
 import type Router from '@koa/router'
-import type { Context } from 'koa'
 import { readSpan } from '../../collectors/otlp/span-view.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { parseSpanId, parseTraceId, type SpanId, type TraceId } from '../../schemas/ids.ts'
 import { requireScope } from '../access.ts'
+import { readSpanId, readTraceId } from '../read-ids.ts'
 import { toSpanDetail } from '../span-detail.ts'
 import type { StoredSpans } from '../stored-spans.ts'
 import { invalid, readFilters, readLimit } from '../trace-filters.ts'
@@ -76,18 +75,6 @@ export function traceRoutes(
       ...toSpanDetail(found.stored, readSpan(found.stored.span)),
     }
   })
-}
-
-function readTraceId(ctx: Context): TraceId {
-  const id = parseTraceId(String(ctx.params.traceId))
-  if (!id) throw invalid('trace_id', 'must be 32 hex digits, not all zero')
-  return id
-}
-
-function readSpanId(ctx: Context): SpanId {
-  const id = parseSpanId(String(ctx.params.spanId))
-  if (!id) throw invalid('span_id', 'must be 16 hex digits, not all zero')
-  return id
 }
 
 function toCursor(cursor: TraceCursor): string {

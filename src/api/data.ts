@@ -1,0 +1,55 @@
+// Deletion: a trace, the data of a user, everything of a workspace. Evidence stays, because it holds no text and no name.
+
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import type { Forget, Spool } from '../../collectors/spool/spool.ts'
+import { Fault } from '../../schemas/faults.ts'
+import { requireScope } from '../access.ts'
+import { readTraceId } from '../read-ids.ts'
+import { invalid } from '../trace-filters.ts'
+import type { Traces } from '../traces.ts'
+
+// How long a caller waits for the end of it; beyond, it is promised and goes on.
+const waitMs = 10_000
+const userLengthMax = 1_000
+
+export function dataRoutes(
+  router: Router,
+  deps: { spool: Pick<Spool, 'forget'>; traces: Pick<Traces, 'has'>; flush: () => Promise<void> },
+): void {
+  /** 200: no query sees it any more. 202: written down, and done as soon as ClickHouse lets it; over restarts too. */
+  async function answer(ctx: Context, what: Forget, named: Record<string, string>): Promise<void> {
+    const isDone = await deps.spool.forget(what, waitMs)
+    ctx.status = isDone ? 200 : 202
+    ctx.body = { ...named, status: isDone ? 'deleted' : 'deleting' }
+  }
+
+  router.delete('/v1/traces/:traceId', async (ctx) => {
+    const { workspace } = requireScope(ctx, 'admin')
+    const traceId = readTraceId(ctx)
+    await deps.flush()
+    if (!(await deps.traces.has(workspace, traceId)))
+      throw new Fault('not_found', { message: 'There is no such trace here.' })
+    await answer(ctx, { workspace, traceId }, { trace_id: traceId })
+  })
+
+  router.delete('/v1/data', async (ctx) => {
+    const { workspace } = requireScope(ctx, 'admin')
+    const query = new URLSearchParams(ctx.querystring)
+    for (const name of query.keys())
+      if (name !== 'user_id' && name !== 'workspace') throw invalid(name, 'is not known here')
+    const userId = query.get('user_id')
+    const named = query.get('workspace')
+    if ((userId === null) === (named === null))
+      throw invalid('user_id', 'or `workspace` must be given, and not both')
+    if (userId !== null) {
+      if (userId === '' || userId.length > userLengthMax)
+        throw invalid('user_id', `must have 1 to ${userLengthMax} characters`)
+      return answer(ctx, { workspace, userId }, { user_id: userId })
+    }
+    // Said by name, so that a slip of the hand does not empty everything.
+    if (named !== workspace)
+      throw invalid('workspace', 'must be the id of your own workspace, to delete all of its data')
+    return answer(ctx, { workspace }, { workspace })
+  })
+}

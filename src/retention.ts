@@ -1,0 +1,34 @@
+// How long the stores keep what was traced: the tables' own time to live, brought to what the configuration says.
+
+import type { Clickhouse } from './clickhouse.ts'
+
+// Days more than the spans': an envelope is written again daily, and one more for clocks.
+const tables: Readonly<Record<string, { column: string; more: number }>> = {
+  spans: { column: 'ingested_at', more: 0 },
+  payloads: { column: 'ingested_at', more: 0 },
+  traces: { column: 'ingested_at', more: 0 },
+  arrivals: { column: 'ingested_at', more: 0 },
+  rolled: { column: 'rolled_at', more: 0 },
+  rollups: { column: 'rolled_at', more: 0 },
+  envelopes: { column: 'ingested_at', more: 2 },
+}
+
+/** Alters the tables whose time to live is another. What is already past it leaves with the merges that follow. */
+export async function keepFor(
+  store: Pick<Clickhouse, 'query' | 'command'>,
+  days: number,
+): Promise<string[]> {
+  const found = await store.query<{ name: string; engine: string }>({
+    sql: 'SELECT name, engine_full AS engine FROM system.tables WHERE database = currentDatabase() AND name IN {names:Array(String)}',
+    params: { names: Object.keys(tables) },
+  })
+  const altered: string[] = []
+  for (const { name, engine } of found) {
+    const { column, more } = tables[name]!
+    const wanted = `${column} + toIntervalDay(${days + more})`
+    if (engine.includes(`TTL ${wanted}`)) continue
+    await store.command(`ALTER TABLE ${name} MODIFY TTL ${wanted} SETTINGS mutations_sync = 0`)
+    altered.push(name)
+  }
+  return altered
+}

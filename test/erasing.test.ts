@@ -1,0 +1,208 @@
+// Deletion over the whole plane: what it reaches, what it leaves, and who may ask for it.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { randomHex } from '../schemas/ids.ts'
+import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
+import { startClickhouse } from '../src/engines/clickhouse.ts'
+import { keepFor } from '../src/retention.ts'
+import { rollDue } from '../src/rollups/roll.ts'
+import { get, type Json } from './clients.ts'
+import { startWorld, type World } from './world.ts'
+
+let world: World
+let clickhouse: Clickhouse
+let close: () => Promise<void>
+const dir = mkdtempSync(join(tmpdir(), 'runledger-erasing-'))
+
+beforeAll(async () => {
+  const engine = await startClickhouse({ dir, log: () => {} })
+  clickhouse = connectClickhouse(engine.url)
+  world = await startWorld({ CLICKHOUSE_URL: engine.url })
+  close = async () => {
+    await clickhouse.close()
+    await engine.stop()
+  }
+})
+afterAll(async () => {
+  await world.end()
+  await close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const call = async (method: string, path: string, body?: unknown) => {
+  const response = await fetch(world.url + path, {
+    method,
+    headers: { Authorization: `Bearer ${world.key}`, 'Content-Type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return { status: response.status, body: text === '' ? null : (JSON.parse(text) as Json) }
+}
+
+// Two hours ago, in the middle of its quarter of an hour.
+const at = Math.floor(Date.now() / 900_000) * 900_000 - 8 * 900_000 + 400_000
+
+/** A run of this user, posted, with a span of its own around it. */
+async function run(user: string, says: string): Promise<{ traceId: string; recordId: string }> {
+  const traceId = randomHex(16)
+  const time = (ms: number) => new Date(at + ms).toISOString()
+  const posted = await call('POST', '/v1/runs', {
+    model: 'gpt-4o-mini',
+    started_at: time(10),
+    ended_at: time(50),
+    input: says,
+    output: `${says}, answered`,
+    trace_id: traceId,
+    user_id: user,
+    usage: { input_tokens: 5, output_tokens: 2 },
+  })
+  expect(posted.status, JSON.stringify(posted.body)).toBe(200)
+  const sent = await call('POST', '/v1/traces', {
+    resourceSpans: [
+      {
+        resource: {},
+        scopeSpans: [
+          {
+            spans: [
+              {
+                traceId,
+                spanId: randomHex(8),
+                name: says,
+                startTimeUnixNano: `${at}000000`,
+                endTimeUnixNano: `${at + 60}000000`,
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  })
+  expect(sent.status).toBe(200)
+  return { traceId, recordId: posted.body.runs[0].record_id }
+}
+
+/** Rows that name the trace, also those that are only hidden from queries. */
+async function rowsOf(traceId: string): Promise<number> {
+  const counts = await Promise.all(
+    ['spans', 'payloads', 'traces'].map((table) =>
+      clickhouse.query<{ n: string }>({
+        sql: `SELECT count() AS n FROM ${table} WHERE trace_id = unhex({id:String})`,
+        params: { id: traceId },
+        settings: { apply_deleted_mask: 0 },
+      }),
+    ),
+  )
+  return counts.reduce((sum, [row]) => sum + Number(row?.n), 0)
+}
+
+const range = `from=${new Date(at - 900_000).toISOString()}&to=${new Date(at + 900_000).toISOString()}`
+const requests = async () => {
+  const { body } = await get(world, `/v1/metrics/top?by=model&${range}`)
+  return body.items[0]?.value ?? 0
+}
+
+test('a deleted trace is gone from every answer and from the disk; its evidence verifies as before', async () => {
+  const [gone, kept] = [await run('ada', 'secret-a'), await run('ada', 'secret-b')]
+  expect(await requests()).toBe(2)
+  const { body: verified } = await get(world, `/v1/vaas/${gone.recordId}/verify`)
+  expect(verified.checks.length).toBeGreaterThan(5)
+  await rollDue(clickhouse, Date.now() + 3_600_000)
+  expect(await call('DELETE', `/v1/traces/${gone.traceId}`)).toEqual({
+    status: 200,
+    body: { trace_id: gone.traceId, status: 'deleted' },
+  })
+  expect((await get(world, `/v1/traces/${gone.traceId}`)).status).toBe(404)
+  expect((await get(world, '/v1/traces')).body.items.map((item: Json) => item.trace_id)).toEqual([
+    kept.traceId,
+  ])
+  const exported = JSON.stringify((await get(world, '/v1/otlp/export')).body)
+  expect([exported.includes('secret-a'), exported.includes('secret-b')]).toEqual([false, true])
+  expect(await requests()).toBe(1)
+  expect((await call('DELETE', `/v1/traces/${gone.traceId}`)).status).toBe(404)
+  await expect.poll(() => rowsOf(gone.traceId), { timeout: 20_000 }).toBe(0)
+  expect(await rowsOf(kept.traceId)).toBeGreaterThan(0)
+  expect((await get(world, `/v1/vaas/${gone.recordId}/verify`)).body).toEqual(verified)
+  await rollDue(clickhouse, Date.now() + 7_200_000)
+  expect(await requests()).toBe(1)
+})
+
+test("a user's data is every trace that names them, whole; others stay", async () => {
+  const [first, second, other] = [
+    await run('grace', 'one'),
+    await run('grace', 'two'),
+    await run('linus', 'three'),
+  ]
+  expect((await call('DELETE', '/v1/data?user_id=grace')).body).toEqual({
+    user_id: 'grace',
+    status: 'deleted',
+  })
+  const left = (await get(world, '/v1/traces?limit=100')).body.items.map(
+    (item: Json) => item.trace_id,
+  )
+  expect([first, second, other].map(({ traceId }) => left.includes(traceId))).toEqual([
+    false,
+    false,
+    true,
+  ])
+  // The span around the run names nobody, and goes with its trace.
+  await expect
+    .poll(async () => (await rowsOf(first.traceId)) + (await rowsOf(second.traceId)), {
+      timeout: 20_000,
+    })
+    .toBe(0)
+  expect((await call('DELETE', '/v1/data?user_id=grace')).status).toBe(200)
+})
+
+test('everything of a workspace goes when it is named, and new data comes in as before', async () => {
+  const me = (await get(world, '/v1/users/me')).body.id
+  expect((await call('DELETE', `/v1/data?workspace=${me}`)).body.status).toBe('deleted')
+  expect((await get(world, '/v1/traces')).body.items).toEqual([])
+  expect(await requests()).toBe(0)
+  const { traceId } = await run('ada', 'again')
+  expect((await get(world, `/v1/traces/${traceId}?include=payload`)).body.spans.length).toBe(2)
+})
+
+test.each([
+  '',
+  'user_id=',
+  'user_id=a&workspace=b',
+  'workspace=00000000-0000-4000-8000-000000000000',
+  'everything=yes',
+])('deletion asked for with "%s" is refused', async (query) => {
+  expect((await call('DELETE', `/v1/data?${query}`)).status).toBe(400)
+})
+
+test('deletion needs the scope admin', async () => {
+  const made = await call('POST', '/v1/keys', {
+    name: 'reader',
+    scopes: ['read', 'ingest', 'proxy'],
+  })
+  for (const path of [`/v1/traces/${randomHex(16)}`, '/v1/data?user_id=ada']) {
+    const response = await fetch(world.url + path, {
+      method: 'DELETE',
+      headers: { Authorization: `Bearer ${made.body.key}` },
+    })
+    expect(response.status).toBe(403)
+  }
+})
+
+test('retention alters the tables only when it differs', async () => {
+  expect((await keepFor(clickhouse, 30)).sort()).toEqual([])
+  expect((await keepFor(clickhouse, 7)).sort()).toEqual([
+    'arrivals',
+    'envelopes',
+    'payloads',
+    'rolled',
+    'rollups',
+    'spans',
+    'traces',
+  ])
+  expect(await keepFor(clickhouse, 7)).toEqual([])
+  const [old] = await clickhouse.query<{ rows: string }>({
+    sql: "SELECT count() AS rows FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE '%toIntervalDay(7)%'",
+  })
+  expect(Number(old?.rows)).toBe(6)
+})
