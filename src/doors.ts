@@ -21,13 +21,9 @@ import { redactionBy } from '../collectors/redact.ts'
 import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
-import { dataRoutes } from './api/data.ts'
 import { destinationRoutes } from './api/destinations.ts'
-import { exportRoutes } from './api/export.ts'
 import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
-import { metricRoutes } from './api/metrics.ts'
-import { traceRoutes } from './api/traces.ts'
 import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
 import { createApp, type Door } from './app.ts'
@@ -45,15 +41,14 @@ import { openPrices } from './money/prices.ts'
 import type { Stores } from './plane.ts'
 import { openPrompting } from './prompting.ts'
 import { openRecording } from './recording.ts'
-import { openFigures } from './rollups/figures.ts'
-import { startRolling } from './rollups/roll.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
 import type { SelfTrace } from './self-trace.ts'
 import { sessionRoutes } from './sessions.ts'
 import type { Lanes } from './spooling.ts'
-import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
-import { openTraces, type Traces } from './traces.ts'
+import type { StoredSpans } from './stored-spans.ts'
+import { openTraceDoors } from './trace-doors.ts'
+import type { Traces } from './traces.ts'
 import { openUsageLog } from './usage-log.ts'
 import { openUsers } from './users.ts'
 
@@ -96,18 +91,13 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const outbound = createOutbound()
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
-  const traces = openTraces(rows, nowMs)
   const router = new Router({ strict: true, sensitive: true })
   const routes = openRouting(router, { ...deps, outbound })
   healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
-  const storedSpans = openStoredSpans(rows)
+  const traced = openTraceDoors(router, { rows, spool, flush, nowMs, log })
+  const { traces, storedSpans } = traced
   const media = await openMedia(router, { ...deps, counters: metrics })
-  traceRoutes(router, { traces, storedSpans, flush })
-  dataRoutes(router, { spool, traces, flush })
-  metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
-  const rolling = startRolling(rows, { nowMs, log })
-  exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
   const { engine, internal } = await openExperimenting(router, {
@@ -148,7 +138,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     engine,
     async close() {
       await selfTrace?.close()
-      await rolling.stop()
+      await traced.close()
       await destinations.close()
       await prompting.close()
       await outbound.close(closeDeadlineMs)

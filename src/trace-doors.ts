@@ -1,0 +1,40 @@
+// The doors to what was traced: reading, figures, export, deletion; and the rolling up behind the figures.
+
+import type Router from '@koa/router'
+import { dataRoutes } from './api/data.ts'
+import { exportRoutes } from './api/export.ts'
+import { metricRoutes } from './api/metrics.ts'
+import { traceRoutes } from './api/traces.ts'
+import type { Clickhouse } from './clickhouse.ts'
+import { openFigures } from './rollups/figures.ts'
+import { startRolling } from './rollups/roll.ts'
+import type { Lanes } from './spooling.ts'
+import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
+import { openTraces, type Traces } from './traces.ts'
+
+export type TraceDoors = {
+  traces: Traces
+  storedSpans: StoredSpans
+  close(): Promise<void>
+}
+
+export function openTraceDoors(
+  router: Router,
+  deps: {
+    rows: Pick<Clickhouse, 'query' | 'command'>
+    spool: Lanes
+    flush: () => Promise<void>
+    nowMs: () => number
+    log: (line: string) => void
+  },
+): TraceDoors {
+  const { rows, spool, flush, nowMs } = deps
+  const traces = openTraces(rows, nowMs)
+  const storedSpans = openStoredSpans(rows)
+  traceRoutes(router, { traces, storedSpans, flush })
+  exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
+  dataRoutes(router, { spool, traces, flush })
+  metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
+  const rolling = startRolling(rows, deps)
+  return { traces, storedSpans, close: () => rolling.stop() }
+}
