@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import { gunzip } from 'node:zlib'
 import { Fault } from '../schemas/faults.ts'
+import { neverContinued, sendContinue } from './continue.ts'
 
 // What a body claims to unpack to is taken in one step, if it is believable: fewer turns of the loop, nothing to put together.
 const gunzipStepBytesMin = 1024
@@ -105,6 +106,7 @@ function receive(req: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
   const declared = Number(req.headers['content-length'] ?? 0)
   if (declared > limitBytes) throw tooLarge(limitBytes)
   lease?.hold(declared)
+  sendContinue(req)
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -176,7 +178,7 @@ function cutOff(): Fault {
 
 /** Lets the sender finish within bounds; closing at once could destroy the answer on its way. */
 export function discardRest(req: IncomingMessage): void {
-  if (req.destroyed || req.readableEnded) return
+  if (req.destroyed || req.readableEnded || neverContinued(req)) return
   let bytes = 0
   const timer = setTimeout(() => req.destroy(), discardDeadlineMs).unref()
   req.on('data', (chunk: Buffer) => {

@@ -10,13 +10,14 @@ import {
 import type { AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type Koa from 'koa'
+import { holdContinue } from '../collectors/continue.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
 
 // Longer than any balancer's idle time, so that the balancer closes first and no request meets a closing socket.
 const keepAliveMs = 75_000
 // A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route.
-const headersMs = 20_000
+const headersMs = 10_000
 const requestMs = 300_000
 const connectionsMax = 4_096
 // Streams in progress may finish for this long once a stop was asked for; then they are ended, each with its receipt, which
@@ -52,6 +53,10 @@ export async function openListener(at: { host: string; port: number }): Promise<
       handle(req, res)
     },
   )
+  server.on('checkContinue', (req, res) => {
+    holdContinue(req, res)
+    server.emit('request', req, res)
+  })
   server.maxConnections = connectionsMax
   // Bounded by their bytes (16 KiB), and counted by odd-requests.ts: Node's own limit drops headers in silence.
   server.maxHeadersCount = 0

@@ -12,6 +12,7 @@ import { spliceBody } from './json-splice.ts'
 import type { Grant } from './money.ts'
 import type { JsonObject, Operation, Received } from './operation.ts'
 import { readPrompt } from './prompt-names.ts'
+import { checkSampling } from './sampling.ts'
 import { continueTrace, newSpanId } from './trace-context.ts'
 import { inputTokensAtMost, isObject } from './usage.ts'
 
@@ -44,6 +45,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     request,
   })
   operation.check(request, caller)
+  checkSampling(request)
   const route = deps.routes.get(model, toText(headers['x-batchin-route']))
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true

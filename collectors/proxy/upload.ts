@@ -9,6 +9,7 @@ import { Readable } from 'node:stream'
 import busboy, { type Busboy } from 'busboy'
 import { Fault } from '../../schemas/faults.ts'
 import { discardRest, type Lease } from '../body.ts'
+import { sendContinue } from '../continue.ts'
 import type { MediaPiece, MediaRef, MediaStore } from './media/store.ts'
 import { findField } from './multipart-field.ts'
 
@@ -57,6 +58,7 @@ export async function receiveUpload(
     to.disk.hold(declared)
     form.start(req)
     file = await open(path, 'wx', 0o600)
+    sendContinue(req)
     const bytes = await receive(req, { file, form, disk: to.disk })
     await form.end()
     return toUpload(path, bytes, form)
