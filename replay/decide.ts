@@ -131,7 +131,7 @@ function atTheEnd(registered: Registered, monitor: Monitor, rows: readonly Sampl
     return held('unusable_samples', `More than ${share} % of the samples have no verdict.`)
   }
   if (!canProve(registered)) {
-    const misses = findMisses({ verdicts: verdictsOf(rows), ...typicalLatencies(rows) })
+    const misses = findMisses({ verdicts: verdictsOf(rows), latencies: latencyPairs(rows) })
     if (misses.length > 0) return held('threshold_missed', misses.join(' '))
     const detail = 'Every sample held; too few for proof.'
     return { status: 'passed', reason: 'threshold_met', detail, evidence: 'threshold' }
@@ -224,23 +224,13 @@ function latencies(rows: readonly Sample[]) {
   }
 }
 
-/** Medians; the baseline's of both its answers. */
-function typicalLatencies(rows: readonly Sample[]) {
-  const judged = judgedOf(rows)
-  const known = (values: (number | null | undefined)[]) =>
-    median(values.filter((value) => typeof value === 'number'))
-  return {
-    baselineLatencyMs: known(
-      judged.flatMap(({ baseline, repeat }) => [baseline.latencyMs, repeat?.latencyMs]),
-    ),
-    candidateLatencyMs: known(judged.map(({ candidate }) => candidate.latencyMs)),
-  }
-}
-
-function median(values: number[]): number | null {
-  const sorted = values.sort((a, b) => a - b)
-  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]]
-  return low === undefined || high === undefined ? null : (low + high) / 2
+function latencyPairs(rows: readonly Sample[]) {
+  return judgedOf(rows).flatMap(({ baseline, repeat, candidate }) => {
+    const { latencyMs } = baseline
+    if (latencyMs === null || candidate.latencyMs === null) return []
+    const baselineMs = Math.max(latencyMs, repeat?.latencyMs ?? 0)
+    return [{ baselineMs, candidateMs: candidate.latencyMs }]
+  })
 }
 
 function toNumber(value: boolean | null): number | null {

@@ -47,28 +47,28 @@ describe('a version that traffic names', () => {
         ['v1', first],
         ['v2', second],
       ],
-      6,
+      8,
     )
     const experiment = await experimentOf(world, 'support@v2', isDecided)
-    expect(experiment).toMatchObject({
+    expect(experiment, experiment.summary).toMatchObject({
       registry_id: 'support',
       baseline_prompt_version_id: 'support@v1',
       status: 'passed',
       promotion_status: 'promoted',
       evidence: 'threshold',
       judge: 'deterministic_replay',
-      sample_count: 6,
-      pass_count: 6,
+      sample_count: 8,
+      pass_count: 8,
       pass_rate: 1,
       self_agreement: 1,
       candidate_agreement: 1,
       duplicate_calls: 0,
-      call_count: 6 * 3 + 2,
+      call_count: 8 * 3 + 2,
     })
     const { items } = await get(world, '/v1/prompts')
     const support = items.find((item: Json) => item.registry_id === 'support')
     expect(support.promoted_version_id).toBe('support@v2')
-    expect(support.total_runs).toBe(12)
+    expect(support.total_runs).toBe(16)
   })
 
   test('is failed when its rule was negated', async () => {
