@@ -134,6 +134,41 @@ test('one-off prompts make no family, and only so many are held', () => {
   })
 })
 
+test('memory has a bound in bytes: the longest unseen prompts go first, and are found again under their own names', () => {
+  const bytesMax = 4 * 1024 * 1024
+  const discovery = openDiscovery(undefined, bytesMax)
+  const lineOf = (family: number, line: number) =>
+    `Rule ${line} of house ${family}: mind the ${(family * 31 + line * 17) % 997} things that matter.`
+  const textOf = (family: number, i: number) =>
+    [`You are the keeper of house ${'abcdefghijklmnopqrstuvwxyz'[family]}.`]
+      .concat(
+        Array.from({ length: 60 }, (_, line) => lineOf(family, line)),
+        `Guest: ${nameOf(i)}`,
+      )
+      .join('\n')
+  let i = 0
+  const play = (family: number) => {
+    for (let n = 0; n < 160; n++) discovery.observe(say(textOf(family, n), i++))
+  }
+  const first = () => discovery.observe(say(textOf(0, 3), i++)).versionId
+  play(0)
+  const id = first()
+  const found = discovery.drain().find((event) => event.type === 'version_stable')
+  if (found?.type !== 'version_stable') throw new Error('It has no number.')
+  for (let family = 1; family < 26; family++) play(family)
+  const { dropped, bytes } = discovery.figures()
+  expect(dropped).toBeGreaterThan(0)
+  expect(bytes).toBeLessThan(1.2 * bytesMax)
+  expect(first()).toBeUndefined()
+  const [registry = '', version = ''] = String(id).split('@')
+  discovery.reserve('w1', registry, {
+    isDeclared: false,
+    versions: new Map([[version, found.hashes.content]]),
+  })
+  play(0)
+  expect(first()).toBe(id)
+})
+
 test('a flood of new versions pauses itself, is told once, and is resumed by a person', () => {
   const discovery = openDiscovery()
   const rule = (version: number) => `Rule number ${version} is the one that holds from now on.`
@@ -151,6 +186,40 @@ test('a flood of new versions pauses itself, is told once, and is resumed by a p
   discovery.resume('w1', 'billing-agent-contoso')
   play(99)
   expect(discovery.drain().some((event) => event.type === 'version_stable')).toBe(true)
+})
+
+test('a version that callers name is told with its content once its one text was seen three times', () => {
+  const discovery = openDiscovery()
+  const stable = () => discovery.drain().filter((event) => event.type === 'version_stable')
+  const named = (version: string) => ({ slug: 'support', version })
+  for (let i = 0; i < 2; i++) discovery.observe(say(prompt('Be brief.'), i, named('v1')))
+  expect(stable()).toEqual([])
+  discovery.observe(say(prompt('Be brief.'), 2, named('v1')))
+  for (let i = 3; i < 6; i++) discovery.observe(say(prompt('Be kind.'), i, named('v2')))
+  const [first, second] = stable()
+  expect(first).toMatchObject({ registry: 'support', versionId: 'support@v1', runs: 3 })
+  expect(second).toMatchObject({ registry: 'support', versionId: 'support@v2', runs: 3 })
+  expect(discovery.template('w1', 'support@v1')?.literals).toEqual([prompt('Be brief.')])
+  for (let i = 6; i < 40; i++) discovery.observe(say(prompt('Be brief.'), i, named('v1')))
+  expect(stable()).toEqual([])
+})
+
+test('a number that the registry has given to another content is passed over', () => {
+  const discovery = openDiscovery()
+  discovery.reserve('w1', 'billing-agent-contoso', {
+    isDeclared: false,
+    versions: new Map([['v1', 'another content']]),
+  })
+  for (let i = 0; i < 200; i++) discovery.observe(say(prompt('Be brief.', nameOf(i)), i))
+  expect(discovery.observe(say(prompt('Be brief.'), 201)).versionId).toBe(
+    'billing-agent-contoso@v2',
+  )
+  discovery.reserve('w2', 'billing-agent-contoso', { isDeclared: true, versions: new Map() })
+  for (let i = 0; i < 200; i++)
+    discovery.observe(say(prompt('Be brief.', nameOf(i)), i, { workspace: 'w2' }))
+  expect(discovery.observe(say(prompt('Be brief.'), 201, { workspace: 'w2' })).registry).toBe(
+    'billing-agent-contoso-2',
+  )
 })
 
 test('one version name over two contents is a conflict, told once', () => {

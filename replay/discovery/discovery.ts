@@ -4,30 +4,18 @@
 import { deserialize, serialize } from 'node:v8'
 import type { DiscoveryEvent, Observation, Sighting } from '../../schemas/discovery.ts'
 import { toSlug, toVersion } from '../../schemas/prompt.ts'
-import { count, newFamily, place } from './family.ts'
+import { addToPool, dropFamily, explicitFamily, formFamilies } from './families.ts'
+import { place } from './family.ts'
 import * as limit from './limits.ts'
-import { fixSteady, sortMixed } from './look.ts'
-import { findFamily, refreshCore, unindex } from './match.ts'
-import { nameFamily } from './naming.ts'
-import { findClusters } from './pool.ts'
+import { findFamily } from './match.ts'
 import { readObservation, type Seen } from './read.ts'
-import * as settling from './settle.ts'
-import { shapeOf } from './shape.ts'
-import {
-  type Entry,
-  type Family,
-  keepBelow,
-  newWorkspace,
-  type Version,
-  type Workspace,
-} from './state.ts'
-import { isRendered, type Template, templateOf } from './template.ts'
-import * as versions from './versions.ts'
+import { keepWithin, weigh } from './size.ts'
+import { type Family, keepBelow, newWorkspace, type Reserved, type Workspace } from './state.ts'
+import { type Template, templateOf } from './template.ts'
+import { admit, look } from './watch.ts'
 
 // The form of a snapshot; another one is not read.
-const snapshotForm = 1
-// Of the prompts of a version, every so many is checked against its template.
-const checkEvery = 8
+const snapshotForm = 2
 
 export type Discovery = {
   /** What is known of a call's prompt now. Replays are not looked at. */
@@ -38,6 +26,8 @@ export type Discovery = {
   look(atMs: number): void
   /** After a flood, when a person has looked: versions are numbered again. */
   resume(workspace: string, registry: string): void
+  /** Names that the registry has: no other content gets them, and a declared registry is not taken for a found one. */
+  reserve(workspace: string, registry: string, names: Reserved): void
   /** Literals and slots of a version; undefined while it has no sample. */
   template(workspace: string, versionId: string): Template | undefined
   figures(): {
@@ -46,12 +36,18 @@ export type Discovery = {
     pooled: number
     poolDropped: number
     eventsDropped: number
+    /** Families let go for room, and all that is held, as estimated. */
+    dropped: number
+    bytes: number
   }
   snapshot(): Uint8Array
 }
 
-/** A new discovery, or one as it was when the snapshot was made. Throws for a snapshot of another form. */
-export function openDiscovery(snapshot?: Uint8Array): Discovery {
+/**
+ * A new discovery, or one as it was when the snapshot was made. Throws for a snapshot of another form. It holds at most
+ * `bytesMax`, as size.ts estimates them.
+ */
+export function openDiscovery(snapshot?: Uint8Array, bytesMax: number = limit.bytesMax): Discovery {
   const workspaces = snapshot ? readSnapshot(snapshot) : new Map<string, Workspace>()
 
   function workspaceOf(id: string): Workspace {
@@ -69,7 +65,14 @@ export function openDiscovery(snapshot?: Uint8Array): Discovery {
   return {
     observe(observation) {
       if (observation.origin === 'replay') return {}
-      return observe(workspaceOf(observation.workspace), observation)
+      const workspace = workspaceOf(observation.workspace)
+      const sighting = observe(workspace, observation)
+      if (workspace.seq - workspace.weighedAt >= limit.weighEvery) {
+        workspace.weighedAt = workspace.seq
+        weigh(workspace)
+        keepWithin(workspaces, bytesMax, dropFamily)
+      }
+      return sighting
     },
     drain() {
       const all = [...workspaces.values()].flatMap((workspace) => workspace.events.splice(0))
@@ -88,6 +91,14 @@ export function openDiscovery(snapshot?: Uint8Array): Discovery {
       family.paused = false
       family.newVersionsAt = []
     },
+    reserve(workspace, registry, names) {
+      const { reserved } = workspaceOf(workspace)
+      const known = reserved.get(registry)
+      const all = new Map([...(known?.versions ?? []), ...names.versions])
+      keepBelow(all, limit.reservedVersionsMax + 1)
+      if (!known) keepBelow(reserved, limit.reservedMax)
+      reserved.set(registry, { isDeclared: names.isDeclared, versions: all })
+    },
     template(workspace, versionId) {
       const [registry, name] = versionId.split('@')
       const found = workspaces.get(workspace)
@@ -104,6 +115,8 @@ export function openDiscovery(snapshot?: Uint8Array): Discovery {
         pooled: sum((one) => one.pool.length),
         poolDropped: sum((one) => one.poolDropped),
         eventsDropped: sum((one) => one.eventsDropped),
+        dropped: sum((one) => one.dropped),
+        bytes: sum((one) => one.bytes),
       }
     },
     snapshot: () => serialize({ form: snapshotForm, workspaces }),
@@ -150,144 +163,4 @@ function remember(workspace: Workspace, seen: Seen, family: Family): void {
     lines: seen.entry.lines,
     groups: seen.entry.groups,
   })
-}
-
-function explicitFamily(workspace: Workspace, slug: string, entry: Entry): Family {
-  const known = workspace.families.get(workspace.bySlug.get(slug) ?? 0)
-  if (known) return known
-  return addFamily(workspace, { registry: slug, explicit: true, entry })
-}
-
-function addFamily(
-  workspace: Workspace,
-  given: { registry: string; explicit: boolean; entry: Entry },
-): Family {
-  if (workspace.families.size >= limit.familiesMax) dropFamily(workspace)
-  const family = newFamily({
-    id: workspace.nextFamily++,
-    registry: given.registry,
-    explicit: given.explicit,
-    tools: given.entry.hashes.tools,
-    atMs: given.entry.atMs,
-  })
-  workspace.families.set(family.id, family)
-  workspace.bySlug.set(family.registry, family.id)
-  teller(
-    workspace,
-    given.entry.atMs,
-  )({
-    type: 'family_found',
-    registry: family.registry,
-    source: 'auto_backfill',
-    explicit: family.explicit,
-  })
-  return family
-}
-
-function dropFamily(workspace: Workspace): void {
-  const [oldest] = [...workspace.families.values()].sort(
-    (a, b) => a.lastSeenMs - b.lastSeenMs || a.id - b.id,
-  )
-  if (!oldest) return
-  unindex(workspace, oldest)
-  workspace.families.delete(oldest.id)
-  workspace.bySlug.delete(oldest.registry)
-}
-
-/** Counts a placed request with its family and says which version it is of, if that has a number. */
-function admit(workspace: Workspace, family: Family, seen: Seen): Sighting {
-  const { entry } = seen
-  const tell = teller(workspace, entry.atMs)
-  const { forgotten, isReworded } = count(family, entry)
-  if (forgotten) settling.forget(family, forgotten)
-  if (isReworded) versions.reshape(family, [], tell)
-  entry.key = shapeOf(family, entry)
-  let index = versions.homeOf(family, entry.key)
-  if (index === undefined && entry.label !== undefined)
-    index = versions.begin(family, { key: entry.key, entries: [], exemplar: entry, tell })
-  const version = index === undefined ? undefined : family.versions.get(index)
-  if (version && index !== undefined) {
-    entry.version = index
-    versions.countRun(version, entry)
-    check(family, version, seen)
-  }
-  if (version?.status === 'stable') entry.told = entry.version
-  else family.unsettled = true
-  const since = family.clock - family.evaluatedAt
-  const isDue =
-    since >= limit.lookAnywayEvery ||
-    (since >= limit.lookEvery && family.unsettled) ||
-    entry.atMs - family.evaluatedMs >= limit.lookAfterMs
-  if (isDue) look(workspace, family, entry.atMs)
-  const id = version?.status === 'stable' && entry.told === index ? version.name : undefined
-  return {
-    registry: family.registry,
-    ...(id === undefined ? {} : { versionId: `${family.registry}@${id}` }),
-  }
-}
-
-// A provisional version is checked every time, so that it knows its rate by the time it gets its number.
-function check(family: Family, version: Version, seen: Seen): void {
-  if (version.sample === undefined) {
-    if (seen.text.length <= limit.sampleCharsMax)
-      version.sample = { text: Buffer.from(seen.text).toString(), groups: seen.entry.groups }
-    return
-  }
-  if (version.status === 'stable' && version.runs % checkEvery !== 0) return
-  const template = templateOf(family, version)
-  if (!template) return
-  version.checked++
-  if (isRendered(template, seen.text)) version.equal++
-}
-
-function look(workspace: Workspace, family: Family, atMs: number): void {
-  const tell = teller(workspace, atMs)
-  const steady = fixSteady(family)
-  const mixed = sortMixed(family)
-  versions.reshape(family, [...steady, ...mixed], tell)
-  versions.regroup(family, tell)
-  settling.settle(family, atMs, tell)
-  settling.report(family, tell)
-  if (family.explicit) settling.findConflicts(family, tell)
-  refreshCore(workspace, family)
-  family.evaluatedAt = family.clock
-  family.evaluatedMs = atMs
-  family.unsettled = [...family.versions.values()].some((one) => one.status === 'provisional')
-}
-
-function addToPool(workspace: Workspace, seen: Seen): void {
-  if (workspace.pool.length >= limit.poolMax) {
-    workspace.pool.shift()
-    workspace.poolDropped++
-  }
-  workspace.pool.push({ entry: seen.entry, head: seen.head })
-  workspace.pooledSince++
-  if (workspace.pooledSince >= limit.poolEvery) formFamilies(workspace, seen.entry.atMs)
-}
-
-function formFamilies(workspace: Workspace, atMs: number): void {
-  workspace.pooledSince = 0
-  for (const members of findClusters(workspace.pool, workspace.seq)) {
-    const first = members[0]!
-    const registry = nameFamily(first.head, (slug) => workspace.bySlug.has(slug))
-    const family = addFamily(workspace, { registry, explicit: false, entry: first.entry })
-    for (const { entry } of members) {
-      entry.groups = place(family, entry.lines)
-      const { forgotten } = count(family, entry)
-      if (forgotten) settling.forget(family, forgotten)
-    }
-    const gone = new Set(members)
-    workspace.pool = workspace.pool.filter((pooled) => !gone.has(pooled))
-    look(workspace, family, atMs)
-  }
-}
-
-function teller(workspace: Workspace, atMs: number): versions.Tell {
-  return (fact) => {
-    if (workspace.events.length >= limit.eventsMax) {
-      workspace.events.shift()
-      workspace.eventsDropped++
-    }
-    workspace.events.push({ workspace: workspace.id, atMs, ...fact })
-  }
 }

@@ -1,6 +1,13 @@
 // A request placed in its family: which line of the template each of its lines is, and what that says about every part.
 
-import { groupsMax, keysPerFamilyMax, recentMax, tokensPerGroupMax } from './limits.ts'
+import {
+  groupsMax,
+  keysPerFamilyMax,
+  recentLinesMax,
+  recentMax,
+  tokensPerGroupMax,
+  wordsPerFamilyMax,
+} from './limits.ts'
 import { inherit, touch } from './presence.ts'
 import { type Entry, type Family, type Group, keepBelow, newPresence } from './state.ts'
 import { type Line, mix } from './text.ts'
@@ -12,6 +19,8 @@ const ownMin = 0.4
 // The same while only one line of the group is known: of the longer of both.
 const sameMin = 0.6
 const placesPerKeyMax = 8
+// Of however long requests, enough are remembered to tell a version from a variant.
+const recentMin = 48
 
 export function newFamily(given: {
   id: number
@@ -40,6 +49,8 @@ export function newFamily(given: {
     paused: false,
     conflicts: new Set(),
     lastSeenMs: given.atMs,
+    bytes: 0,
+    recentLines: 0,
   }
 }
 
@@ -184,24 +195,23 @@ function dropGroups(family: Family): void {
         a.presence.last - b.presence.last ||
         a.id - b.id,
     )
-  for (const group of order.slice(0, groupsMax / 4)) {
-    family.groups.delete(group.id)
-    for (const key of group.keys) {
-      const left = (family.byPlace.get(key) ?? []).filter((id) => id !== group.id)
-      if (left.length > 0) family.byPlace.set(key, left)
-      else family.byPlace.delete(key)
-    }
+  for (const group of order.slice(0, groupsMax / 4)) dropGroup(family, group)
+}
+
+function dropGroup(family: Family, group: Group): void {
+  family.groups.delete(group.id)
+  for (const key of group.keys) {
+    const left = (family.byPlace.get(key) ?? []).filter((id) => id !== group.id)
+    if (left.length > 0) family.byPlace.set(key, left)
+    else family.byPlace.delete(key)
   }
 }
 
 /**
- * Counts a placed request and remembers it. Returns the one that is forgotten for it, and whether shapes are written
+ * Counts a placed request and remembers it. Returns those that are forgotten for it, and whether shapes are written
  * differently from now on, because a line that was always the same has got words.
  */
-export function count(
-  family: Family,
-  entry: Entry,
-): { forgotten: Entry | undefined; isReworded: boolean } {
+export function count(family: Family, entry: Entry): { forgotten: Entry[]; isReworded: boolean } {
   let isReworded = false
   const clock = family.clock++
   family.lastSeenMs = entry.atMs
@@ -219,8 +229,33 @@ export function count(
     group.seen++
   })
   family.recent.push(entry)
-  const forgotten = family.recent.length > recentMax ? family.recent.shift() : undefined
+  family.recentLines += entry.lines.length
+  const forgotten: Entry[] = []
+  while (family.recent.length > recentMax || isTooLong(family)) {
+    const oldest = family.recent.shift()!
+    family.recentLines -= oldest.lines.length
+    forgotten.push(oldest)
+  }
   return { forgotten, isReworded }
+}
+
+function isTooLong({ recent, recentLines }: Family): boolean {
+  return recentLines > recentLinesMax && recent.length > recentMin
+}
+
+/** After a look: lines that changed words long ago, and were not fixed by it, lose them, so that words have a bound. */
+export function forgetWords(family: Family): void {
+  let words = 0
+  for (const group of family.groups.values()) words += group.words?.size ?? 0
+  if (words <= wordsPerFamilyMax) return
+  const order = [...family.groups.values()]
+    .filter((group) => group.words && !group.presence.fixed)
+    .sort((a, b) => a.presence.last - b.presence.last || a.id - b.id)
+  for (const group of order) {
+    if (words <= wordsPerFamilyMax / 2) return
+    words -= group.words!.size
+    dropGroup(family, group)
+  }
 }
 
 function touchWords(group: Group, line: Line, clock: number): void {

@@ -28,6 +28,8 @@ export const stableMin = 30
 export const stableSlowMin = 15
 export const stableAfterMs = 10 * 60_000
 export const usersMin = 2
+/** A version that its callers name is told once its text is known: the very same this often, or as often as any other. */
+export const sameTextMin = 3
 /** With one user alone, this many: a loop in a test is no rollout. */
 export const oneUserStableMin = 120
 /** A shape that is no version after its family saw this many more is folded into the nearest. */
@@ -63,6 +65,19 @@ export const poolLikenessMin = 0.5
 /** Until this many others came, a request is only judged by lines most of which are known to repeat. */
 export const poolWait = 96
 export const poolKnownShareMin = 0.5
+
+/** Of everything that is remembered, as size.ts estimates it; the largest workspace pays first. */
+export const bytesMax = 128 * 1024 * 1024
+/** Lines of all remembered requests of a family: requests of many lines are remembered for less long. */
+export const recentLinesMax = 16_384
+/** Changing words of all lines of a family; beyond it the longest unseen lines lose theirs. */
+export const wordsPerFamilyMax = 8_192
+/** A workspace is weighed after this many requests, and its families whenever they look. */
+export const weighEvery = 256
+
+/** Names of the registry that are kept in mind: registries, and the latest versions of each. */
+export const reservedMax = 2_000
+export const reservedVersionsMax = 256
 
 export const familiesMax = 200
 export const groupsMax = 512

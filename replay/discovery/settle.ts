@@ -2,17 +2,22 @@
 
 import * as limit from './limits.ts'
 import { fixedPartsOf, hasPartSince, skeletonOf } from './shape.ts'
-import type { Entry, Family, Version } from './state.ts'
-import { hashesOf } from './template.ts'
+import type { Entry, Family, Reserved, Version } from './state.ts'
+import { hashesOf, isStatic, templateOf } from './template.ts'
 import { close, countRun, move, nameOfShape, type Tell, wait } from './versions.ts'
 
 /** Provisional versions that have shown enough get their number; those that never do are folded. */
-export function settle(family: Family, atMs: number, tell: Tell): void {
+export function settle(
+  family: Family,
+  given: { atMs: number; tell: Tell; reserved: Reserved | undefined },
+): void {
+  const { atMs, tell } = given
   family.newVersionsAt = family.newVersionsAt.filter((at) => at > atMs - limit.hourMs)
   for (const [index, version] of [...family.versions]) {
     if (version.status === 'variant' && hasTakenOver(family, version.key)) reopen(family, index)
+    if (isTellable(family, version)) announce(family, { index, tell })
     if (version.status !== 'provisional') continue
-    if (isProven(family, index, atMs)) number(family, { index, atMs, tell })
+    if (isProven(family, index, atMs)) number(family, { ...given, index })
     else fold(family, index, tell)
   }
 }
@@ -44,7 +49,27 @@ function hasTakenOver(family: Family, key: number): boolean {
   return own.length >= limit.takeoverShareMin * latest.length
 }
 
-function number(family: Family, given: { index: number; atMs: number; tell: Tell }): void {
+// A version that its callers name, once enough is known to make prompts with it.
+function isTellable(family: Family, version: Version): boolean {
+  if (version.announced || version.exemplar.label === undefined) return false
+  if (isStatic(version)) return true
+  const template = templateOf(family, version)
+  return version.runs >= limit.stableMin && template !== undefined && template.literals.length > 0
+}
+
+function number(
+  family: Family,
+  given: { index: number; atMs: number; tell: Tell; reserved: Reserved | undefined },
+): void {
+  const version = family.versions.get(given.index)!
+  const names = new Set([...family.versions.values()].map((other) => other.name))
+  // Found again after it was forgotten: the registry has a name for it.
+  const known = nameOfContent(given.reserved, hashesOf(family, version).content)
+  if (known !== undefined && !names.has(known)) {
+    version.name = known
+    announce(family, given)
+    return
+  }
   if (family.paused) return
   if (family.newVersionsAt.length >= limit.newVersionsPerHour) {
     family.paused = true
@@ -55,13 +80,24 @@ function number(family: Family, given: { index: number; atMs: number; tell: Tell
     })
     return
   }
-  const version = family.versions.get(given.index)!
-  const names = new Set([...family.versions.values()].map((other) => other.name))
-  while (names.has(`v${family.nextNumber}`)) family.nextNumber++
+  const isTaken = (name: string) => names.has(name) || given.reserved?.versions.has(name) === true
+  while (isTaken(`v${family.nextNumber}`)) family.nextNumber++
   version.name = `v${family.nextNumber++}`
-  version.status = 'stable'
   // A family's first version is no edit, so it does not count towards a flood.
   if (version.name !== 'v1') family.newVersionsAt.push(given.atMs)
+  announce(family, given)
+}
+
+function nameOfContent(reserved: Reserved | undefined, content: string): string | undefined {
+  for (const [name, known] of reserved?.versions ?? []) if (known === content) return name
+  return undefined
+}
+
+/** Tells what a version is, once. */
+export function announce(family: Family, given: { index: number; tell: Tell }): void {
+  const version = family.versions.get(given.index)!
+  version.status = 'stable'
+  version.announced = true
   given.tell({
     type: 'version_stable',
     registry: family.registry,

@@ -3,6 +3,8 @@
 import type { DiscoveryEvent } from '../../schemas/discovery.ts'
 import type { Line } from './text.ts'
 
+export type { Line }
+
 /** How regularly one part of a prompt has been there, on the clock of what it belongs to. */
 export type Presence = {
   count: number
@@ -75,6 +77,11 @@ export type Version = {
   sample: { text: string; groups: number[] } | undefined
   checked: number
   equal: number
+  /** Requests whose prompt was held against the sample, and how many were the very same text. */
+  compared: number
+  same: number
+  /** The registry was told what it is. */
+  announced: boolean
   /** Runs of its own that nobody was told about yet. */
   waiting: string[]
 }
@@ -105,6 +112,9 @@ export type Family = {
   paused: boolean
   conflicts: Set<string>
   lastSeenMs: number
+  /** As of the last look (size.ts), and the lines of `recent`. */
+  bytes: number
+  recentLines: number
 }
 
 export type Pooled = { entry: Entry; head: string }
@@ -127,7 +137,16 @@ export type Workspace = {
   exact: Map<string, Known>
   events: DiscoveryEvent[]
   eventsDropped: number
+  bytes: number
+  weighedAt: number
+  /** Families, or all lines, that were let go for room. */
+  dropped: number
+  /** Names that the registry has already: they are not given again, unless to the same content. */
+  reserved: Map<string, Reserved>
 }
+
+/** Of one registry: its versions, by name, with the hash of their content where that is known. */
+export type Reserved = { isDeclared: boolean; versions: Map<string, string> }
 
 export function newWorkspace(id: string): Workspace {
   return {
@@ -144,6 +163,10 @@ export function newWorkspace(id: string): Workspace {
     exact: new Map(),
     events: [],
     eventsDropped: 0,
+    bytes: 0,
+    weighedAt: 0,
+    dropped: 0,
+    reserved: new Map(),
   }
 }
 

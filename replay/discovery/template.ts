@@ -2,6 +2,7 @@
 
 import { hash } from 'node:crypto'
 import type { VersionHashes } from '../../schemas/discovery.ts'
+import { sameTextMin } from './limits.ts'
 import type { Family, Version } from './state.ts'
 import { type Span, segmentsOf, tokensOf } from './text.ts'
 
@@ -21,7 +22,9 @@ export function hashesOf(family: Family, version: Version): VersionHashes {
       if (!group.words || group.words.get(word)?.fixed) words.push(word)
     words.push(0)
   })
-  const text = sha256(words.join(' '))
+  // A name that was given to one text is a name for that text, whatever of it has shown to be fixed.
+  const isOneText = exemplar.label !== undefined && isStatic(version)
+  const text = sha256(isOneText ? version.sample!.text : words.join(' '))
   const { tools, responseFormat, params } = exemplar.hashes
   return {
     content: sha256([text, tools, responseFormat, params].join('\n')),
@@ -40,6 +43,7 @@ export function sha256(text: string): string {
 export function templateOf(family: Family, version: Version): Template | undefined {
   if (!version.sample) return undefined
   const { text, groups } = version.sample
+  if (isStatic(version)) return wholeOf(text)
   const literals: Span[] = []
   const starts = new Set<number>()
   segmentsOf(text).forEach((segment, i) => {
@@ -61,6 +65,16 @@ export function templateOf(family: Family, version: Version): Template | undefin
     /[\p{L}\p{N}]/u.test(text.slice(span.start, span.end)),
   )
   return fromLandmarks(text, landmarks, starts)
+}
+
+/** Every prompt of this version was the very same text: nothing in it is a variable, as far as anybody can tell. */
+export function isStatic(version: Version): boolean {
+  return version.compared >= sameTextMin && version.same === version.compared
+}
+
+function wholeOf(text: string): Template {
+  const gap = (name: string): Slot => ({ name, kind: 'gap', sample: '' })
+  return { literals: [text], slots: [gap('begin'), gap('end')] }
 }
 
 function fromLandmarks(text: string, spans: Span[], starts: Set<number>): Template {

@@ -157,6 +157,9 @@ export function begin(
     sample: undefined,
     checked: 0,
     equal: 0,
+    compared: 0,
+    same: 0,
+    announced: false,
     waiting: [],
   })
   family.byShape.set(found.key, index)
