@@ -60,3 +60,6 @@ export type DiscoveryEvent = { workspace: string; atMs: number } & (
   /** Runs that left without their version, or with another one. */
   | { type: 'assigned'; registry: string; versionId: string; refs: string[] }
 )
+
+/** What is told of a version once it is known well enough. */
+export type StableEvent = Extract<DiscoveryEvent, { type: 'version_stable' }>

@@ -17,6 +17,8 @@ export type WantedPrompt = {
   variables: Readonly<Record<string, unknown>>
   /** The call brings messages of its own: where nothing is served, the name is then only a label. */
   hasMessages: boolean
+  /** A name that is none of ours is not refused: another may know it. */
+  mayPass: boolean
   sticky: string
 }
 
@@ -36,6 +38,31 @@ export type PromptServing = {
    * prompt or version that is not there, `invalid_request` naming every variable that is missing or too many.
    */
   resolve(workspace: string, wanted: WantedPrompt): ServedPrompt | undefined
+}
+
+/** A call as whoever finds prompt versions sees it. Values are as the request has them; nothing is changed. */
+export type SeenCall = {
+  workspace: string
+  runId: Uint8Array
+  messages: unknown
+  tools: unknown
+  responseFormat: unknown
+  temperature: unknown
+  /** What the caller said, when it did; the version only when the caller gave one. */
+  slug: string | undefined
+  version: string | undefined
+  user: string
+  /** A text as it may be written, by the name it is written under; '' when it is left out. */
+  redact: ((name: string, text: string) => string) | undefined
+  atMs: number
+}
+
+export type PromptSights = {
+  /**
+   * The version, when it is known at once. If not, `found` may be called once, soon or never; it says whether that was in time
+   * for the run to be stored under it, and if not the stored run is told. Never throws, and costs no more than a hash.
+   */
+  see(call: SeenCall, found: (versionId: string) => boolean): string | undefined
 }
 
 const lengthMax = 64

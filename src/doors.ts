@@ -39,7 +39,7 @@ import { type Media, openMedia } from './media.ts'
 import type { Metrics } from './metrics.ts'
 import { openPrices } from './money/prices.ts'
 import type { Stores } from './plane.ts'
-import { openPrompting } from './prompting.ts'
+import { openPrompting, type Prompting } from './prompting.ts'
 import { openRecording } from './recording.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
@@ -99,7 +99,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const { traces, storedSpans } = traced
   const media = await openMedia(router, { ...deps, counters: metrics })
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
-  const prompting = await openPrompting(router, { ...deps, rows, counters: metrics, flush })
+  const prompting = await openPrompting(router, { ...deps, flush })
   const { engine, internal } = await openExperimenting(router, {
     ...{ ...deps, rows, storedSpans, flush, counters: metrics },
     registry: prompting.registry,
@@ -125,7 +125,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
   const live = new LiveAnswers()
   metrics.gauge('proxy_live_answers', () => live.size)
-  const doors = ingestDoors(deps, { otlp, routes, live, media, findRuns })
+  const doors = ingestDoors(deps, { otlp, routes, live, media, findRuns, prompting })
   await endCutOff(deps)
   return {
     app: createApp({
@@ -219,6 +219,7 @@ function ingestDoors(
     live: LiveAnswers
     media: Media
     findRuns: Traces['findRuns']
+    prompting: Prompting
   },
 ): Door[] {
   const { spool, settings, ledger } = deps
@@ -231,6 +232,8 @@ function ingestDoors(
   const infer = inference({
     ...signed,
     intake: spool.calls,
+    serving: made.prompting.registry,
+    sights: made.prompting.discovering,
     // Not those of bulk: an envelope is on its way in one lane only.
     envelopes: new EnvelopeBook(deps.nowMs),
     routes: made.routes,

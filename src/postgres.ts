@@ -30,8 +30,16 @@ export type Postgres = Sql & {
   exclusively<T>(work: () => Promise<T>): Promise<T>
   /** Further connections for a library that speaks to the server itself, its tables in a schema of their own. The caller ends it. */
   openPool(options: { schema: string; connectionsMax: number }): pg.Pool
+  /** Takes a lock that one process of all has at a time; undefined while another has it. Kept until released or lost. */
+  tryLock(number: number): Promise<HeldLock | undefined>
   ping(): Promise<boolean>
   close(): Promise<void>
+}
+
+export type HeldLock = {
+  /** Aborts when the connection, and the lock with it, is gone. */
+  lost: AbortSignal
+  release(): Promise<void>
 }
 
 /** A URL, or where the embedded server listens. Does not connect yet. */
@@ -77,6 +85,7 @@ export function connectPostgres(
       )
       return own
     },
+    tryLock: (number) => takeLock(config, number),
     async ping() {
       return pool.query('SELECT 1').then(
         () => true,
@@ -150,6 +159,25 @@ async function inTransaction<T>(client: pg.ClientBase, work: (sql: Sql) => Promi
     await client.query('ROLLBACK').catch(() => {})
     throw error
   }
+}
+
+async function takeLock(options: pg.ClientConfig, number: number): Promise<HeldLock | undefined> {
+  // The lock is the session's: a connection of its own, on which nothing else happens.
+  const client = new pg.Client({ ...options, query_timeout: answerMs, keepAlive: true })
+  const lost = new AbortController()
+  client.on('error', () => lost.abort())
+  client.on('end', () => lost.abort())
+  const release = () => client.end()
+  await client.connect()
+  try {
+    const taken = await client.query('SELECT pg_try_advisory_lock($1) AS is_ours', [number])
+    if (taken.rows[0]?.is_ours === true) return { lost: lost.signal, release }
+  } catch (error) {
+    await release()
+    throw error
+  }
+  await release()
+  return undefined
 }
 
 async function holdingLock<T>(

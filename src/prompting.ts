@@ -1,16 +1,18 @@
 // Everything about prompts, opened together: the names that traffic gives, the registry behind them, and their routes.
 
 import type Router from '@koa/router'
-import type { Counters } from '../schemas/counters.ts'
 import { promptRoutes } from './api/prompts.ts'
+import type { Clickhouse } from './clickhouse.ts'
+import type { Metrics } from './metrics.ts'
 import type { Postgres } from './postgres.ts'
 import { openPrompts, type Prompts } from './prompts.ts'
+import { type Discovering, openDiscovering } from './registry/discovering.ts'
 import { openRegistry, type Registry } from './registry/registry.ts'
-import type { Rows } from './traces.ts'
 
 export type Prompting = {
   links: Prompts
   registry: Registry
+  discovering: Discovering
   close(): Promise<void>
 }
 
@@ -18,20 +20,30 @@ export async function openPrompting(
   router: Router,
   deps: {
     postgres: Postgres
-    rows: Rows
-    counters: Counters
+    clickhouse: Clickhouse
+    metrics: Metrics
     log: (line: string) => void
     flush: () => Promise<void>
   },
 ): Promise<Prompting> {
-  const { postgres, flush } = deps
-  const links = await openPrompts({ ...deps, sql: postgres })
-  const registry = await openRegistry(deps)
+  const { postgres, clickhouse, metrics, log, flush } = deps
+  const links = await openPrompts({ sql: postgres, rows: clickhouse, counters: metrics, log })
+  const registry = await openRegistry({ postgres, counters: metrics, log })
+  const runs = {
+    query: clickhouse.query,
+    change: (q: { sql: string; params: Record<string, unknown> }) =>
+      clickhouse.command(q.sql, { params: q.params }),
+  }
+  const discovering = openDiscovering({ postgres, runs, registry, counters: metrics, log })
+  metrics.gauge('prompt_discovery_leads', () => Number(discovering.leads()))
+  metrics.gauge('prompt_observations_waiting', discovering.waiting)
   promptRoutes(router, { prompts: links, registry, flush })
   return {
     links,
     registry,
+    discovering,
     async close() {
+      await discovering.close()
       await links.close()
       await registry.close()
     },

@@ -1,6 +1,8 @@
 // Work that is done again and again in the background: never twice at once, never the end of the process.
 
 export type Repeated = {
+  /** A round now, unless one is under way; resolves when it is over. Does not throw. */
+  now(): Promise<void>
   /** No more rounds; resolves when the one under way is over. */
   stop(): Promise<void>
 }
@@ -11,16 +13,19 @@ export function repeatEvery(
   onError: (error: unknown) => void,
 ): Repeated {
   let working: Promise<void> | undefined
-  const timer = setInterval(() => {
-    // A round that takes longer than the pause is not followed by a queue of them.
+  // A round that takes longer than the pause is not followed by a queue of them.
+  function now(): Promise<void> {
     working ??= work()
       .catch(onError)
       .finally(() => {
         working = undefined
       })
-  }, everyMs)
+    return working
+  }
+  const timer = setInterval(() => void now(), everyMs)
   timer.unref()
   return {
+    now,
     async stop() {
       clearInterval(timer)
       await working

@@ -1,4 +1,4 @@
-// Bundles the server: one file for the plane, one for the ClickHouse child it starts. Packages stay outside.
+// Bundles the server: one file for the plane, one for the ClickHouse child it starts, one for its thread. Packages stay outside.
 
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
@@ -20,6 +20,7 @@ export default defineConfig({
       input: {
         main: at('./main.ts'),
         'chdb-child': at('./engines/chdb-child.ts'),
+        'discovery-thread': at('./registry/discovery-thread.ts'),
       },
       output: { format: 'esm', entryFileNames: '[name].js' },
     },

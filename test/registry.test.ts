@@ -243,6 +243,7 @@ test('a policy has a value for everything, by mode; a canary share is kept by wh
         version: undefined,
         variables: { name: 'Ada' },
         hasMessages: true,
+        mayPass: false,
         sticky: `session ${i}`,
       })
       return share > 0 && served?.versionId === 'support@v2'
@@ -271,6 +272,7 @@ test('another process serves what was promoted here within seconds', async () =>
       version: undefined,
       variables: {},
       hasMessages: true,
+      mayPass: false,
       sticky: '',
     })
   await expect.poll(() => served()?.versionId, { timeout: 5_000 }).toBe('support@v2')

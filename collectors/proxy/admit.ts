@@ -35,15 +35,20 @@ export type Arrived = {
 /** The call, or the fault that says what is wrong with the request. Synchronous: nothing of it is awaited. */
 export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const { headers, caller, operation } = arrived
-  const { request, body, contentType, upload } = arrived.received
+  const { contentType, upload } = arrived.received
+  const trace = continueTrace(headers)
+  const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
+  const userId =
+    readLabel(headers, 'x-batchin-user-id') ?? toText(arrived.received.request.user) ?? ''
+  const { prompt, named, variables, dropsMember, request, body } = readPrompt(deps, operation, {
+    caller,
+    headers,
+    received: arrived.received,
+    sticky: sessionId || userId || trace.traceId,
+  })
   const model = readModel(request)
   const stream =
     operation.events !== undefined && (operation.wantsStream?.(request) ?? readStream(request))
-  const { prompt, variables, dropsMember } = readPrompt(deps, operation, {
-    caller,
-    headers,
-    request,
-  })
   operation.check(request, caller)
   checkSampling(request)
   const route = deps.routes.get(model, toText(headers['x-batchin-route']))
@@ -53,8 +58,6 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const { redaction } = deps
   const attributes = attributesOf(arrived, request)
   redaction?.attributes(attributes)
-  const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
-  const userId = readLabel(headers, 'x-batchin-user-id') ?? toText(request.user) ?? ''
   return {
     deps,
     operation,
@@ -74,12 +77,14 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     requestId: arrived.requestId,
     runId: newId(arrived.startedAtMs),
     recordId: newId(arrived.startedAtMs),
-    trace: continueTrace(headers),
+    trace,
     spanId: newSpanId(),
     startedAtMs: arrived.startedAtMs,
     startedTick: arrived.startedTick,
     environment: readEnvironment(headers) ?? deps.environment,
     prompt,
+    named,
+    sight: { prompt: undefined, isOver: false },
     promptVariables: variables,
     sessionId: redaction ? redaction.text('session.id', sessionId) : sessionId,
     userId: redaction ? redaction.text('user.id', userId) : userId,
@@ -100,7 +105,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
 }
 
 /** Asks for what the call may use at most. Throws `rate_limited`, `payment_required` or `invalid_request`; nothing is signed then. */
-export function takeMoney(call: Call, body: Buffer): Grant | Promise<Grant> | undefined {
+export function takeMoney(call: Call): Grant | Promise<Grant> | undefined {
   const { caller, deps, operation, request } = call
   return deps.money?.take({
     workspace: caller.workspace,
@@ -108,7 +113,7 @@ export function takeMoney(call: Call, body: Buffer): Grant | Promise<Grant> | un
     runId: call.runId,
     model: call.model,
     routeId: call.route.id,
-    inputTokensMax: inputTokensAtMost(body),
+    inputTokensMax: inputTokensAtMost(call.upstreamBody),
     outputTokensMax: operation.outputTokensMax(request),
     pieces: operation.pieces?.(call, undefined),
     origin: call.origin,

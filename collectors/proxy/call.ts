@@ -5,7 +5,7 @@ import type { Caller } from '../../schemas/caller.ts'
 import type { CaptureLevel } from '../../schemas/config.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { Id, SpanId } from '../../schemas/ids.ts'
-import type { PromptLinks } from '../../schemas/prompt.ts'
+import type { PromptLinks, PromptServing, PromptSights } from '../../schemas/prompt.ts'
 import type { RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
 import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
@@ -18,7 +18,9 @@ import type { MediaStore } from './media/store.ts'
 import type { CallMeters } from './meters.ts'
 import type { Cost, Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
+import type { PromptLabel } from './prompt-names.ts'
 import type { Route, Routes } from './routes.ts'
+import type { Sight } from './sight.ts'
 import type { TraceContext } from './trace-context.ts'
 import type { Upload } from './upload.ts'
 
@@ -28,6 +30,10 @@ export type ProxyDeps = {
   envelopes: EnvelopeBook
   signerOf: SignerOf
   prompts: PromptLinks
+  /** Absent: prompts are only labels. */
+  serving?: PromptServing
+  /** Absent: a call that names no prompt has none. */
+  sights?: PromptSights
   counters: Counters
   media: MediaStore
   nowMs: () => number
@@ -78,6 +84,9 @@ export type Call = {
   startedTick: number
   environment: string
   prompt: { registryId: string; versionId: string } | undefined
+  /** What the caller said of it. */
+  named: PromptLabel | undefined
+  sight: Sight
   promptVariables: Record<string, string> | undefined
   sessionId: string
   userId: string

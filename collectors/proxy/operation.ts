@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
 import type { Fault } from '../../schemas/faults.ts'
+import type { ServedPrompt } from '../../schemas/prompt.ts'
 import type { Lease } from '../body.ts'
 import type { Call } from './call.ts'
 import type { Completion } from './completion.ts'
@@ -32,6 +33,8 @@ export type Operation = {
   readonly namesPrompt: boolean
   /** True where upstreams keep prompts of their own: a name that is none of ours passes. */
   readonly passesPrompt?: boolean
+  /** The request with a rendered prompt version in it; absent where no version is ever rendered. */
+  withPrompt?(request: JsonObject, served: ServedPrompt): JsonObject
   /** True where a stream reports its usage only with `stream_options.include_usage`. */
   readonly usageOnDemand: boolean
   /** What a record commits to as input: the request without its transport keys. */

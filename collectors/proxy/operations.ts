@@ -8,6 +8,7 @@ import { speech } from './media/speech.ts'
 import { transcriptions } from './media/transcriptions.ts'
 import type { EventStream, JsonObject, Operation } from './operation.ts'
 import { responses } from './responses/operation.ts'
+import { intoChat } from './served-prompt.ts'
 import { doneTerminal } from './sse-blocks.ts'
 import { SseTap } from './sse-tap.ts'
 
@@ -26,6 +27,7 @@ export const chat: Operation = {
   upstreamPath: '/chat/completions',
   check: (request) => needs(request, 'messages'),
   namesPrompt: true,
+  withPrompt: intoChat,
   usageOnDemand: true,
   keptInput: (request) => request.messages,
   keepsOutput: true,

@@ -6,40 +6,101 @@ import { Fault } from '../../schemas/faults.ts'
 import { isSlug, isVersion, parsePromptVersionId } from '../../schemas/ids.ts'
 import { toVersion } from '../../schemas/prompt.ts'
 import type { ProxyDeps } from './call.ts'
-import type { JsonObject, Operation } from './operation.ts'
+import type { JsonObject, Operation, Received } from './operation.ts'
 import { isObject } from './usage.ts'
 
 const variablesMax = 128
 
+export type PromptLabel = { slug: string; version: string | undefined }
+
 export type PromptOfCall = {
   /** The version the run is linked to; undefined when the call names none. */
   prompt: { registryId: string; versionId: string } | undefined
+  named: PromptLabel | undefined
   variables: Record<string, string> | undefined
   /** True when the body's `prompt` is ours alone, and must not reach the upstream. */
   dropsMember: boolean
+  /** As they came, or with the rendered version in them. */
+  request: JsonObject
+  body: Buffer
 }
 
-type Asked = { caller: Caller; headers: IncomingHttpHeaders; request: JsonObject }
+type Asked = {
+  caller: Caller
+  headers: IncomingHttpHeaders
+  received: Received
+  /** The conversation or person that keeps its version while shares change. */
+  sticky: string
+}
 
-type Label = { slug: string; version: string | undefined }
+type InBody = { label: PromptLabel; given: JsonObject }
 
 /** The one place where a call meets the registry. Throws `invalid_request` or `not_found`. */
 export function readPrompt(deps: ProxyDeps, operation: Operation, asked: Asked): PromptOfCall {
-  const inBody = operation.namesPrompt ? readBodyPrompt(operation, asked.request) : undefined
-  const label = readHeaderLabel(asked.headers) ?? inBody?.label
-  const link = (of: Label) => deps.prompts.link(asked.caller.workspace, of.slug, of.version)
+  const { request, body } = asked.received
+  const inBody = operation.namesPrompt ? readBodyPrompt(operation, request) : undefined
+  const named = readHeaderLabel(asked.headers) ?? inBody?.label
+  const variables = inBody && toTexts(inBody.given)
+  const served = named && serve(deps, operation, { asked, named, inBody })
+  if (served) {
+    const prompt = { registryId: named.slug, versionId: served.versionId }
+    // Written anew: what is sent is the version's text with the caller's, and no longer the bytes of either.
+    const rendered = Buffer.from(JSON.stringify(served.request))
+    const isSaid = { slug: named.slug, version: served.versionId.slice(named.slug.length + 1) }
+    return {
+      prompt,
+      named: isSaid,
+      variables,
+      dropsMember: false,
+      request: served.request,
+      body: rendered,
+    }
+  }
+  const link = (of: PromptLabel) => deps.prompts.link(asked.caller.workspace, of.slug, of.version)
   return {
-    prompt: label && { registryId: label.slug, versionId: link(label) },
-    variables: inBody?.variables,
+    prompt: named && { registryId: named.slug, versionId: link(named) },
+    named,
+    variables,
     dropsMember: inBody !== undefined && operation.passesPrompt !== true,
+    request,
+    body,
   }
 }
 
-/** `prompt: {id, version, variables}` in the body. With messages it labels the run; a template to render is not there yet. */
-function readBodyPrompt(
+/** The request with the version in it that the registry serves under this name; undefined where the name only labels. */
+function serve(
+  { serving }: ProxyDeps,
   operation: Operation,
-  request: JsonObject,
-): { label: Label; variables: Record<string, string> | undefined } | undefined {
+  given: { asked: Asked; named: PromptLabel; inBody: InBody | undefined },
+): { versionId: string; request: JsonObject } | undefined {
+  const { asked, named, inBody } = given
+  // A replay brings its messages as they are to be sent, and names the version only to be told apart.
+  if (asked.caller.by === 'internal') return undefined
+  const { request } = asked.received
+  const hasMessages = request.messages !== undefined || request.input !== undefined
+  const served =
+    operation.withPrompt &&
+    serving?.resolve(asked.caller.workspace, {
+      ...named,
+      variables: inBody?.given ?? {},
+      hasMessages,
+      // Without the body's own `prompt` there is nothing an upstream could take for a prompt of its own.
+      mayPass: operation.passesPrompt === true || inBody === undefined,
+      sticky: asked.sticky,
+    })
+  if (served && operation.withPrompt)
+    return { versionId: served.versionId, request: operation.withPrompt(request, served) }
+  if (inBody && !hasMessages && operation.passesPrompt !== true) throw noPrompt(inBody.label)
+  return undefined
+}
+
+function noPrompt({ slug, version }: PromptLabel): Fault {
+  const name = version ? `${slug}@${version}` : slug
+  return new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
+}
+
+/** `prompt: {id, version, variables}` in the body. */
+function readBodyPrompt(operation: Operation, request: JsonObject): InBody | undefined {
   const { prompt } = request
   if (prompt === undefined || prompt === null) return undefined
   const isOurs = isObject(prompt) && typeof prompt.id === 'string' && isSlug(prompt.id)
@@ -53,11 +114,7 @@ function readBodyPrompt(
     throw new Fault('invalid_request', { message, param: 'prompt.id' })
   }
   const version = readBodyVersion(prompt.version)
-  if (request.messages === undefined && operation.passesPrompt !== true) {
-    const name = version ? `${prompt.id}@${version}` : prompt.id
-    throw new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
-  }
-  return { label: { slug: prompt.id, version }, variables: readVariables(prompt.variables) }
+  return { label: { slug: prompt.id, version }, given: readVariables(prompt.variables) }
 }
 
 function readBodyVersion(given: unknown): string | undefined {
@@ -69,22 +126,24 @@ function readBodyVersion(given: unknown): string | undefined {
   throw new Fault('invalid_request', { message, param: 'prompt.version' })
 }
 
-function readVariables(given: unknown): Record<string, string> | undefined {
-  if (given === undefined || given === null) return undefined
-  const entries = isObject(given) ? Object.entries(given) : undefined
-  if (!entries || entries.length > variablesMax) {
-    const message = `prompt.variables must be an object of at most ${variablesMax} variables.`
-    throw new Fault('invalid_request', { message, param: 'prompt.variables' })
-  }
-  const variables: Record<string, string> = Object.create(null)
-  for (const [name, value] of entries) {
-    variables[name] = typeof value === 'string' ? value : JSON.stringify(value)
-  }
-  return variables
+function readVariables(given: unknown): JsonObject {
+  if (given === undefined || given === null) return {}
+  if (isObject(given) && Object.keys(given).length <= variablesMax) return given
+  const message = `prompt.variables must be an object of at most ${variablesMax} variables.`
+  throw new Fault('invalid_request', { message, param: 'prompt.variables' })
+}
+
+function toTexts(given: JsonObject): Record<string, string> | undefined {
+  const entries = Object.entries(given)
+  if (entries.length === 0) return undefined
+  const texts: Record<string, string> = Object.create(null)
+  for (const [name, value] of entries)
+    texts[name] = typeof value === 'string' ? value : JSON.stringify(value)
+  return texts
 }
 
 /** `X-BatchIn-Prompt-Version` (`support@v2`, or a bare version beside the slug), else `X-BatchIn-Prompt`. */
-function readHeaderLabel(headers: IncomingHttpHeaders): Label | undefined {
+function readHeaderLabel(headers: IncomingHttpHeaders): PromptLabel | undefined {
   const slug = toText(headers['x-batchin-prompt'])
   const version = toText(headers['x-batchin-prompt-version'])
   if (slug !== undefined && !isSlug(slug)) {

@@ -12,6 +12,7 @@ import { type Done, HeldAnswer } from './held-answer.ts'
 import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
 import { PassedAnswer } from './passed-answer.ts'
+import { sight } from './sight.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { uploadsBytesMax } from './upload.ts'
 
@@ -76,7 +77,8 @@ async function receive(
       startedTick,
     })
     if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
-    const grant = takeMoney(call, received.body)
+    sight(call)
+    const grant = takeMoney(call)
     call.grant = grant instanceof Promise ? await grant : grant
     return call
   } catch (error) {

@@ -9,6 +9,7 @@ import { type Call, type Outcome, settleMoney } from './call.ts'
 import type { Completion } from './completion.ts'
 import { type KeepMedia, withoutMedia } from './media/refs.ts'
 import type { Cost, Pieces } from './money.ts'
+import { settleSight } from './sight.ts'
 import { estimateUsage } from './usage.ts'
 
 // The service of runs whose caller is known by a key only.
@@ -19,6 +20,7 @@ type Counted = {
   pieces: Pieces | undefined
   cost: Cost | undefined
   durationMs: number
+  prompt: Run['prompt']
 }
 
 /** The opening record of a stream, signed while the upstream thinks. */
@@ -58,12 +60,13 @@ export async function storeFinal(
 async function store(
   call: Call,
   outcome: Outcome,
-  counted: Omit<Counted, 'durationMs'> & { opening: SignedRecord | undefined },
+  counted: Omit<Counted, 'durationMs' | 'prompt'> & { opening: SignedRecord | undefined },
 ): Promise<SignedRecord> {
   const { deps } = call
   const { completion } = outcome
   const { usage, opening } = counted
   const durationMs = performance.now() - call.startedTick
+  const prompt = settleSight(call, opening !== undefined)
   const signed = call.signer.final(
     factsOf(call, {
       modelId: completion.modelServed ?? call.model,
@@ -76,7 +79,7 @@ async function store(
     }),
     opening,
   )
-  const run = toRun(call, outcome, { ...counted, durationMs })
+  const run = toRun(call, outcome, { ...counted, durationMs, prompt })
   deps.redaction?.run(run)
   const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write(
@@ -190,7 +193,7 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     modelServed: completion.modelServed,
     routeId: call.route.id,
     routeLabel: call.route.label,
-    prompt: call.prompt,
+    prompt: counted.prompt,
     promptVariables: keepsText ? call.promptVariables : undefined,
     sessionId: capture === 'none' ? '' : call.sessionId,
     userId: capture === 'none' ? '' : call.userId,

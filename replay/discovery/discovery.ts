@@ -2,13 +2,14 @@
 // chance, no I/O: the same observations in the same order give the same state.
 
 import { deserialize, serialize } from 'node:v8'
-import type { DiscoveryEvent, Observation, Sighting } from '../../schemas/discovery.ts'
+import type { DiscoveryEvent, Observation, Sighting, StableEvent } from '../../schemas/discovery.ts'
 import { toSlug, toVersion } from '../../schemas/prompt.ts'
 import { addToPool, dropFamily, explicitFamily, formFamilies } from './families.ts'
 import { place } from './family.ts'
 import * as limit from './limits.ts'
 import { findFamily } from './match.ts'
 import { readObservation, type Seen } from './read.ts'
+import { stableFactsOf } from './settle.ts'
 import { keepWithin, weigh } from './size.ts'
 import { type Family, keepBelow, newWorkspace, type Reserved, type Workspace } from './state.ts'
 import { type Template, templateOf } from './template.ts'
@@ -30,6 +31,8 @@ export type Discovery = {
   reserve(workspace: string, registry: string, names: Reserved): void
   /** Literals and slots of a version; undefined while it has no sample. */
   template(workspace: string, versionId: string): Template | undefined
+  /** Every version that was told, as it was. */
+  versions(): StableEvent[]
   figures(): {
     workspaces: number
     families: number
@@ -106,20 +109,31 @@ export function openDiscovery(snapshot?: Uint8Array, bytesMax: number = limit.by
       const version = [...(family?.versions.values() ?? [])].find((one) => one.name === name)
       return family && version ? templateOf(family, version) : undefined
     },
-    figures() {
-      const all = [...workspaces.values()]
-      const sum = (of: (workspace: Workspace) => number) => all.reduce((n, one) => n + of(one), 0)
-      return {
-        workspaces: all.length,
-        families: sum((one) => one.families.size),
-        pooled: sum((one) => one.pool.length),
-        poolDropped: sum((one) => one.poolDropped),
-        eventsDropped: sum((one) => one.eventsDropped),
-        dropped: sum((one) => one.dropped),
-        bytes: sum((one) => one.bytes),
-      }
-    },
+    versions: () => [...workspaces.values()].flatMap(toldOf),
+    figures: () => figuresOf([...workspaces.values()]),
     snapshot: () => serialize({ form: snapshotForm, workspaces }),
+  }
+}
+
+function toldOf(workspace: Workspace): StableEvent[] {
+  return [...workspace.families.values()].flatMap((family) =>
+    [...family.versions.keys()].flatMap((index) => {
+      const facts = stableFactsOf(family, index)
+      return facts ? [{ workspace: workspace.id, atMs: family.lastSeenMs, ...facts }] : []
+    }),
+  )
+}
+
+function figuresOf(all: Workspace[]): ReturnType<Discovery['figures']> {
+  const sum = (of: (workspace: Workspace) => number) => all.reduce((n, one) => n + of(one), 0)
+  return {
+    workspaces: all.length,
+    families: sum((one) => one.families.size),
+    pooled: sum((one) => one.pool.length),
+    poolDropped: sum((one) => one.poolDropped),
+    eventsDropped: sum((one) => one.eventsDropped),
+    dropped: sum((one) => one.dropped),
+    bytes: sum((one) => one.bytes),
   }
 }
 

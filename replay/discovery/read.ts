@@ -57,6 +57,11 @@ function canonical(value: unknown): string {
   return list ? list.join(',') : toLooseJcs(value)
 }
 
+/** The hash that a version's tools, or its response format, have among its hashes. */
+export function hashAround(value: unknown): string {
+  return hashed(canonical(value))
+}
+
 function hashed(text: string): string {
   return text === '' ? '' : sha256(text)
 }

@@ -97,17 +97,25 @@ function nameOfContent(reserved: Reserved | undefined, content: string): string 
 export function announce(family: Family, given: { index: number; tell: Tell }): void {
   const version = family.versions.get(given.index)!
   version.status = 'stable'
-  version.announced = true
-  given.tell({
-    type: 'version_stable',
+  version.announced = hashesOf(family, version)
+  const facts = stableFactsOf(family, given.index)
+  if (facts) given.tell(facts)
+}
+
+/** What was told of a version; undefined while nothing was. */
+export function stableFactsOf(family: Family, index: number) {
+  const version = family.versions.get(index)
+  if (version?.announced === undefined || version.name === undefined) return undefined
+  return {
+    type: 'version_stable' as const,
     registry: family.registry,
-    shape: nameOfShape(family, given.index),
+    shape: nameOfShape(family, index),
     versionId: `${family.registry}@${version.name}`,
-    hashes: hashesOf(family, version),
+    hashes: version.announced,
     runs: version.runs,
     firstSeenMs: version.firstSeenMs,
     rendered: { checked: version.checked, equal: version.equal },
-  })
+  }
 }
 
 // A line that was optional for long is gone for good, or the other way round.

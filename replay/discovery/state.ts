@@ -1,6 +1,6 @@
 // What discovery remembers: plain data only, so that it can be written down and read back as it was.
 
-import type { DiscoveryEvent } from '../../schemas/discovery.ts'
+import type { DiscoveryEvent, VersionHashes } from '../../schemas/discovery.ts'
 import type { Line } from './text.ts'
 
 export type { Line }
@@ -80,8 +80,8 @@ export type Version = {
   /** Requests whose prompt was held against the sample, and how many were the very same text. */
   compared: number
   same: number
-  /** The registry was told what it is. */
-  announced: boolean
+  /** What the registry was told that it is; later words do not change it. */
+  announced: VersionHashes | undefined
   /** Runs of its own that nobody was told about yet. */
   waiting: string[]
 }

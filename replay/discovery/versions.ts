@@ -159,7 +159,7 @@ export function begin(
     equal: 0,
     compared: 0,
     same: 0,
-    announced: false,
+    announced: undefined,
     waiting: [],
   })
   family.byShape.set(found.key, index)

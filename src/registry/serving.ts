@@ -135,7 +135,7 @@ function resolve(
 ): ServedPrompt | undefined {
   const name = wanted.version === undefined ? wanted.slug : `${wanted.slug}@${wanted.version}`
   if (!registry) {
-    if (wanted.hasMessages) return undefined
+    if (wanted.hasMessages || wanted.mayPass) return undefined
     throw new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
   }
   // Observed prompts are rendered by their callers; without messages there is nothing that the caller rendered.

@@ -4,6 +4,7 @@ import type { Caller } from '../../../schemas/caller.ts'
 import { Fault } from '../../../schemas/faults.ts'
 import { json } from '../json-rows.ts'
 import type { EventStream, JsonObject, Operation } from '../operation.ts'
+import { intoResponses } from '../served-prompt.ts'
 import { breakTyped, closedBy } from '../typed-events.ts'
 import { readResponse, toKeptOutput } from './answer.ts'
 import { toKeptInput } from './kept-input.ts'
@@ -25,6 +26,7 @@ export const responses: Operation = {
   check,
   namesPrompt: true,
   passesPrompt: true,
+  withPrompt: intoResponses,
   usageOnDemand: false,
   keptInput: toKeptInput,
   keepsOutput: true,

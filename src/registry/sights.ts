@@ -1,0 +1,166 @@
+// What a call's prompt is, as far as it is known now, and what discovery is told of it: a hash and a place in a queue, no more.
+
+import { hash } from 'node:crypto'
+import { promptOf } from '../../replay/discovery/prompt-text.ts'
+import type { Counters } from '../../schemas/counters.ts'
+import { toHex } from '../../schemas/ids.ts'
+import type { PromptSights, SeenCall } from '../../schemas/prompt.ts'
+import type { Sight, ThreadCall } from './discovery-messages.ts'
+
+// Calls that the thread has not answered yet; beyond it a call is not looked at, which costs nothing but knowledge.
+const waitingMax = 1_000
+const waitingCharsMax = 16 * 1024 * 1024
+// Whole prompts whose version is known; a prompt without variables is then known before its call leaves.
+const knownMax = 20_000
+
+type Waiting = {
+  workspace: string
+  runId: Uint8Array
+  key: string
+  chars: number
+  found: (versionId: string) => boolean
+}
+
+/** A run that was stored before its version was found. */
+export type Late = { workspace: string; runId: Uint8Array; versionId: string }
+
+export type Sights = PromptSights & {
+  /** Where calls go while this process leads; undefined: nowhere, and nothing waits. */
+  feed(send: ((calls: ThreadCall[]) => void) | undefined): void
+  /** The thread's answers. Returns the runs that must be told later. */
+  settle(sights: readonly Sight[]): Late[]
+  /** A version was merged into another, or its registry forgotten: its prompts are looked at anew. */
+  forget(workspace: string, versionId: string): void
+  waiting(): number
+}
+
+export function openSights(counters: Counters): Sights {
+  const known = new Map<string, { workspace: string; versionId: string }>()
+  const waiting = new Map<number, Waiting>()
+  let waitingChars = 0
+  let queue: ThreadCall[] = []
+  let nextId = 1
+  let send: ((calls: ThreadCall[]) => void) | undefined
+
+  function enqueue(call: ThreadCall, one: Waiting): void {
+    if (waiting.size >= waitingMax || waitingChars + one.chars > waitingCharsMax) {
+      counters.count('prompt_observations_dropped_total', {})
+      return
+    }
+    waiting.set(call.id, one)
+    waitingChars += one.chars
+    // One message for all calls of a turn of the loop.
+    if (queue.length === 0) setImmediate(flush)
+    queue.push(call)
+  }
+
+  function flush(): void {
+    const calls = queue
+    queue = []
+    send?.(calls)
+  }
+
+  return {
+    see(call, found) {
+      if (!send) return undefined
+      const read = readCall(call)
+      if (!read) return undefined
+      const id = nextId++
+      const { workspace, runId } = call
+      enqueue({ id, ...read.sent }, { workspace, runId, key: read.key, chars: read.chars, found })
+      const hit = known.get(read.key)
+      if (!hit) return undefined
+      known.delete(read.key)
+      known.set(read.key, hit)
+      return hit.versionId
+    },
+    feed(to) {
+      send = to
+      if (to) return
+      queue = []
+      waiting.clear()
+      waitingChars = 0
+      known.clear()
+    },
+    settle(sights) {
+      const late: Late[] = []
+      for (const { id, versionId } of sights) {
+        const one = waiting.get(id)
+        if (!one) continue
+        waiting.delete(id)
+        waitingChars -= one.chars
+        if (versionId === undefined) continue
+        const { workspace, runId } = one
+        known.delete(one.key)
+        if (known.size >= knownMax) known.delete(known.keys().next().value as string) // not empty: it is full
+        known.set(one.key, { workspace, versionId })
+        if (!one.found(versionId)) late.push({ workspace, runId, versionId })
+      }
+      return late
+    },
+    forget(workspace, versionId) {
+      for (const [key, one] of known)
+        if (one.workspace === workspace && one.versionId === versionId) known.delete(key)
+    },
+    waiting: () => waiting.size,
+  }
+}
+
+function readCall(
+  call: SeenCall,
+): { sent: Omit<ThreadCall, 'id'>; key: string; chars: number } | undefined {
+  const messages = toMessages(call.messages)
+  const said = messages && promptOf(messages)
+  // Templates and their samples are stored: what may not be written is not shown to whoever makes them.
+  const text = said && call.redact ? call.redact('gen_ai.input.messages', said) : said
+  if (!text) return undefined
+  const toolsSaid = toJson(call.tools)
+  const tools =
+    toolsSaid && call.redact ? call.redact('gen_ai.tool.definitions', toolsSaid) : toolsSaid
+  const responseFormat = toJson(call.responseFormat)
+  const paramsClass = classOf(call.temperature)
+  const { workspace, slug, version, user } = call
+  const around = [
+    workspace,
+    slug ?? '',
+    version ?? '',
+    paramsClass,
+    tools ?? '',
+    responseFormat ?? '',
+  ]
+  return {
+    key: hash('sha1', `${around.join('\0')}\0${text}`, 'base64'),
+    chars: text.length + (tools?.length ?? 0) + (responseFormat?.length ?? 0),
+    sent: {
+      observation: {
+        workspace,
+        ref: toHex(call.runId),
+        messages: [{ role: 'system', content: text }],
+        paramsClass,
+        ...(slug === undefined ? {} : { slug }),
+        ...(version === undefined ? {} : { version }),
+        ...(user === '' ? {} : { user }),
+        atMs: call.atMs,
+      },
+      tools,
+      responseFormat,
+    },
+  }
+}
+
+function toMessages(given: unknown): { role: string; content: unknown }[] | undefined {
+  if (typeof given === 'string') return [{ role: 'user', content: given }]
+  if (!Array.isArray(given)) return undefined
+  return given.every((one) => typeof Object(one).role === 'string') ? given : undefined
+}
+
+function toJson(value: unknown): string | undefined {
+  return value === undefined || value === null ? undefined : JSON.stringify(value)
+}
+
+// A nudge is no new version; from exact answers to free ones is.
+function classOf(temperature: unknown): string {
+  if (typeof temperature !== 'number') return ''
+  if (temperature <= 0.2) return 'deterministic'
+  return temperature >= 1.2 ? 'creative' : ''
+}

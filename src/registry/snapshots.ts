@@ -1,0 +1,74 @@
+// What discovery wrote down, and what it must know of the registry: names that are given, floods that are over.
+
+import type { Sql } from '../keys.ts'
+import type { ReservedNames } from './discovery-messages.ts'
+
+// Transactions commit out of order: what is read again is only told again.
+const ordinalsBack = 500
+const namesMax = 100_000
+
+export async function saveSnapshot(sql: Sql, bytes: Uint8Array): Promise<void> {
+  await sql.query(
+    `INSERT INTO discovery_snapshots (id, snapshot, written_at) VALUES (1, $1, now())
+     ON CONFLICT (id) DO UPDATE SET snapshot = EXCLUDED.snapshot, written_at = EXCLUDED.written_at`,
+    [Buffer.from(bytes)],
+  )
+}
+
+export async function loadSnapshot(sql: Sql): Promise<Uint8Array | undefined> {
+  const [row] = await sql.query<{ snapshot: Buffer }>(
+    'SELECT snapshot FROM discovery_snapshots WHERE id = 1',
+  )
+  return row?.snapshot
+}
+
+/** Versions whose content is known, since an ordinal. Names without a content are free for the first that is found. */
+export async function namesSince(
+  sql: Sql,
+  after: number,
+): Promise<{ names: ReservedNames[]; last: number }> {
+  const rows = await sql.query<{
+    workspace: string
+    registry_id: string
+    version: string
+    content_hash: string
+    is_declared: boolean
+    ordinal: number
+  }>(
+    `SELECT v.workspace, v.registry_id, v.version, v.content_hash, r.source = 'declared' AS is_declared, v.ordinal
+     FROM prompt_versions v JOIN prompt_registries r USING (workspace, registry_id)
+     WHERE v.ordinal > $1 AND v.content_hash IS NOT NULL ORDER BY v.ordinal DESC LIMIT $2`,
+    [after - ordinalsBack, namesMax],
+  )
+  const byRegistry = new Map<string, ReservedNames>()
+  for (const row of rows.reverse()) {
+    const key = `${row.workspace} ${row.registry_id}`
+    const names = byRegistry.get(key) ?? {
+      workspace: row.workspace,
+      registry: row.registry_id,
+      isDeclared: row.is_declared,
+      versions: [],
+    }
+    names.versions.push([row.version, row.content_hash])
+    byRegistry.set(key, names)
+  }
+  return { names: [...byRegistry.values()], last: rows.at(-1)?.ordinal ?? after }
+}
+
+/** Registries whose flood a person has ended since the last change that was read. */
+export async function resumedOf(
+  sql: Sql,
+  after: number,
+): Promise<{ registries: { workspace: string; registry: string }[]; last: number }> {
+  const rows = await sql.query<{ workspace: string; registry_id: string; changed: number }>(
+    `SELECT workspace, registry_id, changed FROM prompt_registries r WHERE changed > $1 AND NOT flooded
+       AND EXISTS (SELECT 1 FROM prompt_events e WHERE e.workspace = r.workspace AND e.registry_id = r.registry_id
+         AND e.fact->>'type' = 'resumed')
+     ORDER BY changed`,
+    [after],
+  )
+  return {
+    registries: rows.map((row) => ({ workspace: row.workspace, registry: row.registry_id })),
+    last: rows.at(-1)?.changed ?? after,
+  }
+}
