@@ -268,6 +268,22 @@ describe('the parent', () => {
     expect((await second.said.next()).value).toBe('{"stopped":1}')
   }, 40_000)
 
+  test('a start waits for the processes of a server that was killed, and ends one that stays', async () => {
+    const dir = join(temp(), 'data')
+    const first = await startParent(dir)
+    const postmaster = postmasterPid(join(dir, 'postgres'))
+    // One of its own processes, stopped: it cannot leave with its server, and holds the shared memory.
+    const [child] = childrenOf(postmaster)
+    process.kill(child!, 'SIGSTOP')
+    process.kill(postmaster, 'SIGKILL')
+    first.process.kill('SIGKILL')
+    await new Promise((resolve) => first.process.once('exit', resolve))
+    const second = await startParent(dir)
+    expect(lives(child!)).toBe(false)
+    second.process.kill('SIGINT')
+    expect((await second.said.next()).value).toBe('{"stopped":1}')
+  }, 40_000)
+
   test('a signal to its whole group leaves the engines to it: it still asks them, then stops them', async () => {
     const dir = join(temp(), 'data')
     const parent = await startParent(dir)
@@ -299,3 +315,8 @@ test('a number that now belongs to another process is never ended', async () => 
   expect(await endRecorded(file, ['SIGKILL'])).toBe(true)
   expect(lives(other.pid!)).toBe(false)
 })
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+  return text === '' ? [] : text.split(' ').map(Number)
+}

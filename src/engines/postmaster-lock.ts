@@ -1,7 +1,7 @@
 // Who holds the data of a Postgres, told from `postmaster.pid` and from the kernel.
 
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { startOf } from './process-record.ts'
 
@@ -25,20 +25,44 @@ export function worksIn(pid: number, data: string): boolean {
 }
 
 /**
- * Removes the lock file of a server that was killed and that nobody has reaped yet. Postgres itself takes such a zombie for a
- * running server and refuses to start, for ever where PID 1 does not reap. Waits first until no process works in the
- * directory any more, because the killed server's own children leave a moment after it.
+ * After a server was killed: waits until its own processes, which leave a moment after it and hold its shared memory until then,
+ * are gone, and ends those that stay. Then removes the lock file if nobody has reaped the server yet: Postgres itself takes such a
+ * zombie for a running server and refuses to start, for ever where PID 1 does not reap.
  */
 export async function clearDeadLock(data: string, deadlineMs: number): Promise<void> {
   const pid = readPostmasterPid(data)
-  if (process.platform !== 'linux' || pid === undefined || !isZombie(pid)) return
-  const until = performance.now() + deadlineMs
-  while (readPids().some((other) => worksIn(other, data))) {
-    // Somebody lives there: Postgres is left to say so in its own words.
-    if (performance.now() > until) return
+  if (process.platform !== 'linux' || pid === undefined || worksIn(pid, data)) return
+  const orphans = () => readPids().filter((other) => worksIn(other, data) && isPostgres(other))
+  const from = performance.now()
+  let isTold = false
+  while (orphans().length > 0) {
+    const waitedMs = performance.now() - from
+    // Somebody lives there and cannot be ended: Postgres is left to say so in its own words.
+    if (waitedMs > 2 * deadlineMs) return
+    if (waitedMs > deadlineMs && !isTold) {
+      isTold = true
+      for (const orphan of orphans()) end(orphan)
+    }
     await wait(pollMs)
   }
-  rmSync(join(data, 'postmaster.pid'), { force: true })
+  if (isZombie(pid)) rmSync(join(data, 'postmaster.pid'), { force: true })
+}
+
+/** Somebody's shell may stand in the directory too. */
+function isPostgres(pid: number): boolean {
+  try {
+    return basename(readlinkSync(`/proc/${pid}/exe`)) === 'postgres'
+  } catch {
+    return false
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has left by itself.
+  }
 }
 
 /** A zombie has no start time that counts, and is still there. */
