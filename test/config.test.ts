@@ -1,12 +1,14 @@
 // runledger.json: the contract's example loads, and every mistake is told at once, each with its path.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Provider } from '../schemas/config.ts'
 import { ConfigMistakes, defaultConfig, readConfig } from '../schemas/config-file.ts'
+import { configKeys } from '../schemas/config-keys.ts'
 import { openConfig } from '../src/config.ts'
+import { packageRoot } from '../src/root.ts'
 
 const sandbox: Provider = { id: 'sandbox', baseUrl: undefined, apiKeys: [], responses: undefined }
 const source = {
@@ -176,4 +178,15 @@ test('a file that is asked for and is not there, or is wrong, refuses the start'
     /routes: must be of type array\n {2}colour: there is no such/,
   )
   rmSync(folder, { recursive: true })
+})
+
+test('every key is explained, and the page of keys is what they say', () => {
+  const keys = configKeys()
+  expect(keys.filter(({ help }) => help === '')).toEqual([])
+  const rows = keys.map(
+    ({ path, type, fallback, help }) =>
+      `| \`${path}\` | ${type} | ${fallback === '' ? '' : `\`${fallback}\``} | ${help} |`,
+  )
+  const page = readFileSync(join(packageRoot(), 'schemas', 'runledger-json.md'), 'utf8')
+  expect(page.split('\n').filter((line) => line.startsWith('| `'))).toEqual(rows)
 })
