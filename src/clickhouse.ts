@@ -27,6 +27,17 @@ const gatherBytes = 64 << 10
 // What a caller that wants a whole answer may be handed at most.
 const wholeBytesMax = 256 << 20
 const connectionsMax = 32
+// Rows that are parsed and held whole.
+const wholeRowsMax = 1_000_000
+// What one read may use at most, whoever asks: past it the engine ends it. A scan is bounded by its time and memory alone.
+const limits: Readonly<Record<'interactive' | 'heavy', ClickHouseSettings>> = {
+  interactive: {
+    max_execution_time: 15,
+    max_memory_usage: String(768 << 20),
+    max_rows_to_read: '2000000000',
+  },
+  heavy: { max_execution_time: 300, max_memory_usage: String(1 << 30) },
+}
 
 export type Query = {
   sql: string
@@ -86,7 +97,8 @@ export function connectClickhouse(url: string): Clickhouse {
   const clickhouse: Clickhouse = {
     async query<T>(q: Query) {
       const rows: T[] = []
-      for await (const row of rowsOf<T>(bytes(q, 'JSONEachRow'))) rows.push(row)
+      const settings = { max_result_rows: wholeRowsMax, ...q.settings }
+      for await (const row of rowsOf<T>(bytes({ ...q, settings }, 'JSONEachRow'))) rows.push(row)
       return rows
     },
     stream: <T>(q: Query) => rowsOf<T>(bytes(q, 'JSONEachRow')),
@@ -177,6 +189,7 @@ async function* bytesOf(
       clickhouse_settings: {
         output_format_json_quote_64bit_integers: 1,
         cancel_http_readonly_queries_on_client_close: 1,
+        ...limits[lane],
         ...q.settings,
       },
     })

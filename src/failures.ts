@@ -8,8 +8,14 @@ import { sqlState } from './postgres.ts'
 const passingStates = /^(08|53|57)/
 const passingCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'])
 
+// More rows to read, or to answer, than one question may have.
+const tooMuch = new Set([158, 396])
+const asksTooMuch = 'This asks for more than one question may. Narrow it by time or by a filter.'
+
 /** The fault itself, or `service_unavailable` for a store that is away, or `internal`; the cause stays with us. */
 export function toAnswerable(error: unknown): Fault {
+  if (error instanceof ClickhouseError && tooMuch.has(error.code ?? 0))
+    return new Fault('invalid_request', { message: asksTooMuch }, { cause: error })
   return isPassing(error) ? new Fault('service_unavailable', {}, { cause: error }) : toFault(error)
 }
 

@@ -1,10 +1,12 @@
 // The doors to what was traced: reading, figures, export, deletion; and the rolling up behind the figures.
 
 import type Router from '@koa/router'
+import { attributeRoutes } from './api/attributes.ts'
 import { dataRoutes } from './api/data.ts'
 import { exportRoutes } from './api/export.ts'
 import { metricRoutes } from './api/metrics.ts'
 import { traceRoutes } from './api/traces.ts'
+import { openAttributeNames } from './attributes.ts'
 import type { Clickhouse } from './clickhouse.ts'
 import { openFigures } from './rollups/figures.ts'
 import { startRolling } from './rollups/roll.ts'
@@ -35,6 +37,7 @@ export function openTraceDoors(
   exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
   dataRoutes(router, { spool, traces, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
+  attributeRoutes(router, { attributes: openAttributeNames(rows, nowMs), flush })
   const rolling = startRolling(rows, deps)
   return { traces, storedSpans, close: () => rolling.stop() }
 }

@@ -240,14 +240,25 @@ describe('the client', () => {
     }
   })
 
+  test('lets no question read or hold without end, and says that it is the question', async () => {
+    const reads = 'SELECT count() FROM numbers(3000000000) WHERE NOT ignore(sipHash64(number))'
+    await expect(db.query({ sql: reads })).rejects.toMatchObject({ code: 158, transient: false })
+    const holds = 'SELECT number FROM numbers(2000000)'
+    await expect(db.query({ sql: holds })).rejects.toMatchObject({ code: 396, transient: false })
+  })
+
   test('keeps its deadline, and tells it from a refusal', async () => {
     const slow = 'SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))'
-    await expect(db.query({ sql: slow, deadlineMs: 100 })).rejects.toMatchObject({
+    await expect(
+      db.query({ sql: slow, deadlineMs: 100, settings: { max_rows_to_read: 0 } }),
+    ).rejects.toMatchObject({
       code: undefined,
       transient: true,
     })
     const gone = AbortSignal.timeout(100)
-    await expect(db.query({ sql: slow, signal: gone })).rejects.toMatchObject({ transient: true })
+    await expect(
+      db.query({ sql: slow, signal: gone, settings: { max_rows_to_read: 0 } }),
+    ).rejects.toMatchObject({ transient: true })
     await expect(db.query({ sql: 'SELECT nope' })).rejects.toMatchObject({
       code: 47,
       transient: false,

@@ -233,3 +233,32 @@ describe('q that cannot be understood is 400, and its place is said', () => {
     }
   })
 })
+
+describe('attributes', () => {
+  const keys = async (query: string) =>
+    (await get(world, `/v1/attributes?${query}`)).body.items.map((item: Json) => [
+      item.key ?? item.value,
+      item.spans,
+    ])
+
+  test('are named by their beginning, the most frequent first', async () => {
+    const all = await keys('')
+    expect(all[0]).toEqual(['paid', 2])
+    expect(await keys('prefix=ten')).toEqual([['tenant', 2]])
+    expect(await keys('prefix=re')).toEqual([['retries', 1]])
+    expect(await keys('prefix=nothing')).toEqual([])
+  })
+
+  test('have values, texts and numbers', async () => {
+    expect(await keys('key=tenant')).toEqual([
+      ['acme', 1],
+      ['umbrella corp', 1],
+    ])
+    expect(await keys('key=tenant&prefix=umb')).toEqual([['umbrella corp', 1]])
+    expect(await keys('key=retries')).toEqual([['3', 1]])
+  })
+
+  test.each(['limit=501', 'prefx=a'])('asked for with %s are refused', async (query) => {
+    expect((await get(world, `/v1/attributes?${query}`)).status).toBe(400)
+  })
+})
