@@ -95,7 +95,7 @@ type Candidate = { id: string; at: string }
 type Fact = { id: string; start_ns: string; end_ns: string }
 
 function prepare({ workspace, filters, after, nowMs }: Ask) {
-  const found = matchingParts(workspace, filters)
+  const found = withoutReplays(matchingParts(workspace, filters), filters)
   const whole = ofWholeTrace(filters)
   const isPlain = !isNarrowed(found) && whole.parts.length === 0
   const endMs = filters.toMs ?? nowMs + aheadMs
@@ -146,11 +146,19 @@ function toFound({ id, start_ns, end_ns }: Fact): FoundTrace {
   return { id, startNs: start_ns, range: { fromNs, toNs: max(fromNs, BigInt(end_ns)) } }
 }
 
+/** Our own replays are listed for whoever asks for them: by their session, which is their experiment, or by their origin. */
+function withoutReplays(found: Where, { equals, attributes }: TraceFilters): Where {
+  const isAsked =
+    equals.session_id !== undefined || attributes.some(([key]) => key === 'batchin.origin')
+  return isAsked || !isNarrowed(found) ? found : and(found, "origin != 'replay'")
+}
+
 type Window = { floorNs: bigint; toNs: bigint; limit: number }
 
 /** Traces by their summaries of single minutes. `loose` lets through whatever the whole trace may still turn out to be. */
 function summaryCandidates(workspace: string, whole: Whole, window: Window): Where {
   let where = inMinutes(inWorkspace(workspace), window.floorNs, window.toNs)
+  where = and(where, `bitAnd(marks, ${replayMark}) = 0`)
   for (const { loose } of whole.parts) where = and(where, loose)
   where = and(
     where,
@@ -203,6 +211,7 @@ type Whole = { parts: { exact: string; loose: string; isRare: boolean }[]; param
 
 // Bits of `traces.marks` and of `traces.root`; the statuses in the order of the view that writes them.
 const promptMark = 64
+const replayMark = 128
 const noRoot = '9223372036854775808'
 const extent = 'ended_ns - toUnixTimestamp64Nano(started)'
 const wholeExtent = 'max(ended_ns) - toUnixTimestamp64Nano(min(started))'

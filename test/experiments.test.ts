@@ -1,7 +1,15 @@
 // Experiments on the whole plane: labelled traffic, replays over our own /v1, a decision and what becomes of the candidate.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { chat, experimentOf, get, isDecided, type Json, playModel } from './experiment-world.ts'
+import {
+  chat,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  playModel,
+  post,
+} from './experiment-world.ts'
 import { type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -71,6 +79,18 @@ describe('a version that traffic names', () => {
     expect(support.total_runs).toBe(16)
   })
 
+  test('leaves replays out of what callers did: lists, figures, usage', async () => {
+    const { items } = await get(world, '/v1/traces?limit=100')
+    expect(items).toHaveLength(16)
+    expect(
+      (await get(world, '/v1/traces?model=gpt-4o-mini-2024-07-18&limit=100')).items,
+    ).toHaveLength(16)
+    expect((await get(world, '/v1/usage/logs?limit=100')).length).toBe(16)
+    const [experiment] = (await get(world, '/v1/experiments?registry_id=support')).items
+    const replays = await get(world, `/v1/traces?session_id=${experiment.experiment_id}&limit=100`)
+    expect(replays.items).toHaveLength(8 * 3 + 2)
+  })
+
   test('is failed when its rule was negated', async () => {
     playModel(upstream, obedient)
     await traffic(
@@ -91,5 +111,19 @@ describe('a version that traffic names', () => {
     expect(regression.samples[0]).toMatchObject({ direction: -1, pass: false, self_agrees: true })
     expect(JSON.stringify(regression.samples[0].findings)).toContain('critical_spans')
     expect(regression.samples[0].candidate.text).toContain('not allowed')
+  })
+
+  test('is no replay because a caller says so', async () => {
+    const before = (await get(world, '/v1/usage/logs?limit=500')).length
+    const headers = { 'X-BatchIn-Origin': 'replay' }
+    await chat(world, { system: first, user: 'Not a replay.', headers })
+    expect((await get(world, '/v1/usage/logs?limit=500')).length).toBe(before + 1)
+    const forged = await post(
+      { ...world, key: `internal_${'A'.repeat(43)}` },
+      '/v1/chat/completions',
+      {},
+      headers,
+    )
+    expect(forged.status).toBe(401)
   })
 })
