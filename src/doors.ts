@@ -51,6 +51,7 @@ import { openTraceDoors } from './trace-doors.ts'
 import type { Traces } from './traces.ts'
 import { openUsageLog } from './usage-log.ts'
 import { openUsers } from './users.ts'
+import type { Watermark } from './watermark.ts'
 
 // How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
 const flushDeadlineMs = 2_000
@@ -77,6 +78,9 @@ type DoorDeps = Stores &
     nowMs: () => number
     log: (line: string) => void
     spool: Lanes
+    /** Of this plane among those that share its stores. */
+    planeId: string
+    watermark: Watermark
     /** Where this process answers. */
     url: () => string
     config: LiveConfig
@@ -95,7 +99,10 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const routes = openRouting(router, { ...deps, outbound })
   healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
-  const traced = openTraceDoors(router, { rows, spool, flush, nowMs, log })
+  const traced = openTraceDoors(router, {
+    ...{ rows, spool, flush, nowMs, log },
+    loadedBefore: deps.watermark.loadedBefore,
+  })
   const { traces, storedSpans } = traced
   const media = await openMedia(router, { ...deps, counters: metrics })
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
@@ -195,12 +202,12 @@ async function openPush(
   router: Router,
   deps: DoorDeps & { storedSpans: StoredSpans; outbound: Outbound },
 ): Promise<Destinations> {
-  const { config, spool, metrics, postgres: sql, log } = deps
+  const { config, metrics, postgres: sql, log } = deps
   const destinations = await openDestinations({
     ...deps,
     sql,
     counters: metrics,
-    loadedBefore: () => spool.drainedSeq(),
+    loadedBefore: deps.watermark.loadedBefore,
     random: Math.random,
   })
   destinationRoutes(router, destinations)

@@ -17,10 +17,12 @@ import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { openBooks } from './money/books.ts'
+import { loadPlaneId } from './plane-id.ts'
 import { connectPostgres, type Postgres } from './postgres.ts'
 import { keepFor } from './retention.ts'
 import { packageRoot, packageVersion } from './root.ts'
 import { openIntake } from './spooling.ts'
+import { openWatermark } from './watermark.ts'
 
 export type Plane = {
   url: string
@@ -85,9 +87,9 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   io.signal.throwIfAborted()
   await holdRetention({ config, clickhouse: stores.clickhouse, log })
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
-  const { books, accounts, spool } = kept
+  const { books, accounts, spool, planeId, watermark } = kept
   const doors = await openDoors({
-    ...{ settings, version, metrics, nowMs, log, spool, config },
+    ...{ settings, version, metrics, nowMs, log, spool, config, planeId, watermark },
     ...stores,
     ...accounts,
     money: books.money,
@@ -167,6 +169,12 @@ async function openKept(
     log,
   })
   closers.push({ name: 'spool', close: () => spool.close() })
+  const planeId = await loadPlaneId(dataDir.path)
+  const watermark = await openWatermark({
+    ...{ id: planeId, sql: stores.postgres, spool, counters: metrics, log },
+  })
+  // Below the spool: it is closed when the spool is, and says what was loaded by then.
+  closers.splice(-1, 0, { name: 'watermark', close: () => watermark.close() })
   const books = await openBooks({
     settings,
     config: () => config.current(),
@@ -179,7 +187,7 @@ async function openKept(
     flush: (deadlineMs) => spool.flush(deadlineMs),
   })
   closers.push({ name: 'books', close: () => books.close() })
-  return { accounts, spool, books }
+  return { accounts, spool, books, planeId, watermark }
 }
 
 export type Stores = {

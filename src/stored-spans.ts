@@ -38,6 +38,8 @@ export type StoredSpans = ReturnType<typeof openStoredSpans>
 
 // A page ends early rather than holding more base64 than this in memory; its cursor stands after the last span kept.
 const pageTextMax = 48 * 1024 * 1024
+// Planes that share these stores, at most; each may have a row of its own at one place.
+const tiesMax = 100
 const timeOpenMs = 8_000_000_000_000
 // Fixed lengths for the reason given in traces.ts; the traces alone use the key.
 const bySpans = `trace_id IN (SELECT toFixedString(unhex(arrayJoin({traces:Array(String)})), 16)) AND (trace_id, span_id) IN (
@@ -156,12 +158,13 @@ export function openStoredSpans(rows: Rows) {
         spans.params,
       )
     }
-    const page = `SELECT * FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT {limit:UInt32}`
+    // Two planes may give out the same place: a page ends behind all that have it, so that none is passed over.
+    const page = `SELECT * FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT {page:UInt32} WITH TIES`
     const same = 'trace_id, span_id, cityHash64(raw)'
     const firsts = `SELECT ${same}, min(ingest_seq) FROM payloads
       WHERE workspace = {workspace:String} AND (trace_id, span_id) IN (SELECT trace_id, span_id FROM (${page})) GROUP BY ${same}`
     const spans = `SELECT *, (${same}, ingest_seq) IN (${firsts}) AS is_first FROM (${page})`
-    return load(spans, where.params, range.limit)
+    return load(spans, { ...where.params, page: range.limit }, range.limit + tiesMax)
   }
 
   return { find, ofSpans, ofWholeTrace, inOrder }
@@ -183,7 +186,7 @@ function withinBytes(found: StoredRow[]): StoredRow[] {
   let size = 0
   for (const [i, row] of found.entries()) {
     size += row.bytes.length
-    if (size > pageTextMax) return found.slice(0, Math.max(1, i))
+    if (size > pageTextMax && found[i - 1]?.seq !== row.seq) return found.slice(0, Math.max(1, i))
   }
   return found
 }

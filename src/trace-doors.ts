@@ -26,6 +26,8 @@ export function openTraceDoors(
     rows: Pick<Clickhouse, 'query' | 'command'>
     spool: Lanes
     flush: () => Promise<void>
+    /** Every row with a smaller place in ingest order has been loaded, by whichever plane accepted it. */
+    loadedBefore: () => bigint
     nowMs: () => number
     log: (line: string) => void
   },
@@ -34,7 +36,7 @@ export function openTraceDoors(
   const traces = openTraces(rows, nowMs)
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
-  exportRoutes(router, { storedSpans, flush, loadedBefore: () => spool.drainedSeq() })
+  exportRoutes(router, { storedSpans, flush, loadedBefore: deps.loadedBefore })
   dataRoutes(router, { spool, traces, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   attributeRoutes(router, { attributes: openAttributeNames(rows, nowMs), flush })

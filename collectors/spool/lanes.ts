@@ -58,14 +58,16 @@ function join(bulk: Spool, calls: Spool): Lanes {
     },
     flush: (deadlineMs) => all((lane) => lane.flush(deadlineMs)),
     forget: (what: Forget, deadlineMs) => all((lane) => lane.forget(what, deadlineMs)),
-    drainedSeq() {
-      const [one, other] = [bulk.drainedSeq(), calls.drainedSeq()]
-      return one < other ? one : other
-    },
+    drainedSeq: () => lower(bulk.drainedSeq(), calls.drainedSeq()),
+    mark: () => lower(bulk.mark(), calls.mark()),
     state: () => together(bulk.state(), calls.state()),
     close: async (deadlineMs) =>
       void (await Promise.all([bulk.close(deadlineMs), calls.close(deadlineMs)])),
   }
+}
+
+function lower(one: bigint, other: bigint): bigint {
+  return one < other ? one : other
 }
 
 function together(bulk: SpoolState, calls: SpoolState): ReturnType<Lanes['state']> {

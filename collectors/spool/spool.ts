@@ -66,6 +66,8 @@ export type Spool = Intake &
     flush(deadlineMs?: number): Promise<boolean>
     /** Every row of this spool with a smaller `ingest_seq` is in ClickHouse or in quarantine. */
     drainedSeq(): bigint
+    /** The same for those who wait for several spools: while this one is at rest it moves with the clock. */
+    mark(): bigint
     state(): SpoolState
     /** Why a write would be refused now; undefined when it would be tried. For callers who must know before they begin. */
     refusal(): Refusal | undefined
@@ -162,9 +164,20 @@ class OpenSpool implements Spool {
   }
 
   drainedSeq(): bigint {
-    const { shelf, sequence, drainState } = this.#parts
-    const isIdle = shelf.undrainedChunks === 0 && !this.#commit.isStoring
-    return isIdle ? sequence.next : (this.#drain?.seq ?? drainState.seq)
+    const { sequence, drainState } = this.#parts
+    return this.#isAtRest() ? sequence.next : (this.#drain?.seq ?? drainState.seq)
+  }
+
+  mark(): bigint {
+    const { sequence, nowMs } = this.#parts
+    if (!this.#isAtRest()) return this.drainedSeq()
+    // A batch that is open now is numbered by its arrival, which may be before this moment: not below what was said here.
+    sequence.startAt(sequence.now(nowMs()))
+    return sequence.next
+  }
+
+  #isAtRest(): boolean {
+    return this.#parts.shelf.undrainedChunks === 0 && !this.#commit.isStoring
   }
 
   state(): SpoolState {

@@ -39,5 +39,5 @@ CREATE TABLE dead_letters (
   status integer,
   reason text NOT NULL,
   died_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (destination_id, seq)
+  PRIMARY KEY (destination_id, seq, span_id)
 );

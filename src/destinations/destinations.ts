@@ -1,7 +1,6 @@
 // Continuous push to OTLP endpoints outside: which there are, made through the API or named in the configuration file. One that
 // is dead or slow holds up no other, and no caller.
 
-import { randomUUID } from 'node:crypto'
 import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
@@ -24,10 +23,10 @@ export type TestResult = { ok: boolean; status: number | null; latencyMs: number
 export type Destinations = Awaited<ReturnType<typeof openDestinations>>
 
 export async function openDestinations(
-  deps: Omit<FleetDeps, 'store'> & { sql: Postgres; masterKey: Uint8Array },
+  deps: Omit<FleetDeps, 'store'> & { planeId: string; sql: Postgres; masterKey: Uint8Array },
 ) {
   const { nowMs } = deps
-  const store = openDestinationStore({ ...deps, owner: randomUUID() })
+  const store = openDestinationStore({ ...deps, owner: deps.planeId })
   const fleet = await openFleet({ ...deps, store })
 
   function show(to: Destination): ShownDestination {
