@@ -15,9 +15,9 @@ export type WantedPrompt = {
   slug: string
   version: string | undefined
   variables: Readonly<Record<string, unknown>>
-  /** The call brings messages of its own: where nothing is served, the name is then only a label. */
-  hasMessages: boolean
-  /** A name that is none of ours is not refused: another may know it. */
+  /** Where it is named: a body asks for the rendered prompt, a header only labels unless the prompt is served. */
+  namedIn: 'body' | 'header'
+  /** A name of which nothing is declared is not refused: it is a label, or another knows it. */
   mayPass: boolean
   sticky: string
 }

@@ -242,7 +242,7 @@ test('a policy has a value for everything, by mode; a canary share is kept by wh
         slug: 'support',
         version: undefined,
         variables: { name: 'Ada' },
-        hasMessages: true,
+        namedIn: 'header',
         mayPass: false,
         sticky: `session ${i}`,
       })
@@ -271,7 +271,7 @@ test('another process serves what was promoted here within seconds', async () =>
       slug: 'support',
       version: undefined,
       variables: {},
-      hasMessages: true,
+      namedIn: 'header',
       mayPass: false,
       sticky: '',
     })

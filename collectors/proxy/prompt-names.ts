@@ -83,9 +83,8 @@ function serve(
     serving?.resolve(asked.caller.workspace, {
       ...named,
       variables: inBody?.given ?? {},
-      hasMessages,
-      // Without the body's own `prompt` there is nothing an upstream could take for a prompt of its own.
-      mayPass: operation.passesPrompt === true || inBody === undefined,
+      namedIn: inBody ? 'body' : 'header',
+      mayPass: operation.passesPrompt === true || inBody === undefined || hasMessages,
       sticky: asked.sticky,
     })
   if (served && operation.withPrompt)

@@ -135,11 +135,10 @@ function resolve(
 ): ServedPrompt | undefined {
   const name = wanted.version === undefined ? wanted.slug : `${wanted.slug}@${wanted.version}`
   if (!registry) {
-    if (wanted.hasMessages || wanted.mayPass) return undefined
+    if (wanted.mayPass) return undefined
     throw new Fault('not_found', { message: `There is no prompt ${name}.`, param: 'prompt.id' })
   }
-  // Observed prompts are rendered by their callers; without messages there is nothing that the caller rendered.
-  if (registry.mode === 'observe' && wanted.hasMessages) return undefined
+  if (registry.mode === 'observe' && wanted.namedIn === 'header') return undefined
   const version = wanted.version ?? registry.inForce
   const isCanary = wanted.version === undefined && isInCanary(registry, wanted)
   const candidate =
