@@ -314,6 +314,12 @@ test('a client that reads slowly holds the upstream back, not this process', asy
   })
   expect(counter.sent).toBeLessThan(40_000_000)
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(30_000_000)
+
+  // Another stream beside it is not held up.
+  world.upstream.play(sse([...helloEvents, doneEvent]))
+  const beside = await (await world.post(asked)).text()
+  expect(apart(beside).receipt).toMatchObject({ status: 'completed' })
+  world.intake.rows.spans.length = 0
   call.destroy()
   await until('the run is stored', () => world.intake.rows.spans.length === 1)
   expect(span()).toMatchObject({ status: 'client_closed' })
