@@ -52,6 +52,17 @@ export function createApp(deps: {
   return app
 }
 
+export type Route = { method: string; path: string }
+
+/** Everything that is answered, as it was declared: `:name` stands for a part of the path, `*name` for its rest. */
+export function listRoutes(router: Router, doors: readonly Door[]): Route[] {
+  const declared = router.stack.flatMap(({ methods, path }) =>
+    methods.map((method) => ({ method, path: String(path) })),
+  )
+  const entered = doors.flatMap(({ method, paths }) => paths.map((path) => ({ method, path })))
+  return [...declared, ...entered]
+}
+
 /** `collectors` answer under their own scope; a map finds them faster than forty patterns do. */
 function throughDoors(doors: Door[]): Middleware {
   const byPath = new Map(doors.flatMap((door) => door.paths.map((path) => [path, door] as const)))

@@ -26,7 +26,7 @@ import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
 import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
-import { createApp, type Door } from './app.ts'
+import { createApp, type Door, listRoutes, type Route } from './app.ts'
 import type { LiveConfig } from './config.ts'
 import { consoleRoutes } from './console-files.ts'
 import { type Destinations, openDestinations } from './destinations/destinations.ts'
@@ -60,6 +60,7 @@ const closeDeadlineMs = 2_000
 
 export type Doors = {
   app: Koa
+  routes: readonly Route[]
   provider: string
   /** For OTLP over gRPC, which has a listener of its own. */
   otlp: OtlpShared
@@ -139,6 +140,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
       ...{ keys: deps.keys, metrics, log, doors, router, internal },
       watchers: watchersOf(selfTrace, doors),
     }),
+    routes: listRoutes(router, doors),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     interrupt: () => live.interrupt(),

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { Settings } from '../schemas/settings.ts'
 import { isLoopback, loadAccounts } from './accounts.ts'
+import type { Route } from './app.ts'
 import { type Clickhouse, connectClickhouse } from './clickhouse.ts'
 import { type Closer, closeInOrder } from './closing.ts'
 import { type LiveConfig, openConfig } from './config.ts'
@@ -30,6 +31,8 @@ export type Plane = {
   /** The key in clear, when this start made one. */
   madeKey: string | undefined
   provider: string
+  /** What it answers. */
+  routes: readonly Route[]
   /** Where OTLP over gRPC listens, when it does. */
   otlpGrpcPort: number | undefined
   startedInMs: number
@@ -116,6 +119,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
     version,
     madeKey,
     provider: doors.provider,
+    routes: doors.routes,
     otlpGrpcPort: grpc?.port,
     reload: () => config.reload(),
   }
