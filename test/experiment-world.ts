@@ -58,18 +58,29 @@ export async function chat(
   expect(answer.status, JSON.stringify(answer.body)).toBe(200)
 }
 
+/** Many calls, a few at a time. */
+export async function chatAll(target: Target, calls: Parameters<typeof chat>[1][]): Promise<void> {
+  for (let at = 0; at < calls.length; at += 10) {
+    await Promise.all(calls.slice(at, at + 10).map((call) => chat(target, call)))
+  }
+}
+
 /** Answers as a function of the request's messages; every call is counted by what it asked. */
 export function playModel(
   upstream: ScriptedUpstream,
   answer: (messages: { role: string; content: string }[], calls: number) => string,
+  latencyMs: (messages: { role: string; content: string }[]) => number = () => 0,
 ): Map<string, number> {
   const asked = new Map<string, number>()
   upstream.play((res, seen) => {
     const { messages } = JSON.parse(seen.body.toString())
     const key = JSON.stringify(messages)
     asked.set(key, (asked.get(key) ?? 0) + 1)
-    res.writeHead(200, { 'content-type': 'application/json' })
-    res.end(JSON.stringify(completion(answer(messages, asked.get(key) ?? 0))))
+    const body = JSON.stringify(completion(answer(messages, asked.get(key) ?? 0)))
+    setTimeout(() => {
+      res.writeHead(200, { 'content-type': 'application/json' })
+      res.end(body)
+    }, latencyMs(messages))
   })
   return asked
 }
@@ -99,3 +110,13 @@ export async function experimentOf(
 
 export const isDecided = (experiment: Json): boolean =>
   experiment.promotion_status !== 'pending' && !['queued', 'replaying'].includes(experiment.status)
+
+export async function patch(target: Target, path: string, body: unknown): Promise<Json> {
+  const response = await fetch(target.url + path, {
+    method: 'PATCH',
+    headers: { Authorization: `Bearer ${target.key}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  expect(response.status, await response.clone().text()).toBe(200)
+  return response.json()
+}

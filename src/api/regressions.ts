@@ -60,6 +60,7 @@ export function regressionRoutes(router: Router, deps: ExperimentRoutesDeps): vo
       ...(await reading.samples(row, limit)),
       events: await reading.events(row),
       registration: row.registered?.registration ?? null,
+      ...(ctx.query.check === '1' ? { check: await reading.check(row) } : {}),
     }
   })
   router.post('/v1/prompt-regressions', (ctx) => start(ctx, deps))

@@ -1,6 +1,8 @@
 // Reading experiments for the API: lists, one, its samples. Every query binds the workspace.
 
+import { fold } from '../../replay/coordinator.ts'
 import type { ExperimentRow } from '../../replay/experiment.ts'
+import { toJcs } from '../../schemas/jcs.ts'
 import type { Sql } from '../keys.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow, uuidOf } from './rows.ts'
 import { readOutcomes } from './store.ts'
@@ -83,6 +85,13 @@ export function openReading(sql: Sql) {
     return events.map((event) => ({ ...event, at: event.at.toISOString() }))
   }
 
+  /** Whether the stored rows, folded again, give the stored decision; null before there is one. */
+  async function check(row: ExperimentRow): Promise<{ matches: boolean } | null> {
+    if (row.decision === null) return null
+    const again = fold(row, await readOutcomes(sql, getUuid(row.experimentId)))
+    return { matches: again !== undefined && toJcs(again.decision) === toJcs(row.decision) }
+  }
+
   /** Each kind of input by itself, so that a loss in one is not hidden by the others. */
   async function slices(row: ExperimentRow) {
     const found = await sql.query<{ stratum: string; count: number; delta: number }>(
@@ -115,5 +124,5 @@ export function openReading(sql: Sql) {
     return found.length > 0
   }
 
-  return { list, find, samples, events, slices, findLabel, label }
+  return { list, find, check, samples, events, slices, findLabel, label }
 }

@@ -1,0 +1,175 @@
+// Experiments whose process is killed in the middle: the same decision as without, spend within the budget, and no call made
+// again but those that were under way. KILLS=100 makes it long; STORE=redis runs it over a redis-server of its own.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { randomFrom } from './decision-world.ts'
+import {
+  chatAll,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  patch,
+  playModel,
+} from './experiment-world.ts'
+import { freePort, newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
+import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+
+const killsAsked = process.env.KILLS
+const slots = 6
+const seed = 20_261_120
+const model = 'gpt-4o-mini'
+const costUsd = (9 * 100 + 4 * 200) / 1e6
+const redisServer = '/usr/bin/redis-server'
+
+const first = 'You are the support desk.\nRefunds are allowed within 30 days.'
+const negated = 'You are the support desk.\nRefunds are not allowed within 30 days.'
+
+let upstream: ScriptedUpstream
+const scratch = mkdtempSync(join(tmpdir(), 'runledger-experiments-'))
+const configPath = join(scratch, 'runledger.json')
+
+beforeAll(async () => {
+  upstream = await startUpstream()
+  writeFileSync(
+    configPath,
+    JSON.stringify({
+      providers: [{ id: 'openai', base_url: upstream.baseUrl, api_key_env: ['OPENAI_API_KEY'] }],
+      routes: [{ id: 'default-route', models: ['*'], targets: [{ provider: 'openai' }] }],
+      models: [{ id: model, pricing: { std_input: 100, std_output: 200, cached_input: 100 } }],
+    }),
+  )
+})
+afterAll(async () => {
+  await upstream.close()
+  rmSync(scratch, { recursive: true, force: true })
+})
+
+async function prepare(product: Product, registry: string, budgetUsd: number): Promise<void> {
+  const calls = (version: string, system: string, count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      system,
+      user: `Question ${i}: may I send it back?`,
+      label: `${registry}@${version}`,
+    }))
+  await chatAll(product, calls('v1', first, 60))
+  await patch(product, `/v1/prompts/${registry}`, {
+    policy: { guardrails: [], auto_promote: 'off', budget_usd: budgetUsd, budget_usd_per_day: 1 },
+  })
+  await chatAll(product, calls('v2', negated, 3))
+}
+
+/** What must not depend on how often the process died. */
+async function outcomeOf(product: Product, registry: string): Promise<Json> {
+  const experiment = await experimentOf(product, `${registry}@v2`, isDecided)
+  const path = `/v1/prompt-regressions/${experiment.regression_id}?check=1&limit=200`
+  const regression = await get(product, path)
+  expect(regression.check).toEqual({ matches: true })
+  return regression
+}
+
+const comparable = ({ status, evidence, sample_count, fail_count, delta, e_value_fail }: Json) => ({
+  ...{ status, evidence, sample_count, fail_count, delta, e_value_fail },
+})
+
+const stores = [
+  { name: 'Postgres', isThere: true, kills: Number(killsAsked ?? 3) },
+  { name: 'Redis', isThere: existsSync(redisServer), kills: Number(killsAsked ?? 1) },
+]
+
+describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
+  test.skipIf(!isThere)(
+    `an experiment killed ${kills} times decides the same and spends no more`,
+    async () => {
+      const random = randomFrom(seed)
+      const redis = name === 'Redis' ? await startRedis() : undefined
+      const env: Record<string, string> = {
+        RUNLEDGER_CONFIG: configPath,
+        OPENAI_API_KEY: 'sk-test',
+      }
+      if (redis) env.REDIS_URL = redis.url
+      const dataDir = newDataDir()
+      let product = await startProduct({ dataDir, env })
+      try {
+        const says = (messages: { content: string }[]) =>
+          `${messages[0]?.content.split('\n')[1]} Send us your order number.`
+        playModel(upstream, says)
+        await prepare(product, 'calm', 1)
+        const calm = await outcomeOf(product, 'calm')
+        expect(calm).toMatchObject({ status: 'failed', evidence: 'proven', duplicate_calls: 0 })
+
+        playModel(upstream, says, () => 120)
+        const budget = costUsd * (25 * 3 + 2 + slots * kills + slots + 5)
+        await prepare(product, 'rough', budget)
+        await experimentOf(product, 'rough@v2', ({ status }) => status === 'replaying')
+        const before = upstream.seen.length
+        for (let kill = 0; kill < kills; kill++) {
+          const at = before + Math.floor(((kill + random()) / kills) * 70)
+          await expect
+            .poll(() => upstream.seen.length >= at || isOver(product, 'rough'), {
+              timeout: 30_000,
+              interval: 5,
+            })
+            .toBeTruthy()
+          await product.killFamily()
+          product = await startProduct({ dataDir, env })
+        }
+        const rough = await outcomeOf(product, 'rough')
+        expect(comparable(rough)).toEqual(comparable(calm))
+        expect(rough.duplicate_calls).toBeLessThanOrEqual(slots * kills)
+        expect(rough.cost_usd).toBeLessThanOrEqual(budget)
+        const called = upstream.seen.length - before
+        expect(called).toBeLessThanOrEqual(rough.call_count)
+        expect(rough.call_count).toBeLessThanOrEqual(25 * 3 + 2 + rough.duplicate_calls)
+        console.log(
+          `${name}: ${kills} kills, ${called} calls, ${rough.duplicate_calls} of them again, $${rough.cost_usd} of $${budget}`,
+        )
+      } finally {
+        await product.stop()
+        removeDataDir(dataDir)
+        await redis?.stop()
+      }
+    },
+    120_000 + kills * 20_000,
+  )
+})
+
+async function isOver(product: Product, registry: string): Promise<boolean> {
+  const { items } = await get(product, `/v1/experiments?registry_id=${registry}`)
+  return items.length > 0 && isDecided(items[0])
+}
+
+async function startRedis(): Promise<{ url: string; stop(): Promise<void> }> {
+  const port = await freePort()
+  const dir = mkdtempSync(join(tmpdir(), 'runledger-redis-'))
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--appendonly', 'yes']
+  const child: ChildProcess = spawn(redisServer, args, { stdio: 'ignore' })
+  const exited = once(child, 'exit')
+  await expect.poll(() => isListening(port), { timeout: 10_000, interval: 20 }).toBe(true)
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    async stop() {
+      child.kill('SIGTERM')
+      await Promise.race([exited, wait(5_000)])
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
