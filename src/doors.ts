@@ -7,18 +7,12 @@ import type { Middleware } from 'koa'
 import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
-import { otlpTraces } from '../collectors/otlp/route.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
 import { LiveAnswers } from '../collectors/proxy/live-answers.ts'
-import { callMeters } from '../collectors/proxy/meters.ts'
 import type { Money } from '../collectors/proxy/money.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
-import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound, type Outbound } from '../collectors/proxy/outbound.ts'
-import { inference } from '../collectors/proxy/route.ts'
 import type { LiveRoutes } from '../collectors/proxy/routes.ts'
-import { redactionBy } from '../collectors/redact.ts'
-import { runs } from '../collectors/run/route.ts'
 import type { Settings } from '../schemas/settings.ts'
 import type { Accounts } from './accounts.ts'
 import { destinationRoutes } from './api/destinations.ts'
@@ -33,13 +27,14 @@ import { type Destinations, openDestinations } from './destinations/destinations
 import { openExperimenting } from './experimenting.ts'
 import type { Engine } from './experiments/engine.ts'
 import type { OtlpShared } from './grpc-door.ts'
+import { ingestDoors } from './ingest-doors.ts'
 import { ensureOwner } from './keys.ts'
 import { openLogin } from './login.ts'
-import { type Media, openMedia } from './media.ts'
+import { openMedia } from './media.ts'
 import type { Metrics } from './metrics.ts'
 import { openPrices } from './money/prices.ts'
 import type { Stores } from './plane.ts'
-import { openPrompting, type Prompting } from './prompting.ts'
+import { openPrompting } from './prompting.ts'
 import { openRecording } from './recording.ts'
 import { packageRoot } from './root.ts'
 import { openRouting } from './routing.ts'
@@ -71,7 +66,7 @@ export type Doors = {
   close(): Promise<void>
 }
 
-type DoorDeps = Stores &
+export type DoorDeps = Stores &
   Accounts & {
     settings: Settings
     version: string
@@ -133,7 +128,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
   const live = new LiveAnswers()
   metrics.gauge('proxy_live_answers', () => live.size)
-  const doors = ingestDoors(deps, { otlp, routes, live, media, findRuns, prompting })
+  const doors = ingestDoors(deps, { otlp, router, routes, live, media, findRuns, prompting })
   await endCutOff(deps)
   return {
     app: createApp({
@@ -218,62 +213,6 @@ async function openPush(
     destinations.configure(changed.destinations).catch((error) => log(String(error)))
   })
   return destinations
-}
-
-function ingestDoors(
-  deps: DoorDeps,
-  made: {
-    otlp: OtlpShared
-    routes: LiveRoutes
-    live: LiveAnswers
-    media: Media
-    findRuns: Traces['findRuns']
-    prompting: Prompting
-  },
-): Door[] {
-  const { spool, settings, ledger } = deps
-  const signed = {
-    ...made.otlp,
-    signerOf: ledger.signerOf,
-    environment: settings.environment,
-    redaction: redactionBy(deps.config.current),
-  }
-  const infer = inference({
-    ...signed,
-    intake: spool.calls,
-    serving: made.prompting.registry,
-    sights: made.prompting.discovering,
-    // Not those of bulk: an envelope is on its way in one lane only.
-    envelopes: new EnvelopeBook(deps.nowMs),
-    routes: made.routes,
-    live: made.live,
-    meters: callMeters(deps.metrics),
-    money: deps.money,
-    media: made.media,
-    ready: () => spool.calls.refusal() === undefined,
-  })
-  return [
-    ...operations.map(
-      (operation): Door => ({
-        method: 'POST',
-        paths: operation.paths,
-        scope: 'proxy',
-        enter: infer(operation),
-      }),
-    ),
-    {
-      method: 'POST',
-      paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],
-      scope: 'ingest',
-      enter: otlpTraces(made.otlp),
-    },
-    {
-      method: 'POST',
-      paths: ['/v1/runs'],
-      scope: 'ingest',
-      enter: runs({ ...signed, idSecret: deps.idSecret, findRuns: made.findRuns }),
-    },
-  ]
 }
 
 function vitalsOf(deps: DoorDeps, routes: LiveRoutes) {

@@ -10,9 +10,12 @@ import { join } from 'node:path'
 import Koa, { type Context } from 'koa'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import type { Job, Jobs } from '../collectors/proxy/jobs/job.ts'
+import { type JobAnswers, jobAnswers } from '../collectors/proxy/jobs/job-answers.ts'
 import { type MediaStore, openMediaStore } from '../collectors/proxy/media/store.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
+import { ProviderKeys } from '../collectors/proxy/provider-keys.ts'
 import { inference } from '../collectors/proxy/route.ts'
 import { openRoutes, type Routes } from '../collectors/proxy/routes.ts'
 import type { Upstream } from '../collectors/proxy/upstream.ts'
@@ -38,6 +41,8 @@ export type ProxyWorld = {
   counted: Map<string, number>
   media: MediaStore
   mediaDir: string
+  /** Whoever calls from now on. */
+  caller: Caller
   post(body: unknown, headers?: Record<string, string>): Promise<Response>
   postTo(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>
   end(): Promise<void>
@@ -100,12 +105,20 @@ export async function startProxy(
     signerOf: testSigners(),
     prompts: { link: (_workspace, slug, version) => `${slug}@${version ?? 'v7'}` },
     counters,
+    jobs: jobsInMemory(),
     media: openMediaStore({ dir: mediaDir, counters, nowMs: Date.now }),
     nowMs: Date.now,
     environment: 'test',
     ...overrides,
   }
-  const server = listen(deps, caller)
+  const asCaller: Caller = {
+    workspace,
+    keyId: 'key_1',
+    scopes: ['proxy', 'ingest'],
+    by: 'key',
+    ...caller,
+  }
+  const server = listen(deps, asCaller)
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo // listening on TCP
   const url = `http://127.0.0.1:${port}`
@@ -123,6 +136,7 @@ export async function startProxy(
     counted,
     media: deps.media,
     mediaDir,
+    caller: asCaller,
     post: (body, headers) => postTo('/v1/chat/completions', body, headers),
     postTo,
     async end() {
@@ -136,10 +150,34 @@ export async function startProxy(
   }
 }
 
+/** The law of `Jobs` without a database; the real one stands behind the started plane. */
+function jobsInMemory(): Jobs {
+  const jobs = new Map<string, Job>()
+  const claimed = new Set<string>()
+  const keyOf = ({ workspace: of, id }: Pick<Job, 'workspace' | 'id'>) => `${of} ${id}`
+  return {
+    async open(job) {
+      if (!jobs.has(keyOf(job))) jobs.set(keyOf(job), job)
+    },
+    find: async (of, id) => jobs.get(keyOf({ workspace: of, id })),
+    findByFile: async (of, fileId) =>
+      [...jobs.values()].find((job) => job.workspace === of && job.fileId === fileId),
+    async claim(job) {
+      if (claimed.has(keyOf(job))) return false
+      claimed.add(keyOf(job))
+      return true
+    },
+    async close(job, receipt) {
+      jobs.set(keyOf(job), { ...job, receipt })
+    },
+  }
+}
+
 /** The same routes with one target, which is asked whatever the configuration says. */
 function answeredBy(routes: Routes, upstream: Upstream): Routes {
   return {
     captureRequired: true,
+    provider: () => ({ upstream, keys: new ProviderKeys([]) }),
     get(model, pin) {
       const route = routes.get(model, pin)
       return { ...route, targets: [{ ...route.targets[0]!, upstream }] }
@@ -148,31 +186,26 @@ function answeredBy(routes: Routes, upstream: Upstream): Routes {
 }
 
 /** The doors as the plane opens them: a caller, a request id, and faults as answers. */
-function listen(deps: ProxyDeps, more: Partial<Caller> = {}): Server {
+function listen(deps: ProxyDeps, caller: Caller): Server {
   const app = new Koa()
   app.silent = true
   const infer = inference(deps)
   const byPath = new Map(
     operations.flatMap((operation) => operation.paths.map((path) => [path, infer(operation)])),
   )
+  const jobs = jobAnswers(deps)
   const native = runs({
     ...deps,
     idSecret: new Uint8Array(32).fill(9),
     findRuns: async () => new Map(),
   })
-  const caller: Caller = {
-    workspace,
-    keyId: 'key_1',
-    scopes: ['proxy', 'ingest'],
-    by: 'key',
-    ...more,
-  }
   app.use(async (ctx: Context) => {
     ctx.state.caller = caller
     ctx.state.requestId = ctx.get('x-request-id') || toPrefixed('req', newId())
     ctx.set('X-Request-Id', ctx.state.requestId)
     try {
-      await (byPath.get(ctx.path) ?? native)(ctx)
+      if (ctx.method === 'GET') await getJob(jobs, ctx)
+      else await (byPath.get(ctx.path) ?? native)(ctx)
     } catch (error) {
       const fault = toFault(error)
       ctx.status = fault.status
@@ -180,6 +213,12 @@ function listen(deps: ProxyDeps, more: Partial<Caller> = {}): Server {
     }
   })
   return app.listen(0, '127.0.0.1')
+}
+
+function getJob(jobs: JobAnswers, ctx: Context): Promise<void> {
+  const [, , kind, id = '', content] = ctx.path.split('/')
+  if (kind === 'files') return jobs.fileContent(ctx, id)
+  return content ? jobs.videoContent(ctx, id) : jobs.video(ctx, id)
 }
 
 const subjectKey = new Uint8Array(32).fill(7)

@@ -9,6 +9,7 @@ const passed: readonly (readonly [string, string])[] = [
   ['x-should-retry', 'x-should-retry'],
   ['openai-model', 'openai-model'],
   ['openai-organization', 'openai-organization'],
+  ['openai-poll-after-ms', 'openai-poll-after-ms'],
   ['openai-processing-ms', 'openai-processing-ms'],
   ['openai-project', 'openai-project'],
   ['openai-version', 'openai-version'],

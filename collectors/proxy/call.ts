@@ -13,6 +13,7 @@ import type { Redaction } from '../redact.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
 import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
+import type { Jobs } from './jobs/job.ts'
 import type { LiveAnswers } from './live-answers.ts'
 import type { MediaStore } from './media/store.ts'
 import type { CallMeters } from './meters.ts'
@@ -36,6 +37,7 @@ export type ProxyDeps = {
   sights?: PromptSights
   counters: Counters
   media: MediaStore
+  jobs: Jobs
   nowMs: () => number
   /** Of calls that name none. */
   environment: string

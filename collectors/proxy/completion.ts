@@ -16,6 +16,8 @@ export type Completion = {
   output: unknown
   /** The answer's own parts, where `output` names media by their hashes. */
   whole?: unknown
+  /** Of an answer that only says what will be made. */
+  job?: { id: string; fileId: string | null; isOver: boolean; hasFailed: boolean }
   /** Of the sound that was read or made, when the answer says. */
   audioSeconds?: number
   finishReasons: string[]

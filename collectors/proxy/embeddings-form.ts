@@ -1,10 +1,8 @@
 // Embeddings in the form that was asked for: base64 of little-endian float32, or lists of numbers. An upstream that knows
 // only one of them is asked again for that one, and its answer is converted; an answer in the right form passes as it came.
 
-import type { IncomingHttpHeaders } from 'node:http'
-import { isEncoded } from './answer-headers.ts'
-import type { OutboundError } from './outbound.ts'
-import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+import { JsonExchange } from './json-exchange.ts'
+import type { Upstream } from './upstream.ts'
 import { isObject } from './usage.ts'
 
 type Form = 'base64' | 'float'
@@ -18,87 +16,23 @@ export function convertingUpstream(upstream: Upstream): Upstream {
     ...upstream,
     call(request, handler) {
       if (request.operation.upstreamPath !== path) return upstream.call(request, handler)
-      const call = new EmbeddingsCall(upstream, request, handler)
-      call.start(request)
-      return call
+      const parsed: unknown = JSON.parse(request.body.toString()) // the proxy has parsed the same bytes before
+      const asked = isObject(parsed) ? parsed : {}
+      const form: Form = asked.encoding_format === 'base64' ? 'base64' : 'float'
+      return new JsonExchange(upstream, {
+        request,
+        handler,
+        change: {
+          changed: (body) => inForm(body, form),
+          // Both official SDKs ask for base64 when their users asked for nothing.
+          again: (refusal) =>
+            form === 'base64' &&
+            /encoding_format|base64/.test(refusal.toString('latin1', 0, lookBytes))
+              ? Buffer.from(JSON.stringify({ ...asked, encoding_format: 'float' }))
+              : undefined,
+        },
+      })
     },
-  }
-}
-
-class EmbeddingsCall implements UpstreamHandler, UpstreamCall {
-  readonly #upstream: Upstream
-  readonly #request: UpstreamRequest
-  readonly #handler: UpstreamHandler
-  readonly #asked: Record<string, unknown>
-  readonly #wanted: Form
-  #call: UpstreamCall | undefined
-  #chunks: Buffer[] = []
-  #status = 0
-  #headers: IncomingHttpHeaders = {}
-  #retried = false
-
-  constructor(upstream: Upstream, request: UpstreamRequest, handler: UpstreamHandler) {
-    this.#upstream = upstream
-    this.#request = request
-    this.#handler = handler
-    const asked: unknown = JSON.parse(request.body.toString()) // the proxy has parsed the same bytes before
-    this.#asked = isObject(asked) ? asked : {}
-    this.#wanted = this.#asked.encoding_format === 'base64' ? 'base64' : 'float'
-  }
-
-  start(request: UpstreamRequest): void {
-    this.#chunks = []
-    this.#call = this.#upstream.call(request, this)
-  }
-
-  pause(): void {
-    this.#call?.pause()
-  }
-
-  resume(): void {
-    this.#call?.resume()
-  }
-
-  abort(): void {
-    this.#call?.abort()
-  }
-
-  onHead(status: number, headers: IncomingHttpHeaders): void {
-    this.#status = status
-    this.#headers = headers
-  }
-
-  onData(chunk: Buffer): void {
-    this.#chunks.push(chunk)
-  }
-
-  onEnd(): void {
-    const body = Buffer.concat(this.#chunks)
-    if (this.#isRefusedForm(body)) {
-      this.#retried = true
-      const plain = { ...this.#asked, encoding_format: 'float' }
-      this.start({ ...this.#request, body: Buffer.from(JSON.stringify(plain)) })
-      return
-    }
-    this.#handler.onHead(this.#status, this.#headers)
-    const isWhole = this.#status === 200 && !isEncoded(this.#headers)
-    this.#handler.onData(isWhole ? inForm(body, this.#wanted) : body)
-    this.#handler.onEnd()
-  }
-
-  onError(error: OutboundError): void {
-    this.#handler.onError(error)
-  }
-
-  /** Both official SDKs ask for base64 when their users asked for nothing. */
-  #isRefusedForm(body: Buffer): boolean {
-    const isRefused = this.#status === 400 || this.#status === 422
-    return (
-      isRefused &&
-      !this.#retried &&
-      this.#wanted === 'base64' &&
-      /encoding_format|base64/.test(body.toString('latin1', 0, 4096))
-    )
   }
 }
 

@@ -109,22 +109,31 @@ export async function endInterrupted(left: readonly Opening[], deps: EndingDeps)
     deps.log(`calls: ${ended} of ${left.length} that were cut off are recorded as interrupted`)
 }
 
-async function end(opening: Opening, deps: EndingDeps): Promise<void> {
-  const note = JSON.parse(opening.note) as Note // behind the checksum of its chunk: we wrote it
+/** A call that nobody holds any more, as the record and the run it would have as `interrupted`. */
+export function fromNote(opening: Opening): {
+  facts: RecordFacts
+  run: Run
+  begun: Begun | undefined
+} {
+  const note = JSON.parse(opening.note) as Note // we wrote it, and it was kept whole
   const ids = {
     runId: opening.id as Id, // we gave it its name
     recordId: Buffer.from(note.recordId, 'hex') as Uint8Array as Id, // so too
   }
-  const signer = await deps.signerOf(note.workspace).catch((error) => {
+  return { facts: toFacts(note, ids), run: toRun(note, ids), begun: toBegun(note) }
+}
+
+async function end(opening: Opening, deps: EndingDeps): Promise<void> {
+  const { facts, run, begun } = fromNote(opening)
+  const signer = await deps.signerOf(run.workspace).catch((error) => {
     // The workspace was deleted: there is nobody left to sign for.
     if (error instanceof Fault && error.code === 'not_found') return undefined
     throw error
   })
   const closes = { closes: opening.id }
   if (!signer) return deps.intake.write(() => {}, closes)
-  const signed = signer.final(toFacts(note, ids), toBegun(note))
-  const run = toRun(note, ids)
-  const notes = deps.envelopes.open(note.workspace)
+  const signed = signer.final(facts, begun)
+  const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write((batch) => {
     pushRecord(batch, signed)
     pushRun(batch, run, notes)

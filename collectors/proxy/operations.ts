@@ -2,6 +2,7 @@
 
 import { readCompletion } from './completion.ts'
 import { readEmbeddings } from './embeddings.ts'
+import { videos } from './jobs/videos.ts'
 import { json, needs } from './json-rows.ts'
 import { images } from './media/images.ts'
 import { speech } from './media/speech.ts'
@@ -76,6 +77,7 @@ export const operations: readonly Operation[] = [
   speech,
   transcriptions,
   images,
+  videos,
 ]
 
 /** Over all choices; `best_of` are made too, and billed. */

@@ -37,6 +37,8 @@ export type Route = {
 export type Routes = {
   /** The first that takes the model, or the one a caller pins by its id or public label. Throws `model_not_found` or `no_route_satisfies_constraints`. */
   get(model: string, pin: string | undefined): Route
+  /** A provider by its id, for what it has started; undefined when it is configured no more. */
+  provider(id: string): Pick<Target, 'upstream' | 'keys'> | undefined
   /** True when no route goes on without its calls being stored. */
   readonly captureRequired: boolean
 }
@@ -60,8 +62,10 @@ export function openRoutes(
   const budgets = new Map<string, RetryBudget>()
   let matched: Matched[] = []
 
+  let upstreams = new Map<string, Upstream>()
+
   function apply(next: Config): void {
-    const upstreams = new Map<string, Upstream>()
+    upstreams = new Map()
     for (const { id, baseUrl, apiKeys, responses } of next.providers) {
       const upstream = baseUrl
         ? openaiUpstream({ outbound, baseUrl, provider: id, responses })
@@ -104,6 +108,13 @@ export function openRoutes(
     apply,
     get captureRequired() {
       return matched.every(({ route }) => route.captureRequired)
+    },
+    provider(id) {
+      // By the name that answers show, which the sandbox does not take from the file.
+      for (const [name, upstream] of upstreams) {
+        if (upstream.provider === id) return { upstream, keys: keysByProvider.get(name)! }
+      }
+      return undefined
     },
     get: (model, pin) =>
       pin === undefined ? find(matched, model) : findPinned(matched, model, pin),

@@ -1,14 +1,22 @@
 // The provider that answers when none is configured: in this process, offline, the same answer to the same request. It is
 // no model and says so in every answer. What it can be told to do, for trying and for tests, is in README.md.
 
+import type { IncomingHttpHeaders } from 'node:http'
 import { OutboundError } from './outbound.ts'
 import { responsesUpstream } from './responses/translated.ts'
 import { images, speech, transcriptions } from './sandbox/media.ts'
 import type { Replier, Reply } from './sandbox/reply.ts'
 import { completions, embeddings } from './sandbox/text.ts'
+import { found, videos } from './sandbox/videos.ts'
 import { answerJson, answerStream, readSandboxRequest } from './sandbox-answer.ts'
 import { emptySimulation, readSimulation, type Simulation } from './sandbox-simulation.ts'
-import type { Upstream, UpstreamCall, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+import type {
+  Upstream,
+  UpstreamCall,
+  UpstreamGet,
+  UpstreamHandler,
+  UpstreamRequest,
+} from './upstream.ts'
 
 export const sandboxProvider = 'sandbox'
 
@@ -21,7 +29,12 @@ const chatSandbox: Upstream = {
   provider: sandboxProvider,
   call(request, handler) {
     const play = new SandboxCall(handler)
-    play.start(request)
+    play.start(request.clientHeaders, (simulation) => answerTo(request, simulation))
+    return play
+  },
+  get(request, handler) {
+    const play = new SandboxCall(handler)
+    play.start(request.clientHeaders, (simulation) => getAnswerTo(request, simulation))
     return play
   },
 }
@@ -43,11 +56,11 @@ class SandboxCall implements UpstreamCall {
     this.#handler = handler
   }
 
-  start(request: UpstreamRequest): void {
-    const given = readSimulation(request.clientHeaders['x-sandbox'])
+  start(clientHeaders: IncomingHttpHeaders, toAnswer: (simulation: Simulation) => Answer): void {
+    const given = readSimulation(clientHeaders['x-sandbox'])
     const simulation = 'mistake' in given ? emptySimulation : given
     this.#paceMs = simulation.paceMs
-    const answer = 'mistake' in given ? refusal(400, given.mistake) : answerTo(request, given)
+    const answer = 'mistake' in given ? refusal(400, given.mistake) : toAnswer(given)
     this.#pieces = answer.pieces
     this.#broken = answer.broken
     // Never before `call` has returned, also without a delay.
@@ -128,6 +141,16 @@ function answerTo(request: UpstreamRequest, simulation: Simulation): Answer {
   return { status: 200, headers, pieces, broken: truncate !== undefined }
 }
 
+function getAnswerTo(request: UpstreamGet, simulation: Simulation): Answer {
+  if (simulation.error !== undefined) {
+    return refusal(simulation.error, `[sandbox] simulated error ${simulation.error}`)
+  }
+  const reply = found(request.path)
+  if ('mistake' in reply) return refusal(404, reply.mistake)
+  const headers = { 'content-type': reply.contentType, 'x-request-id': reply.requestId }
+  return { status: 200, headers, pieces: reply.pieces, broken: false }
+}
+
 const unknownRoute: Reply = { mistake: '[sandbox] There is no such route.' }
 
 const repliers = new Map<string, Replier>([
@@ -137,6 +160,7 @@ const repliers = new Map<string, Replier>([
   ['/audio/speech', speech],
   ['/audio/transcriptions', transcriptions],
   ['/images/generations', images],
+  ['/videos', videos],
 ])
 
 /** So many events of a stream, or bytes of anything else. */

@@ -1,27 +1,20 @@
 // What becomes of a call: its final record and its run, stored together, and what it cost.
 
 import type { RecordFacts, SignedRecord } from '../../schemas/record.ts'
-import type { Run, Usage } from '../../schemas/run.ts'
+import type { Run } from '../../schemas/run.ts'
 import { pushAttempt, pushRun, type Step } from '../run/span.ts'
 import { pushRecord } from '../spool/rows.ts'
 import type { Attempt } from './attempts.ts'
 import { type Call, type Outcome, settleMoney } from './call.ts'
-import type { Completion } from './completion.ts'
+import { addPieces, countUse, keptOutput, type Use } from './call-use.ts'
+import { startJob } from './jobs/run-of-job.ts'
 import { type KeepMedia, withoutMedia } from './media/refs.ts'
-import type { Cost, Pieces } from './money.ts'
 import { settleSight } from './sight.ts'
-import { estimateUsage } from './usage.ts'
 
 // The service of runs whose caller is known by a key only.
 export const serviceName = 'runledger'
 
-type Counted = {
-  usage: Usage | undefined
-  pieces: Pieces | undefined
-  cost: Cost | undefined
-  durationMs: number
-  prompt: Run['prompt']
-}
+type Counted = Use & { durationMs: number; prompt: Run['prompt'] }
 
 /** The opening record of a stream, signed while the upstream thinks. */
 export function signOpening(call: Call): SignedRecord {
@@ -46,21 +39,22 @@ export async function storeFinal(
   outcome: Outcome,
   opening: SignedRecord | undefined,
 ): Promise<SignedRecord> {
-  const usage = usageOf(call, outcome)
-  const pieces = outcome.answered ? call.operation.pieces?.(call, outcome.completion) : undefined
-  const cost = costOf(call, outcome, { usage, pieces })
+  const use = countUse(call, outcome)
   try {
-    return await store(call, outcome, { usage, pieces, cost, opening })
+    if (outcome.completion.job) {
+      return await startJob(call, outcome, { opening: opening ?? signOpening(call), ...use })
+    }
+    return await store(call, outcome, { ...use, opening })
   } finally {
     // Also when nothing could be stored: what the upstream was paid for is gone from the budget all the same.
-    settleMoney(call, cost)
+    settleMoney(call, use.cost)
   }
 }
 
 async function store(
   call: Call,
   outcome: Outcome,
-  counted: Omit<Counted, 'durationMs' | 'prompt'> & { opening: SignedRecord | undefined },
+  counted: Use & { opening: SignedRecord | undefined },
 ): Promise<SignedRecord> {
   const { deps } = call
   const { completion } = outcome
@@ -96,43 +90,6 @@ async function store(
   deps.meters?.ended(call, { ttftMs: outcome.ttftMs, usage })
   deps.observe?.(run)
   return signed
-}
-
-function costOf(
-  call: Call,
-  outcome: Outcome,
-  used: Pick<Counted, 'usage' | 'pieces'>,
-): Cost | undefined {
-  const { grant, model } = call
-  if (!grant || !outcome.answered) return undefined
-  return grant.cost(used.usage, used.pieces, outcome.completion.modelServed ?? model)
-}
-
-/** What the upstream reported; an estimate when that is missing or says nothing was made where something was. */
-function usageOf(call: Call, outcome: Outcome): Usage | undefined {
-  const { completion } = outcome
-  const { usage } = completion
-  const { operation } = call
-  if (!outcome.answered) return usage
-  const made = operation.keepsOutput ? usage?.outputTokens : usage?.inputTokens
-  const isHollow = made === 0 && completion.hasContent
-  if (usage && !isHollow) return usage
-  const reason = isHollow ? 'zero' : outcome.status === 'ok' ? 'missing' : 'unfinished'
-  call.deps.counters.count('proxy_usage_estimated_total', { reason })
-  return estimateUsage(
-    operation.keptInput(call.request),
-    operation.keepsOutput ? keptOutput(call, completion, ignoreMedia) : undefined,
-  )
-}
-
-/** Media are no text: an estimate needs neither their bytes nor their names. */
-const ignoreMedia: KeepMedia = () => ({ sha256: '', bytes: 0, media_type: '' })
-
-/** The answer as a run keeps it; media go to where they are kept. */
-function keptOutput(call: Call, completion: Completion, keep: KeepMedia): unknown {
-  const { operation } = call
-  if (operation.keptOutput) return operation.keptOutput(completion, keep)
-  return withoutMedia(completion.output, keep)
 }
 
 type AnswerFacts = Pick<
@@ -226,19 +183,12 @@ function toStep(call: Call, run: Run, attempt: Attempt): Step {
 }
 
 /** Those of the request, which belong to this call alone, with what the answer adds. */
-function attributesOf(
-  call: Call,
-  outcome: Outcome,
-  { cost, pieces }: Pick<Counted, 'cost' | 'pieces'>,
-): Run['attributes'] {
+function attributesOf(call: Call, outcome: Outcome, { cost, pieces }: Use): Run['attributes'] {
   const { attributes, request } = call
   attributes['http.response.status_code'] = outcome.httpStatus
   if (cost) attributes['batchin.price.version'] = cost.version
   if (cost?.till !== undefined) attributes['batchin.till'] = cost.till
-  for (const [kind, name] of pieceNames) {
-    const amount = pieces?.[kind]
-    if (amount !== undefined) attributes[name] = amount
-  }
+  addPieces(attributes, pieces)
   if (outcome.completion.cut) attributes['batchin.capture.cut'] = true
   if (call.capture === 'full' && request.tools !== undefined) {
     attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
@@ -247,13 +197,6 @@ function attributesOf(
   if (parameters) attributes['batchin.request.parameters'] = parameters
   return attributes
 }
-
-const pieceNames = [
-  ['images', 'batchin.usage.images'],
-  ['audioSeconds', 'batchin.usage.audio_seconds'],
-  ['videoSeconds', 'batchin.usage.video_seconds'],
-  ['characters', 'batchin.usage.characters'],
-] as const
 
 // What has a place of its own in a run, says how the answer travels, or is about the caller.
 const notParameters = new Set([

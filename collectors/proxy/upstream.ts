@@ -2,6 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http'
 import { convertingUpstream } from './embeddings-form.ts'
+import { videosUpstream } from './jobs/video-form.ts'
 import type { Operation } from './operation.ts'
 import type { Outbound, OutboundCall, OutboundHandler } from './outbound.ts'
 import { responsesUpstream } from './responses/translated.ts'
@@ -10,6 +11,8 @@ import type { Upload } from './upload.ts'
 // An answer is held whole before it leaves (JSON) or counted as it passes (streams); neither is without end.
 export const answerBytesMax = 64 * 1024 * 1024
 const streamBytesMax = 1024 * 1024 * 1024
+// Nothing is thought of for a GET: what is there is given, or not.
+const getTimeoutMs = 30_000
 
 export type UpstreamRequest = {
   operation: Operation
@@ -31,6 +34,16 @@ export type UpstreamRequest = {
   idleTimeoutMs: number
 }
 
+/** Of what a call has started, or made. */
+export type UpstreamGet = {
+  /** Below the provider's base URL, ids encoded. */
+  path: string
+  accept: string
+  clientHeaders: IncomingHttpHeaders
+  requestId: string
+  apiKey: string | undefined
+}
+
 export type UpstreamCall = OutboundCall
 export type UpstreamHandler = OutboundHandler
 
@@ -38,6 +51,7 @@ export type Upstream = {
   /** As shown in headers, records and pages. */
   readonly provider: string
   call(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall
+  get(request: UpstreamGet, handler: UpstreamHandler): UpstreamCall
 }
 
 /** Everything else a client sends stays here: its key for us, cookies, hop-by-hop headers, addresses it names. */
@@ -75,8 +89,27 @@ export function openaiUpstream(options: {
         handler,
       )
     },
+    get(request, handler) {
+      const [path, query] = request.path.split('?')
+      const searched =
+        query === undefined ? search : `${search === '' ? '?' : `${search}&`}${query}`
+      return outbound.dispatch(
+        {
+          origin,
+          path: `${prefix}${path}${searched}`,
+          method: 'GET',
+          headers: toGetHeaders(request),
+          body: undefined,
+          headTimeoutMs: getTimeoutMs,
+          idleTimeoutMs: getTimeoutMs,
+          bodyBytesMax: streamBytesMax,
+          trusted: true,
+        },
+        handler,
+      )
+    },
   }
-  return convertingUpstream(responsesUpstream(plain, options.responses))
+  return videosUpstream(convertingUpstream(responsesUpstream(plain, options.responses)))
 }
 
 function toHeaders(request: UpstreamRequest): string[] {
@@ -88,9 +121,21 @@ function toHeaders(request: UpstreamRequest): string[] {
   if (request.apiKey !== undefined) headers.push('authorization', `Bearer ${request.apiKey}`)
   if (request.traceState !== '') headers.push('tracestate', request.traceState)
   headers.push('x-request-id', request.requestId)
+  pushForwarded(headers, request.clientHeaders)
+  return headers
+}
+
+function toGetHeaders(request: UpstreamGet): string[] {
+  const headers = ['accept-encoding', 'identity', 'user-agent', 'runledger']
+  headers.push('accept', request.accept, 'x-request-id', request.requestId)
+  if (request.apiKey !== undefined) headers.push('authorization', `Bearer ${request.apiKey}`)
+  pushForwarded(headers, request.clientHeaders)
+  return headers
+}
+
+function pushForwarded(headers: string[], clientHeaders: IncomingHttpHeaders): void {
   for (const name of forwardedHeaders) {
-    const value = request.clientHeaders[name]
+    const value = clientHeaders[name]
     if (typeof value === 'string') headers.push(name, value)
   }
-  return headers
 }

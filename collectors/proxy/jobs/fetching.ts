@@ -1,0 +1,117 @@
+// Answers to a GET: held whole when they are small, or passed on as they come.
+
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { Context } from 'koa'
+import { Fault } from '../../../schemas/faults.ts'
+import { isEncoded } from '../answer-headers.ts'
+import { faultOf } from '../held-answer.ts'
+import type { OutboundError } from '../outbound.ts'
+import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
+
+// A client that takes nothing for this long has gone without saying so.
+const stalledMs = 120_000
+
+export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }
+
+/** Rejects with an OutboundError. The upstream's own bound on its size holds. */
+export function fetchWhole(ask: (handler: UpstreamHandler) => UpstreamCall): Promise<Fetched> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let status = 0
+    let headers: IncomingHttpHeaders = {}
+    ask({
+      onHead(given, of) {
+        status = given
+        headers = of
+      },
+      onData: (chunk) => void chunks.push(chunk),
+      onEnd: () => resolve({ status, headers, body: Buffer.concat(chunks) }),
+      onError: reject,
+    })
+  })
+}
+
+/** Passes an answer of status 200 with `more` headers; any other becomes a fault, thrown while nothing has left. */
+export function passBytes(
+  ctx: Context,
+  ask: (handler: UpstreamHandler) => UpstreamCall,
+  more: string[],
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const pass = new BytePass(ctx, more, (fault) => (fault ? reject(fault) : resolve()))
+    pass.call = ask(pass)
+  })
+}
+
+class BytePass implements UpstreamHandler {
+  call: UpstreamCall | undefined
+  readonly #ctx: Context
+  readonly #res: ServerResponse
+  readonly #more: string[]
+  readonly #done: (fault?: Fault) => void
+  readonly #onDrain = () => this.call?.resume()
+  readonly #onClose = () => {
+    if (this.#res.writableFinished) return
+    this.call?.abort()
+    this.#done()
+  }
+
+  constructor(ctx: Context, more: string[], done: (fault?: Fault) => void) {
+    this.#ctx = ctx
+    this.#res = ctx.res
+    this.#more = more
+    this.#done = done
+  }
+
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    if (status !== 200 || isEncoded(headers)) {
+      this.call?.abort()
+      this.#done(refusalOf(status))
+      return
+    }
+    const { requestId } = this.#ctx.state
+    const length = headers['content-length']
+    this.#ctx.respond = false
+    this.#res.writeHead(200, [
+      'Content-Type',
+      headers['content-type'] ?? 'application/octet-stream',
+      'X-Content-Type-Options',
+      'nosniff',
+      'X-Request-Id',
+      String(requestId),
+      ...this.#more,
+      ...(length !== undefined && /^\d{1,15}$/.test(length) ? ['Content-Length', length] : []),
+    ])
+    this.#res.setTimeout(stalledMs, () => this.#res.destroy())
+    this.#res.once('close', this.#onClose)
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#res.write(chunk)) return
+    this.call?.pause()
+    this.#res.once('drain', this.#onDrain)
+  }
+
+  onEnd(): void {
+    this.#res.end()
+    this.#done()
+  }
+
+  onError(error: OutboundError): void {
+    if (!this.#res.headersSent) {
+      this.#done(faultOf(error))
+      return
+    }
+    // Only a broken connection tells that these bytes are not all.
+    this.#res.off('close', this.#onClose).destroy()
+    this.#done()
+  }
+}
+
+function refusalOf(status: number): Fault {
+  if (status === 404)
+    return new Fault('not_found', { message: 'The upstream does not have it, or not yet.' })
+  if (status === 409) return new Fault('conflict', { message: 'It is not there yet.' })
+  if (status === 429) return new Fault('rate_limited')
+  return new Fault('upstream_error', { message: `The upstream answered with ${status}.` })
+}

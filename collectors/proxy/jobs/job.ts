@@ -1,0 +1,48 @@
+// Work that goes on after its answer, such as a video: what is known of it until it is over, and who keeps that.
+
+import type { Cost } from '../money.ts'
+
+/** Everything that ends the run when nobody holds the call any more. Plain JSON. */
+export type Job = {
+  /** The upstream's own name for it. */
+  id: string
+  workspace: string
+  /** Who does it; asked about it by the same name. */
+  provider: string
+  /** The file that holds what was made, where the upstream names one. */
+  fileId: string | null
+  /** Of the run, in hex. */
+  runId: string
+  /** As for a call that a crash cuts off (openings.ts): the opening record is in it. */
+  note: string
+  /** What the run keeps as its input; null where texts are not kept. */
+  input: unknown
+  cost: { nanoUsd: string; version: string; till?: string | undefined } | null
+  /** Of the video that was asked for. */
+  seconds: number | null
+  receipt: JobReceipt
+}
+
+/** The record that stands for the job now: the opening one, or the final one. */
+export type JobReceipt = {
+  phase: 'begin' | 'final'
+  signature: string
+  publicKey: string
+  keyId: string
+  recordStatus: string
+}
+
+export type Jobs = {
+  /** Durable when it resolves. The same job again changes nothing. Rejects with `service_unavailable`. */
+  open(job: Job): Promise<void>
+  find(workspace: string, id: string): Promise<Job | undefined>
+  /** The job that made this file. */
+  findByFile(workspace: string, fileId: string): Promise<Job | undefined>
+  /** True for one caller at a time, until it is closed or a minute has passed; then this caller closes it. */
+  claim(job: Job): Promise<boolean>
+  close(job: Job, receipt: JobReceipt): Promise<void>
+}
+
+export function toJobCost(cost: Cost | undefined): Job['cost'] {
+  return cost ? { ...cost, nanoUsd: String(cost.nanoUsd) } : null
+}

@@ -1,0 +1,81 @@
+// The row of videos: a request starts a job; its answer is told in the form of the contract, whatever the upstream adds.
+
+import type { IncomingMessage } from 'node:http'
+import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
+import { receiveForm } from '../form-rows.ts'
+import { json, needs, receiveJson } from '../json-rows.ts'
+import type { JsonObject, Operation, Received, Receiving } from '../operation.ts'
+import { isObject } from '../usage.ts'
+
+export const videosPath = '/videos'
+
+export const videos: Operation = {
+  ...json,
+  name: 'generate_content',
+  paths: ['/v1/videos', '/v1/video/generate'],
+  upstreamPath: videosPath,
+  receive,
+  check: (request) => needs(request, 'prompt'),
+  wantsStream: () => false,
+  namesPrompt: false,
+  usageOnDemand: false,
+  keptInput: (request) => request.prompt,
+  keepsOutput: true,
+  keptOutput: ({ output }) => toKeptVideo(output),
+  outputTokensMax: () => 0,
+  pieces: ({ request }) => {
+    const seconds = secondsOf(request)
+    return seconds === undefined ? undefined : { videoSeconds: seconds }
+  },
+  answerName: 'a video job',
+  readWhole: readVideo,
+}
+
+/** Words of several APIs for a job that will not change any more. */
+const overStates = new Set(['completed', 'succeeded'])
+const failedStates = new Set(['failed', 'error', 'cancelled', 'canceled', 'expired'])
+
+export type VideoState = { isOver: boolean; hasFailed: boolean }
+
+export function stateOf({ status }: JsonObject): VideoState {
+  const hasFailed = failedStates.has(String(status))
+  return { hasFailed, isOver: hasFailed || overStates.has(String(status)) }
+}
+
+/** undefined when the body is no job. */
+function readVideo(body: Buffer): Completion | undefined {
+  const answer = parseObject(body)
+  if (!answer || typeof answer.id !== 'string' || answer.id === '') return undefined
+  const completion = emptyCompletion()
+  takeIds(completion, answer)
+  completion.output = answer
+  completion.job = { id: answer.id, fileId: fileIdOf(answer.output_url), ...stateOf(answer) }
+  if (isObject(answer.error)) completion.error = readError(answer.error)
+  return completion
+}
+
+/** Where the video is, or will be. */
+export function toKeptVideo(answer: unknown): unknown {
+  if (!isObject(answer)) return undefined
+  const { output_url: uri, status } = answer
+  const content = [{ type: 'uri', modality: 'video', uri, status }]
+  return { choices: [{ index: 0, message: { role: 'assistant', content } }] }
+}
+
+/** By whichever of the two names was used; texts come from forms. */
+export function secondsOf({ duration_seconds: ours, seconds }: JsonObject): number | undefined {
+  const given = Number(ours ?? seconds)
+  return Number.isFinite(given) && given > 0 ? given : undefined
+}
+
+/** Of an address of ours, or of an upstream that has the same routes. */
+export function fileIdOf(url: unknown): string | null {
+  const [, id] = /\/files\/([\w.-]{1,256})\/content$/.exec(typeof url === 'string' ? url : '') ?? []
+  return id ?? null
+}
+
+/** The SDKs send forms, because a picture may come along; the source documents show JSON. */
+function receive(req: IncomingMessage, at: Receiving): Promise<Received> {
+  const isForm = /^multipart\//i.test(req.headers['content-type'] ?? '')
+  return isForm ? receiveForm(req, at) : receiveJson(req, at)
+}

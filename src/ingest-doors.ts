@@ -1,0 +1,83 @@
+// Every way a call or a trace comes in, and what each of them is given.
+
+import type Router from '@koa/router'
+import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { otlpTraces } from '../collectors/otlp/route.ts'
+import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import { jobAnswers } from '../collectors/proxy/jobs/job-answers.ts'
+import type { LiveAnswers } from '../collectors/proxy/live-answers.ts'
+import { callMeters } from '../collectors/proxy/meters.ts'
+import { operations } from '../collectors/proxy/operations.ts'
+import { inference } from '../collectors/proxy/route.ts'
+import type { LiveRoutes } from '../collectors/proxy/routes.ts'
+import { redactionBy } from '../collectors/redact.ts'
+import { runs } from '../collectors/run/route.ts'
+import { jobRoutes } from './api/jobs.ts'
+import type { Door } from './app.ts'
+import type { DoorDeps } from './doors.ts'
+import type { OtlpShared } from './grpc-door.ts'
+import { openJobs } from './jobs.ts'
+import type { Media } from './media.ts'
+import type { Prompting } from './prompting.ts'
+import type { Traces } from './traces.ts'
+
+/** One bound on what all calls hold, one book of their envelopes. */
+export function ingestDoors(
+  deps: DoorDeps,
+  made: {
+    otlp: OtlpShared
+    router: Router
+    routes: LiveRoutes
+    live: LiveAnswers
+    media: Media
+    findRuns: Traces['findRuns']
+    prompting: Prompting
+  },
+): Door[] {
+  const { spool, settings, ledger } = deps
+  const signed = {
+    ...made.otlp,
+    signerOf: ledger.signerOf,
+    environment: settings.environment,
+    redaction: redactionBy(deps.config.current),
+  }
+  const proxy: ProxyDeps = {
+    ...signed,
+    intake: spool.calls,
+    serving: made.prompting.registry,
+    sights: made.prompting.discovering,
+    // Not those of bulk: an envelope is on its way in one lane only.
+    envelopes: new EnvelopeBook(deps.nowMs),
+    routes: made.routes,
+    live: made.live,
+    meters: callMeters(deps.metrics),
+    money: deps.money,
+    media: made.media,
+    jobs: openJobs({ sql: deps.postgres, nowMs: deps.nowMs, log: deps.log }),
+    ready: () => spool.calls.refusal() === undefined,
+  }
+  jobRoutes(made.router, jobAnswers(proxy))
+  const infer = inference(proxy)
+  return [
+    ...operations.map(
+      (operation): Door => ({
+        method: 'POST',
+        paths: operation.paths,
+        scope: 'proxy',
+        enter: infer(operation),
+      }),
+    ),
+    {
+      method: 'POST',
+      paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],
+      scope: 'ingest',
+      enter: otlpTraces(made.otlp),
+    },
+    {
+      method: 'POST',
+      paths: ['/v1/runs'],
+      scope: 'ingest',
+      enter: runs({ ...signed, idSecret: deps.idSecret, findRuns: made.findRuns }),
+    },
+  ]
+}
