@@ -13,9 +13,11 @@ export type Accounts = {
   masterKey: Uint8Array
   /** From which the ids of runs that name themselves follow; the same on every process that has the master key. */
   idSecret: Uint8Array
+  /** Seals answers that are kept to be given again. */
+  answerKey: Uint8Array
 }
 
-const idSecretBytes = 32
+const derivedBytes = 32
 
 export async function loadAccounts(deps: {
   settings: Settings
@@ -26,10 +28,11 @@ export async function loadAccounts(deps: {
   const { settings, sql, nowMs } = deps
   const masterKey = await loadMasterKey({ given: settings.masterKey, dataDir: deps.dataDir })
   const ledger = await openLedger({ sql, masterKey, now: nowMs })
-  const idSecret = new Uint8Array(
-    hkdfSync('sha256', masterKey, '', 'runledger/run-ids', idSecretBytes),
-  )
-  return { keys: openKeys(sql, nowMs), ledger, masterKey, idSecret }
+  const derive = (purpose: string) =>
+    new Uint8Array(hkdfSync('sha256', masterKey, '', purpose, derivedBytes))
+  const idSecret = derive('runledger/run-ids')
+  const answerKey = derive('runledger/kept-answers')
+  return { keys: openKeys(sql, nowMs), ledger, masterKey, idSecret, answerKey }
 }
 
 export function isLoopback(host: string): boolean {

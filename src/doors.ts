@@ -8,6 +8,7 @@ import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import { otlpLimits } from '../collectors/otlp/take.ts'
+import type { IdempotentAnswers } from '../collectors/proxy/answers.ts'
 import { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import type { Money } from '../collectors/proxy/money.ts'
 import { endInterrupted } from '../collectors/proxy/openings.ts'
@@ -81,6 +82,7 @@ export type DoorDeps = Stores &
     url: () => string
     config: LiveConfig
     money: Money
+    keptAnswers: IdempotentAnswers
     mediaDir: string
   }
 

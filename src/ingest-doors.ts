@@ -52,6 +52,7 @@ export function ingestDoors(
     live: made.live,
     meters: callMeters(deps.metrics),
     money: deps.money,
+    idempotent: deps.keptAnswers,
     media: made.media,
     jobs: openJobs({ sql: deps.postgres, nowMs: deps.nowMs, log: deps.log }),
     ready: () => spool.calls.refusal() === undefined,

@@ -14,6 +14,7 @@ import type { Engine, EngineState } from './engines/engine.ts'
 import { startPostgres } from './engines/postgres.ts'
 import { openEraser } from './erasing.ts'
 import { openGrpcDoor } from './grpc-door.ts'
+import { openKeptAnswers } from './kept-answers.ts'
 import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
@@ -90,12 +91,13 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   io.signal.throwIfAborted()
   await holdRetention({ config, clickhouse: stores.clickhouse, log })
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
-  const { books, accounts, spool, planeId, watermark } = kept
+  const { books, accounts, spool, planeId, watermark, keptAnswers } = kept
   const doors = await openDoors({
     ...{ settings, version, metrics, nowMs, log, spool, config, planeId, watermark },
     ...stores,
     ...accounts,
     money: books.money,
+    keptAnswers,
     mediaDir: dataDir.sub('media'),
     url: () => listener.url,
   })
@@ -182,7 +184,7 @@ async function openKept(
   const books = await openBooks({
     settings,
     config: () => config.current(),
-    dataDir: dataDir.path,
+    planeId,
     sql: stores.postgres,
     rows: stores.clickhouse,
     keys: accounts.keys,
@@ -191,7 +193,14 @@ async function openKept(
     flush: (deadlineMs) => spool.flush(deadlineMs),
   })
   closers.push({ name: 'books', close: () => books.close() })
-  return { accounts, spool, books, planeId, watermark }
+  const keptAnswers = openKeptAnswers({
+    sql: stores.postgres,
+    sealingKey: accounts.answerKey,
+    counters: metrics,
+    log,
+  })
+  closers.push({ name: 'kept answers', close: () => keptAnswers.close() })
+  return { accounts, spool, books, planeId, watermark, keptAnswers }
 }
 
 export type Stores = {

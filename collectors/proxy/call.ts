@@ -11,6 +11,7 @@ import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
 import type { Redaction } from '../redact.ts'
 import type { Intake, Openings } from '../spool/intake.ts'
+import type { Claim, IdempotentAnswers } from './answers.ts'
 import type { Attempt } from './attempts.ts'
 import type { Completion } from './completion.ts'
 import type { Jobs } from './jobs/job.ts'
@@ -47,6 +48,8 @@ export type ProxyDeps = {
   random?: () => number
   /** Absent: nothing is limited and nothing has a price. */
   money?: Money
+  /** Absent: an Idempotency-Key means nothing here. */
+  idempotent?: IdempotentAnswers
   /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
   observe?: (run: Run) => void
   redaction?: Redaction
@@ -72,6 +75,8 @@ export type Call = {
   /** What was reserved for this call; undefined where nothing is counted. */
   grant: Grant | undefined
   isSettled: boolean
+  /** Under the caller's Idempotency-Key, where there is one. */
+  claim?: Claim | undefined
   /** True when it could not be stored and its route does not require that it is. */
   isDropped: boolean
   caller: Caller

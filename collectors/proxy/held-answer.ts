@@ -7,6 +7,7 @@ import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { emptyCompletion, readErrorBody } from './completion.ts'
+import { keepWhole } from './idempotency.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { storeFinal } from './store-call.ts'
@@ -129,6 +130,7 @@ export class HeldAnswer implements UpstreamHandler {
       const upstreamId = upstreamRequestIdOf(this.#headers)
       const headers = receiptHeaders(this.#call, signed, upstreamId)
       headers.push(...answer.headers, 'Content-Length', String(answer.body.length))
+      if (this.#call.claim && signed) await keepWhole(this.#call, { ...answer, headers })
       res.writeHead(answer.status, headers)
       // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
       if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')

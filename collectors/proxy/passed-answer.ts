@@ -8,6 +8,7 @@ import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-head
 import type { Call, Outcome } from './call.ts'
 import { type Completion, emptyCompletion } from './completion.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
+import { keepLast } from './idempotency.ts'
 import type { MediaPiece } from './media/store.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { OutboundError } from './outbound.ts'
@@ -71,7 +72,8 @@ export class PassedAnswer implements UpstreamHandler {
     this.#last = chunk
     if (!before) return
     if (this.#phase === 'waiting') this.#begin(this.#gate.record)
-    const { res } = this.#call
+    const { res, claim } = this.#call
+    claim?.push(before)
     if (res.write(before)) return
     this.#upstream?.pause()
     res.once('drain', this.#onDrain)
@@ -121,6 +123,7 @@ export class PassedAnswer implements UpstreamHandler {
     const length = this.#headers['content-length']
     // With it a client knows by itself whether all of it has come.
     if (length !== undefined && /^\d{1,15}$/.test(length)) headers.push('Content-Length', length)
+    this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
     res.setTimeout(stalledMs, () => res.destroy())
     this.#phase = 'passing'
@@ -140,6 +143,7 @@ export class PassedAnswer implements UpstreamHandler {
     // All of it was here before any of it left: then the final signature leaves with it.
     if (isWhole) this.#begin(signed ?? this.#gate.record)
     this.#phase = 'over'
+    if (signed) await keepLast(this.#call, this.#last)
     res.end(this.#last)
   }
 

@@ -16,6 +16,7 @@ const exposed = [
   'X-BatchIn-Environment',
   'X-BatchIn-Prompt-Version',
   'X-BatchIn-Capture',
+  'Idempotent-Replayed',
   'X-VaaS-Record-Id',
   'X-VaaS-PublicKey',
   'X-VaaS-Signature',

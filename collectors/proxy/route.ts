@@ -6,9 +6,11 @@ import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { ByteBudget, type Lease } from '../body.ts'
 import { admit, takeMoney } from './admit.ts'
+import type { WholeAnswer } from './answers.ts'
 import { Attempts } from './attempts.ts'
 import { type Call, type ProxyDeps, settleMoney } from './call.ts'
 import { type Done, HeldAnswer } from './held-answer.ts'
+import { claimAnswer, sendKept } from './idempotency.ts'
 import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
 import { PassedAnswer } from './passed-answer.ts'
@@ -32,9 +34,10 @@ export function inference(deps: ProxyDeps): (operation: Operation) => Inference 
     const lease = memory.lease()
     const disk = room.lease()
     try {
-      const call = await receive(deps, operation, { ctx, lease, disk })
+      const arrived = await receive(deps, operation, { ctx, lease, disk })
       ctx.respond = false
-      await answer(call, ctx)
+      if ('kept' in arrived) sendKept(ctx.res, String(ctx.state.requestId), arrived.kept)
+      else await answer(arrived, ctx)
     } catch (error) {
       // Whoever is outside answers what was not expected here, if nothing has left yet.
       ctx.respond = !ctx.res.headersSent
@@ -50,7 +53,7 @@ async function receive(
   deps: ProxyDeps,
   operation: Operation,
   arriving: { ctx: Context; lease: Lease; disk: Lease },
-): Promise<Call> {
+): Promise<Call | { kept: WholeAnswer }> {
   const { ctx, lease, disk } = arriving
   const startedAtMs = deps.nowMs()
   const startedTick = performance.now()
@@ -77,12 +80,29 @@ async function receive(
       startedTick,
     })
     if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
+    const claiming = claimAnswer(call, { req: ctx.req, body: received.body })
+    const found = claiming && (await claiming)
+    if (found && 'kept' in found) {
+      await received.upload?.release()
+      return found
+    }
+    call.claim = found?.claim
+    return await begin(call)
+  } catch (error) {
+    await received.upload?.release()
+    throw error
+  }
+}
+
+/** What only a call that will be made does: it is seen, and takes what it may cost. */
+async function begin(call: Call): Promise<Call> {
+  try {
     sight(call)
     const grant = takeMoney(call)
     call.grant = grant instanceof Promise ? await grant : grant
     return call
   } catch (error) {
-    await received.upload?.release()
+    call.claim?.release()
     throw error
   }
 }
@@ -93,6 +113,8 @@ async function answer(call: Call, ctx: Context): Promise<void> {
   } finally {
     // A call that was stored has settled by now; this is for those that nobody could store.
     settleMoney(call, undefined)
+    // So too what was claimed, when nothing came of it that is kept.
+    call.claim?.release()
     await call.upload?.release()
   }
 }

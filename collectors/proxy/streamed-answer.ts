@@ -12,6 +12,7 @@ import {
 } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
+import { keepLast } from './idempotency.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
@@ -85,9 +86,10 @@ export class StreamedAnswer implements UpstreamHandler {
     const tick = performance.now()
     this.#blocks.push(chunk)
     if (this.#phase === 'waiting' && this.#blocks.passing.length > 0) this.#begin()
-    const { res } = this.#call
+    const { res, claim } = this.#call
     let hasRoom = true
     for (const bytes of this.#blocks.passing) hasRoom = res.write(bytes)
+    if (claim) for (const bytes of this.#blocks.passing) claim.push(bytes)
     for (const block of this.#blocks.blocks) this.#tap.take(block)
     if (this.#tap.started) this.#ttftMs ??= tick - this.#call.startedTick
     if (this.#blocks.overflow) this.#break(new Fault('upstream_error', { message: tooLarge }))
@@ -155,6 +157,7 @@ export class StreamedAnswer implements UpstreamHandler {
     const headers = receiptHeaders(this.#call, opening, upstreamRequestIdOf(this.#headers))
     pushAnswerHeaders(headers, this.#headers, this.#call.route.public)
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
+    this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
     res.setTimeout(stalledMs, () => res.destroy())
     this.#phase = 'flowing'
@@ -184,7 +187,9 @@ export class StreamedAnswer implements UpstreamHandler {
     }
     const { res } = this.#call
     const comment = Buffer.from(signed ? closingComment(signed, status) + done.eol : '')
-    if (!res.destroyed) res.write(Buffer.concat([done.before, comment, done.from]))
+    const last = Buffer.concat([done.before, comment, done.from])
+    if (signed && !error) await keepLast(this.#call, last)
+    if (!res.destroyed) res.write(last)
     this.#phase = 'lingering'
     if (this.#upstreamEnded || res.destroyed) {
       this.#upstream?.abort()

@@ -1,22 +1,18 @@
 // Money, put together: this process's till and buckets, the sweeps that keep the tables small, and the settling of tills that
 // a crash left behind.
 
-import { link, readFile, unlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Money } from '../../collectors/proxy/money.ts'
 import type { Config } from '../../schemas/config.ts'
 import type { Counters } from '../../schemas/counters.ts'
-import { newId, toUuid } from '../../schemas/ids.ts'
 import type { Settings } from '../../schemas/settings.ts'
 import type { Keys } from '../keys.ts'
 import type { Postgres } from '../postgres.ts'
 import type { Rows } from '../traces.ts'
 import { openMoney } from './money.ts'
 import { openRates } from './rates.ts'
-import { parseHome, settleLost, settleOwn } from './recovery.ts'
+import { settleLost, settleOwn } from './recovery.ts'
 import { openTill } from './till.ts'
 
-const homeFile = 'home-id'
 const sweepEveryMs = 60_000
 // After a start that found ClickHouse away, or a spool that drains slowly.
 const recoverAgainMs = 2_000
@@ -35,7 +31,8 @@ export type Books = {
 export async function openBooks(deps: {
   settings: Pick<Settings, 'billing' | 'region'>
   config: () => Config
-  dataDir: string
+  /** Of this plane: a later start of it settles what this one may leave behind. */
+  planeId: string
   sql: Postgres
   rows: Rows
   keys: Pick<Keys, 'terms'>
@@ -45,7 +42,7 @@ export async function openBooks(deps: {
   flush: (deadlineMs: number) => Promise<boolean>
 }): Promise<Books> {
   const { sql, rows, settings, counters, log } = deps
-  const home = await loadHome(deps.dataDir)
+  const home = deps.planeId
   const till = await openTill({ sql, home, counters, log })
   const rates = openRates({ sql, counters })
   const stopping = new AbortController()
@@ -115,20 +112,4 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
     timer.unref()
     signal.addEventListener('abort', () => resolve(clearTimeout(timer)), { once: true })
   })
-}
-
-/** Made once for a data directory, and never half: a till must find its way back to it. */
-async function loadHome(dataDir: string): Promise<string> {
-  const path = join(dataDir, homeFile)
-  const draft = `${path}.draft`
-  await unlink(draft).catch(() => {})
-  await writeFile(draft, `${toUuid(newId())}\n`, { mode: 0o600, flush: true })
-  await link(draft, path).catch((error) => {
-    if (error.code !== 'EEXIST') throw error
-  })
-  await unlink(draft)
-  const home = parseHome(await readFile(path, 'utf8'))
-  if (!home)
-    throw new Error(`${path} should hold the id of this data directory, and holds something else.`)
-  return home
 }

@@ -1,7 +1,6 @@
 // Tills that were left behind: what their calls spent is what their runs say, and what they held is free again.
 // Law: after it the books have every run of such a till once, however often it is done and wherever it was cut off.
 
-import { parseUuid, toUuid } from '../../schemas/ids.ts'
 import type { Postgres, Sql } from '../postgres.ts'
 import { and, between, inWorkspace } from '../trace-query.ts'
 import type { Rows } from '../traces.ts'
@@ -115,10 +114,4 @@ function runsOf(
       ) GROUP BY key, period`,
     params: where.params,
   })
-}
-
-/** The id of a data directory in the text of its file; undefined when the file holds something else. */
-export function parseHome(text: string): string | undefined {
-  const id = parseUuid(text.trim())
-  return id && toUuid(id)
 }

@@ -1,0 +1,199 @@
+// Idempotency-Key: a call that is made again is answered again and not made again. Against the whole plane.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  answerOf,
+  callersOf,
+  type MoneyWorld,
+  moneySettings,
+  startMoneyWorld,
+} from './money-world.ts'
+import { newDataDir, removeDataDir } from './product.ts'
+import { breakAfter, doneEvent, helloEvents, json, raw, sse, usageChunk } from './upstream.ts'
+import { startWorld } from './world.ts'
+
+let world: MoneyWorld
+beforeAll(async () => {
+  world = await startMoneyWorld()
+})
+afterAll(() => world.end())
+
+let keys = 0
+const newName = () => ({ 'idempotency-key': `order-${++keys}` })
+const run = (answer: Response) => answer.headers.get('x-batchin-run-id')
+const asked = () => world.upstream.seen.length
+
+/** What a receipt and an answer are made of, without what belongs to the moment. */
+async function whole(answer: Response) {
+  const headers = Object.fromEntries(
+    [...answer.headers].filter(
+      ([name]) => !/^(x-request-id|server-timing|date|idempotent)/.test(name),
+    ),
+  )
+  return { status: answer.status, headers, body: await answer.text() }
+}
+
+test('the same call gets the same answer, run and record, and the upstream is asked once', async () => {
+  world.upstream.play(json(answerOf(10, 5)))
+  const name = newName()
+  const before = asked()
+  const first = await world.chat(world.key, {}, name)
+  expect([first.status, first.headers.get('idempotent-replayed')]).toEqual([200, null])
+  const again = await world.chat(world.key, {}, { ...name, 'x-request-id': 'mine' })
+  expect(again.headers.get('idempotent-replayed')).toBe('true')
+  expect(again.headers.get('x-request-id')).toBe('mine')
+  const kept = await whole(again)
+  const { connection: _, 'keep-alive': __, ...headers } = (await whole(first)).headers
+  expect(kept.headers).toMatchObject(headers)
+  expect(JSON.parse(kept.body)).toEqual(answerOf(10, 5))
+  expect(kept.headers['x-vaas-signature']).toMatch(/^ed25519:/)
+  expect(asked()).toBe(before + 1)
+})
+
+test('a stream is given again event by event, receipt and all', async () => {
+  world.upstream.play(sse([...helloEvents, usageChunk, doneEvent]))
+  const name = newName()
+  const first = await whole(await world.chat(world.key, { stream: true }, name))
+  expect(first.body).toMatch(/: vaas \{.*\n.*data: \[DONE\]\n\n$/s)
+  const before = asked()
+  const again = await whole(await world.chat(world.key, { stream: true }, name))
+  expect(again.body).toBe(first.body)
+  expect(again.headers['content-type']).toBe(first.headers['content-type'])
+  expect(again.headers['x-batchin-run-id']).toBe(first.headers['x-batchin-run-id'])
+  expect(asked()).toBe(before)
+  // The SDK reads it as it read the first.
+  const stream = await world.sdk().chat.completions.create(
+    {
+      model: 'priced',
+      messages: [{ role: 'user', content: 'Hello' }],
+      max_tokens: 50,
+      stream: true,
+    },
+    { headers: newName() },
+  )
+  let text = ''
+  for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
+  expect(text).toBe('Hello wörld ✓')
+})
+
+test('another body under the same key is a conflict, and so is another path', async () => {
+  world.upstream.play(json(answerOf(1, 1)))
+  const name = newName()
+  await world.chat(world.key, {}, name)
+  const other = await world.chat(world.key, { temperature: 1 }, name)
+  expect([other.status, other.headers.get('x-should-retry')]).toEqual([409, 'false'])
+  expect((await other.json()).error).toMatchObject({ code: 'conflict', param: 'Idempotency-Key' })
+})
+
+test('a call that still runs is not made a second time', async () => {
+  const name = newName()
+  let open = () => {}
+  const gate = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  world.upstream.play(async (res, seen) => {
+    await gate
+    await json(answerOf(1, 1))(res, seen)
+  })
+  const before = asked()
+  const first = world.chat(world.key, {}, name)
+  await expect.poll(asked, { timeout: 20_000 }).toBe(before + 1)
+  const others = await Promise.all([1, 2, 3].map(() => world.chat(world.key, {}, name)))
+  expect(others.map(({ status }) => status)).toEqual([409, 409, 409])
+  expect(others[0]?.headers.get('retry-after')).toBe('1')
+  open()
+  expect((await first).status).toBe(200)
+  expect(run(await world.chat(world.key, {}, name))).toBe(run(await first))
+  expect(asked()).toBe(before + 1)
+})
+
+test('two hundred at once with one key are one call', async () => {
+  world.upstream.play(json(answerOf(1, 1)))
+  const name = newName()
+  const before = asked()
+  const all = await Promise.all(Array.from({ length: 200 }, () => world.chat(world.key, {}, name)))
+  const statuses = new Set(all.map(({ status }) => status))
+  expect([...statuses].filter((status) => status !== 200 && status !== 409)).toEqual([])
+  const runs = new Set(all.filter(({ status }) => status === 200).map(run))
+  expect(runs.size).toBe(1)
+  expect(asked()).toBe(before + 1)
+})
+
+test('a failure that may pass is not given again: the next call runs', async () => {
+  for (const script of [
+    json({ error: { message: 'busy', type: 'server_error' } }, 500),
+    raw('not JSON'),
+  ]) {
+    const name = newName()
+    world.upstream.play(script)
+    expect((await world.chat(world.key, {}, name)).status).toBeGreaterThanOrEqual(500)
+    world.upstream.play(json(answerOf(1, 1)))
+    const next = await world.chat(world.key, {}, name)
+    expect([next.status, next.headers.get('idempotent-replayed')]).toEqual([200, null])
+  }
+  const name = newName()
+  world.upstream.play(breakAfter(helloEvents.slice(0, 2)))
+  expect(await (await world.chat(world.key, { stream: true }, name)).text()).toContain('error')
+  world.upstream.play(sse([...helloEvents, doneEvent]))
+  expect(await (await world.chat(world.key, { stream: true }, name)).text()).toContain('[DONE]')
+})
+
+test('a refusal before admission takes no key: it is free for the call as it should be', async () => {
+  const name = newName()
+  const poor = await world.newKey({ monthly_budget_cents: 0 })
+  expect((await world.chat(poor.key, {}, name)).status).toBe(402)
+  expect((await world.chat(poor.key, {}, name)).status).toBe(402)
+})
+
+test('what one API key keeps is not another’s', async () => {
+  world.upstream.play(json(answerOf(1, 1)))
+  const name = newName()
+  const other = await world.newKey({})
+  const [mine, theirs] = [
+    await world.chat(world.key, {}, name),
+    await world.chat(other.key, { temperature: 0 }, name),
+  ]
+  expect([mine.status, theirs.status]).toEqual([200, 200])
+  expect(run(theirs)).not.toBe(run(mine))
+})
+
+test('an answer too large to be kept is not made again; its run is named', async () => {
+  world.upstream.play(json({ ...answerOf(1, 1), padding: 'x'.repeat(3 * 1024 * 1024) }))
+  const name = newName()
+  const first = await world.chat(world.key, {}, name)
+  expect((await first.text()).length).toBeGreaterThan(3_000_000)
+  const again = await world.chat(world.key, {}, name)
+  expect(again.status).toBe(409)
+  expect((await again.json()).error.message).toContain(run(first))
+})
+
+test.each([
+  ['empty', ''],
+  ['longer than 255 characters', 'x'.repeat(256)],
+  ['not printable', 'ordér'],
+])('a key that is %s is refused', async (_what, key) => {
+  expect((await world.chat(world.key, {}, { 'idempotency-key': key })).status).toBe(400)
+})
+
+test('a kept answer outlives the process that gave it', async () => {
+  const dataDir = newDataDir()
+  const settings = moneySettings(world.upstream)
+  world.upstream.play(json(answerOf(3, 2)))
+  const name = newName()
+  const env = { ...settings.env, RUNLEDGER_DATA_DIR: dataDir }
+  const first = await startWorld(env)
+  const answer = await callersOf(first).chat(first.key, {}, name)
+  await first.plane.stop()
+  const second = await startWorld(env)
+  try {
+    const before = asked()
+    const again = await callersOf(second).chat(second.key, {}, name)
+    expect([again.status, run(again)]).toEqual([200, run(answer)])
+    expect(await again.json()).toEqual(await answer.json())
+    expect(asked()).toBe(before)
+  } finally {
+    await second.plane.stop()
+    removeDataDir(dataDir)
+    settings.end()
+  }
+})
