@@ -76,6 +76,32 @@ test('calls do not wait behind a backlog of traces', async () => {
   await lanes.close()
 })
 
+test('what is to be forgotten is erased when the rows of both lanes are in ClickHouse, not of one alone', async () => {
+  const lanes = await open(new MemoryDisk())
+  const house = new MemoryClickHouse()
+  let pass = () => {}
+  const gate = new Promise<undefined>((resolve) => {
+    pass = () => resolve(undefined)
+  })
+  house.before = ({ table }) => (table === 'spans' ? gate : undefined)
+  const erased: string[][] = []
+  lanes.drainTo(house.insert, async () => {
+    erased.push(house.rows.map(({ name }) => name).toSorted())
+  })
+  await lanes.write((batch) => pushRow(batch, 'spans', 'slow'))
+  await lanes.calls.write((batch) => pushRow(batch, 'records', 'quick'))
+  const done = lanes.forget({ workspace: 'w', userId: 'u' })
+  await expect.poll(() => house.names('records')).toEqual(['quick'])
+  expect(erased).toEqual([])
+  pass()
+  expect(await done).toBe(true)
+  expect(erased).toEqual([
+    ['quick', 'slow'],
+    ['quick', 'slow'],
+  ])
+  await lanes.close()
+})
+
 test('nothing that is not loaded yet has a number below the mark, in whatever order lanes write, load, restart and clocks jump', async () => {
   const step = fc.record({
     lane: fc.constantFrom('bulk' as const, 'calls' as const),

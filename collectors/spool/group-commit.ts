@@ -196,7 +196,7 @@ export class GroupCommit implements Intake, Openings {
       if ('cut' in next)
         next.cut({
           at: await this.#deps.segments.cut(),
-          seq: this.#deps.sequence.now(this.#deps.nowMs()),
+          seq: this.#deps.sequence.take(this.#deps.nowMs(), 0),
         })
       else await this.#commit(next)
     }

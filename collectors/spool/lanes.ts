@@ -2,6 +2,7 @@
 // drain of their own, so that neither a backlog of traces nor a disk they have nearly filled keeps a call from being recorded.
 // Law: numbers come from one sequence, so that one mark says what of both is in ClickHouse.
 
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Insert } from './deliver.ts'
 import type { Erase, Forget } from './forgetting.ts'
 import type { Intake, Openings } from './intake.ts'
@@ -13,6 +14,7 @@ import { Sequence } from './sequence.ts'
 import { openSpool, type Spool, type SpoolState } from './spool.ts'
 
 const callsDir = 'calls'
+const eraseLookMs = 20
 
 /** The face is that of a spool whose own writes are bulk. */
 export type Lanes = Omit<Spool, 'open' | 'state'> & {
@@ -44,13 +46,15 @@ export async function openLanes(options: LaneOptions): Promise<Lanes> {
 function join(bulk: Spool, calls: Spool): Lanes {
   const all = async (ask: (lane: Spool) => Promise<boolean>) =>
     (await Promise.all([ask(bulk), ask(calls)])).every(Boolean)
+  const drainedSeq = () => lower(bulk.drainedSeq(), calls.drainedSeq())
   return {
     calls,
     write: bulk.write,
     interrupted: (): readonly Opening[] => calls.interrupted(),
     refusal: (): Refusal | undefined => bulk.refusal(),
     drainTo(insert: Insert, erase?: Erase) {
-      const drains = [bulk.drainTo(insert, erase), calls.drainTo(insert, erase)]
+      const eraseOnce = erase && behind(drainedSeq, erase)
+      const drains = [bulk.drainTo(insert, eraseOnce), calls.drainTo(insert, eraseOnce)]
       return {
         stop: async (deadlineMs) =>
           void (await Promise.all(drains.map((drain) => drain.stop(deadlineMs)))),
@@ -58,7 +62,7 @@ function join(bulk: Spool, calls: Spool): Lanes {
     },
     flush: (deadlineMs) => all((lane) => lane.flush(deadlineMs)),
     forget: (what: Forget, deadlineMs) => all((lane) => lane.forget(what, deadlineMs)),
-    drainedSeq: () => lower(bulk.drainedSeq(), calls.drainedSeq()),
+    drainedSeq,
     mark: () => lower(bulk.mark(), calls.mark()),
     state: () => together(bulk.state(), calls.state()),
     close: async (deadlineMs) =>
@@ -68,6 +72,15 @@ function join(bulk: Spool, calls: Spool): Lanes {
 
 function lower(one: bigint, other: bigint): bigint {
   return one < other ? one : other
+}
+
+/** Erasing finds by the one lane's rows what to delete of the other's, so it waits until both are there. */
+function behind(drainedSeq: () => bigint, erase: Erase): Erase {
+  return async (what, opts) => {
+    while (drainedSeq() < what.beforeSeq)
+      await pause(eraseLookMs, undefined, { signal: opts.signal })
+    await erase(what, opts)
+  }
 }
 
 function together(bulk: SpoolState, calls: SpoolState): ReturnType<Lanes['state']> {

@@ -9,17 +9,12 @@ export class Sequence {
     if (next > this.#next) this.#next = next
   }
 
-  /** The first of so many numbers, which are taken. */
+  /** The first of so many numbers, which are taken; of none, a mark between what was taken and what will be. */
   take(nowMs: number, count: number): bigint {
-    const first = this.now(nowMs)
+    const clock = BigInt(Math.floor(nowMs)) << 20n
+    const first = clock > this.#next ? clock : this.#next
     this.#next = first + BigInt(count)
     return first
-  }
-
-  /** What would be taken now. */
-  now(nowMs: number): bigint {
-    const clock = BigInt(Math.floor(nowMs)) << 20n
-    return clock > this.#next ? clock : this.#next
   }
 
   /** Every number from here on is still to be given out; all that were are below. */

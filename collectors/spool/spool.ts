@@ -172,8 +172,7 @@ class OpenSpool implements Spool {
     const { sequence, nowMs } = this.#parts
     if (!this.#isAtRest()) return this.drainedSeq()
     // A batch that is open now is numbered by its arrival, which may be before this moment: not below what was said here.
-    sequence.startAt(sequence.now(nowMs()))
-    return sequence.next
+    return sequence.take(nowMs(), 0)
   }
 
   #isAtRest(): boolean {
