@@ -50,12 +50,16 @@ test.each([
       written.length = kept
     }
   }
+  // Once into an empty block, which takes what the other has, and once into one with rows of its own.
+  const taken: Block = new NativeBlock('envelopes')
+  taken.append(block)
+  push(taken, 'last', 0)
   const joined: Block = new NativeBlock('envelopes')
   for (const text of ['before', '', '1']) push(joined, text, 0)
-  joined.append(block)
+  joined.append(taken)
   push(joined, 'after', 0)
-  expect(workspaces(block)).toEqual(written)
-  expect(workspaces(joined)).toEqual(['before', '', '1', ...written, 'after'])
+  expect([block.rows, taken.rows]).toEqual([0, 0])
+  expect(workspaces(joined)).toEqual(['before', '', '1', ...written, 'last', 'after'])
 })
 
 test('values made to meet in the table make no look-up long', () => {

@@ -1,13 +1,14 @@
 // The attribute maps of a row, whichever way its span is read: in passing, or again because something in it was not plain.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { newBatch } from '../collectors/otlp/aside.ts'
 import { decodeRequest } from '../collectors/otlp/decode.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
+import { transcodeRequest } from '../collectors/otlp/json-request.ts'
 import { Tally } from '../collectors/otlp/tally.ts'
 import { type NativeRow, readNative } from './native-reader.ts'
-import { jsonSpan, nowMs, type Plain, protobufRequest } from './otlp-messages.ts'
+import { jsonRequest, jsonSpan, nowMs, type Plain, protobufRequest } from './otlp-messages.ts'
 
 type Attribute = { key: string; value: Plain }
 type Maps = { strings: [string, string][]; numbers: [string, number][] }
@@ -103,6 +104,53 @@ test('a row holds the first 128 texts and numbers of its span, of a key given tw
     }),
     { seed: 20_261_120, numRuns: 60 },
   )
+})
+
+describe('what would hold the loop is read in steps', () => {
+  const countOf = (steps: Iterable<void>): number => [...steps].length
+  const huge = Array.from({ length: 60_000 }, (_, i) => ({
+    key: `key.${i % 50_000}`,
+    value: { stringValue: `${i} ${'x'.repeat(40)}` },
+  }))
+
+  test('a span of thousands of attributes, and what becomes of it is the same', () => {
+    const spans = [
+      jsonSpan({ attributes: huge }),
+      jsonSpan({ attributes: huge.slice(0, 3) }),
+      jsonSpan({ attributes: huge.slice(0, 40_000) }),
+    ]
+    const body = protobufRequest(...spans)
+    const batch = newBatch()
+    const input = {
+      workspace: 'w',
+      prompts: { link: (_workspace: string, slug: string) => slug },
+      notes: new EnvelopeBook().open('w'),
+      tally: new Tally(false),
+      nowMs,
+    }
+    expect(countOf(decodeRequest({ ...input, body }, batch))).toBeGreaterThan(
+      body.length / (512 * 1024),
+    )
+    const rows = readNative(Buffer.concat(batch.spans.seal(1n, 1)))
+    expect(rows.map(mapsOf)).toEqual([huge, huge.slice(0, 3), huge.slice(0, 40_000)].map(expected))
+  })
+
+  test.each([
+    [
+      'a span of thousands of attributes',
+      JSON.stringify(jsonRequest(jsonSpan({ attributes: huge }))),
+    ],
+    ['a field that nobody knows', `{"new":[${'{"a":[1,2,{"b":null}]},'.repeat(100_000)}0]}`],
+    [
+      'such a field in a span',
+      `{"resourceSpans":[{"scopeSpans":[{"spans":[{"new":[${'[],'.repeat(500_000)}0]}]}]}]}`,
+    ],
+  ])('%s, in JSON', (_, json) => {
+    const body = Buffer.from(json)
+    expect(countOf(transcodeRequest(body, new Tally(false)))).toBeGreaterThan(
+      body.length / (256 * 1024),
+    )
+  })
 })
 
 test('the attributes of a span that is rejected are in no row', () => {

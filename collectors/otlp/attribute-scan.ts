@@ -3,7 +3,7 @@
 import type { AttributeMaps } from './attribute-maps.ts'
 import { fieldNames, type KeyEntry } from './key-table.ts'
 import { messages } from './messages.ts'
-import { attributesMax, ScanAttributes } from './scan-attributes.ts'
+import { ScanAttributes } from './scan-attributes.ts'
 import { type ReadValue, Values, valueTypes } from './scan-values.ts'
 import { checkMessage, fieldOf, isText, spanDepth } from './text-check.ts'
 import { toNumber, type WireReader } from './wire-reader.ts'
@@ -186,11 +186,9 @@ export class AttributeScan implements ReadValue {
   #pass(maps: AttributeMaps, entry: KeyEntry): void {
     const type = this.valueType
     const isString = type === valueTypes.string
-    let isKept = false
-    if (this.attributes.count < attributesMax) {
-      if (!this.attributes.isFirst(entry)) this.isIrregular = true
-      else isKept = !entry.bulk && maps.left > 0
-    }
+    const noted = this.attributes.note(entry)
+    if (noted === 'again') this.isIrregular = true
+    const isKept = noted === 'new' && !entry.bulk && maps.left > 0
     if (isString) {
       const { reader, valueAt, valueEnd } = this
       const valid = isKept

@@ -9,21 +9,22 @@ import { AttributeMaps } from './attribute-maps.ts'
 import type { EnvelopeNotes } from './envelopes.ts'
 import { fieldIndex, viewOf } from './key-table.ts'
 import { messages } from './messages.ts'
+import { checkSpan, isMetricLike, type Latest, latestStart } from './span-check.ts'
 import { pushField, pushPayloadRow, pushSpanRow, type RowContext } from './span-row.ts'
 import { SpanScan } from './span-scan.ts'
 import { BadSpan, spansMax, type Tally } from './tally.ts'
 import { checkMessage, fieldOf, repairText } from './text-check.ts'
 import { Undecodable, WireReader } from './wire-reader.ts'
 
-// Clocks run ahead; a day of it is believed.
-const futureNsMax = 86_400_000_000_000n
-// Seconds, milliseconds and microseconds in place of nanoseconds all land within three weeks of 1970.
-const startHighMin = Math.floor((365 * 86_400 * 1e9) / 2 ** 32)
 // ResourceSpans had its children here before 2022; ScopeSpans has the same form as what they were.
 const legacyChildField = 1000
-// One scan serves all requests: it holds the interned keys, and nothing between two spans.
+// One scan serves all requests: it holds the interned keys, and nothing between two spans. A span that is read in steps has one of
+// its own meanwhile, of which one is kept.
 const noBytes = Buffer.alloc(0)
-const scan = new SpanScan(new WireReader(noBytes))
+const scan = newScan()
+let spare: SpanScan | undefined
+// A larger span is read in steps.
+const stepSpanBytes = 1024 * 1024
 
 export type DecodeInput = {
   body: Buffer
@@ -58,8 +59,7 @@ class Walk {
   readonly #batch: Batch
   readonly #row: RowContext
   readonly #maps: AttributeMaps
-  readonly #latestHigh: number
-  readonly #latestLow: number
+  readonly #latest: Latest
   #looksLikeMetrics = 0
 
   constructor(input: DecodeInput, batch: Batch) {
@@ -67,9 +67,7 @@ class Walk {
     this.#batch = batch
     const { attr_str: strings, attr_num: numbers } = batch.spans.columns
     this.#maps = new AttributeMaps(strings, numbers)
-    const latest = BigInt(input.nowMs) * 1_000_000n + futureNsMax
-    this.#latestHigh = Number(latest >> 32n)
-    this.#latestLow = Number(latest & 0xffffffffn)
+    this.#latest = latestStart(input.nowMs)
     this.#row = {
       workspace: input.workspace,
       workspaceView: viewOf(Buffer.from(input.workspace)),
@@ -111,69 +109,73 @@ class Walk {
       tally.spans += 1
       if (tally.spans > spansMax)
         throw new Fault('payload_too_large', { message: `At most ${spansMax} spans a request.` })
-      this.#span(reader, reader.lengthEnd(end), [resource, scope])
+      const last = reader.lengthEnd(end)
+      if (last - reader.at > stepSpanBytes) yield* this.#largeSpan(reader, last, [resource, scope])
+      else {
+        const start = reader.at
+        scan.reader = reader
+        scan.readSpan(last, this.#maps)
+        this.#takeSpan(scan, { start, end: last }, [resource, scope])
+      }
       if (tally.spans % spansPerStep === 0) yield
     }
   }
 
-  #span(reader: WireReader, end: number, [resource, scope]: [Scope, Scope]): void {
+  *#largeSpan(reader: WireReader, end: number, of: [Scope, Scope]): Generator<void, void, void> {
+    const own = spare ?? newScan()
+    spare = undefined
+    own.attributes.tidy()
+    const start = reader.at
+    own.reader = reader
+    yield* own.spanSteps(end, this.#maps)
+    if (own.isIrregular && own.textValid) {
+      this.#maps.abandon()
+      reader.at = start
+      yield* own.spanSteps(end)
+    }
+    this.#takeSpan(own, { start, end }, of)
+    spare = own
+  }
+
+  /** Rows of the span just read, or the reason why there are none. */
+  #takeSpan(
+    scan: SpanScan,
+    { start, end }: { start: number; end: number },
+    [resource, scope]: [Scope, Scope],
+  ): void {
     const { tally, notes } = this.#input
-    let start = reader.at
-    let last = end
-    scan.reader = reader
-    scan.readSpan(end, this.#maps)
+    const { reader } = scan
+    const raw = { start, end }
     try {
       if (scan.isIrregular || !scan.textValid) {
         this.#maps.abandon()
-        if (!scan.textValid) {
+        if (scan.textValid) reader.at = start
+        else {
           tally.deviate('invalid_utf8')
           const repaired = repairText(messages.span, reader.bytes.subarray(start, end))
           scan.reader = new WireReader(repaired)
-          start = 0
-          last = repaired.length
-        } else reader.at = start
-        scan.readSpan(last)
+          raw.start = 0
+          raw.end = repaired.length
+        }
+        scan.readSpan(raw.end)
       }
       if (scan.strindexes > 0) tally.deviate('string_index', scan.strindexes)
-      this.#validate()
+      checkSpan(scan, this.#latest)
       resource.hash ??= notes.write(this.#batch, 'r', resource.envelope)
       scope.hash ??= notes.write(this.#batch, 's', scope.envelope)
       pushSpanRow(this.#batch.spans, scan, this.#row)
       pushPayloadRow(this.#batch.payloads, scan, {
         workspaceView: this.#row.workspaceView,
-        start,
-        end: last,
+        ...raw,
         resourceHash: resource.hash,
         scopeHash: scope.hash,
       })
     } catch (error) {
       if (!(error instanceof BadSpan)) throw error
       this.#maps.abandon()
-      if (isMetricLike()) this.#looksLikeMetrics += 1
+      if (isMetricLike(scan)) this.#looksLikeMetrics += 1
       tally.reject(error)
     }
-  }
-
-  /** Ids and times of the scanned span, as trace.proto and contract section 4 ask. */
-  #validate(): void {
-    const { bytes } = scan.reader
-    requireId(bytes, { name: 'trace_id', at: scan.traceIdAt, end: scan.traceIdEnd, size: 16 })
-    requireId(bytes, { name: 'span_id', at: scan.spanIdAt, end: scan.spanIdEnd, size: 8 })
-    const parentBytes = scan.parentEnd - scan.parentAt
-    if (parentBytes !== 0 && parentBytes !== 8)
-      throw new BadSpan('invalid_parent_span_id', `parent_span_id has ${parentBytes} bytes, not 8`)
-    if (scan.startLow === 0 && scan.startHigh === 0)
-      throw new BadSpan('invalid_time', 'start_time_unix_nano is missing')
-    if (scan.startHigh < startHighMin)
-      throw new BadSpan(
-        'invalid_time',
-        'start_time_unix_nano is before 1971; is it in nanoseconds?',
-      )
-    const ahead = scan.startHigh - this.#latestHigh || scan.startLow - this.#latestLow
-    if (ahead > 0)
-      throw new BadSpan('invalid_time', 'start_time_unix_nano is more than a day in the future')
-    if (scan.endHigh >= 0x80000000)
-      throw new BadSpan('invalid_time', 'end_time_unix_nano is beyond the year 2262')
   }
 
   /** The message without its children, checked, and repaired where its text is not UTF-8. Its own memory. */
@@ -236,6 +238,10 @@ function refuseOtherForms(body: Buffer): void {
     throw new Undecodable('this looks like a gRPC frame; send it without its prefix,', 0)
 }
 
+function newScan(): SpanScan {
+  return new SpanScan(new WireReader(noBytes))
+}
+
 function isChild(tag: number): boolean {
   return tag === 18 || tag === ((legacyChildField << 3) | 2)
 }
@@ -247,27 +253,4 @@ function resourceLabel(field: number): DataView {
   // The column's own form has the length first: one byte below 128, two up to the 1 KiB of a label.
   const head = column.length > 128 ? 2 : 1
   return viewOf(column.filled().subarray(head))
-}
-
-function requireId(
-  bytes: Buffer,
-  id: { name: 'trace_id' | 'span_id'; at: number; end: number; size: number },
-): void {
-  const found = id.end - id.at
-  if (found !== id.size) {
-    const hint = found === 2 * id.size ? '; is it hex text in place of bytes?' : ''
-    throw new BadSpan(`invalid_${id.name}`, `${id.name} has ${found} bytes, not ${id.size}${hint}`)
-  }
-  let some = 0
-  for (let i = id.at; i < id.end; i++) some |= bytes[i]!
-  if (some === 0) throw new BadSpan(`invalid_${id.name}`, `${id.name} is all zero`)
-}
-
-function isMetricLike(): boolean {
-  const { bytes } = scan.reader
-  const size = scan.traceIdEnd - scan.traceIdAt
-  if (size < 1 || size === 16 || size === 32) return false
-  for (let i = scan.traceIdAt; i < scan.traceIdEnd; i++)
-    if (bytes[i]! < 0x20 || bytes[i]! > 0x7e) return false
-  return scan.startHigh === 0 && scan.startLow === 0 && scan.endHigh === 0 && scan.endLow === 0
 }

@@ -5,6 +5,8 @@ import type { WireWriter } from './wire-writer.ts'
 
 // Values that are passed over: unknown fields, and the rest of a span that is rejected.
 const skipDepthMax = 512
+// About a millisecond.
+const skipStepBytes = 64 * 1024
 
 const quote = 0x22
 const backslash = 0x5c
@@ -18,9 +20,12 @@ export class JsonCursor {
   end = 0
   escaped = false
 
+  readonly #view: DataView
+
   constructor(bytes: Buffer, at: number) {
     this.bytes = bytes
     this.at = at
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   }
 
   /** The first byte of the next token; -1 at the end. */
@@ -56,6 +61,7 @@ export class JsonCursor {
     this.start = at
     this.escaped = false
     for (;;) {
+      at = this.#plainEnd(at)
       const byte = bytes[at]
       if (byte === quote) break
       if (byte === undefined) this.#failAt(at, 'unterminated string')
@@ -91,17 +97,56 @@ export class JsonCursor {
     else writer.bytesMember(field, this.bytes.subarray(this.start, this.end))
   }
 
+  /** Four bytes at a time up to where a quote, a backslash or a control character is near. */
+  #plainEnd(start: number): number {
+    const view = this.#view
+    const last = this.bytes.length - 4
+    let at = start
+    for (; at <= last; at += 4) {
+      const word = view.getInt32(at, true)
+      const quotes = word ^ 0x22222222
+      const slashes = word ^ 0x5c5c5c5c
+      // A byte below n becomes negative by its subtraction; only bytes that were not negative before count.
+      const hits =
+        ((word - 0x20202020) & ~word) |
+        ((quotes - 0x01010101) & ~quotes) |
+        ((slashes - 0x01010101) & ~slashes)
+      if ((hits & 0x80808080) !== 0) break
+    }
+    return at
+  }
+
   /** Reads a number token, as its text. */
   number(): string {
-    const first = this.peek()
+    this.peek()
     const from = this.at
-    let at = from
-    while (isNumberByte(this.bytes[at])) at++
-    const text = this.bytes.toString('latin1', from, at)
-    if (first === -1 || !/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text))
-      this.fail('not a JSON value')
+    this.passNumber()
+    return this.bytes.toString('latin1', from, this.at)
+  }
+
+  /** Passes a number, by the grammar of RFC 8259. */
+  passNumber(): void {
+    this.peek()
+    const { bytes } = this
+    let at = this.at
+    if (bytes[at] === 0x2d) at += 1
+    const whole = digitsEnd(bytes, at)
+    if (whole === at || (bytes[at] === 0x30 && whole > at + 1)) this.fail('not a JSON value')
+    at = whole
+    if (bytes[at] === 0x2e) {
+      const fraction = digitsEnd(bytes, at + 1)
+      if (fraction === at + 1) this.fail('not a JSON value')
+      at = fraction
+    }
+    if (bytes[at] === 0x65 || bytes[at] === 0x45) {
+      at += bytes[at + 1] === 0x2b || bytes[at + 1] === 0x2d ? 2 : 1
+      const exponent = digitsEnd(bytes, at)
+      if (exponent === at) this.fail('not a JSON value')
+      at = exponent
+    }
+    const next = bytes[at]
+    if (next !== undefined && isNumberByte(next)) this.fail('not a JSON value')
     this.at = at
-    return text
   }
 
   /** Passes the literal if it comes next. */
@@ -114,34 +159,46 @@ export class JsonCursor {
   }
 
   /** Passes over any value, checking that it is JSON. */
-  skip(depth = 1): void {
-    if (depth > skipDepthMax) this.fail(`nesting exceeds ${skipDepthMax}`)
-    switch (this.peek()) {
-      case quote:
-        this.string()
-        if (this.escaped) this.text()
-        return
-      case 0x7b:
+  skip(): void {
+    for (const _ of this.skipSteps());
+  }
+
+  /** The same, yielding now and then: what nobody asked for may be all of a large body. */
+  *skipSteps(): Generator<void, void, void> {
+    const isObject: boolean[] = []
+    let from = this.at
+    for (;;) {
+      const first = this.peek()
+      if (first === 0x7b || first === 0x5b) {
+        if (isObject.length >= skipDepthMax) this.fail(`nesting exceeds ${skipDepthMax}`)
         this.at += 1
-        if (this.take(0x7d)) return
-        do {
-          this.string()
-          if (this.escaped) this.text()
-          this.expect(0x3a)
-          this.skip(depth + 1)
-        } while (this.take(0x2c))
-        this.expect(0x7d)
-        return
-      case 0x5b:
-        this.at += 1
-        if (this.take(0x5d)) return
-        do this.skip(depth + 1)
-        while (this.take(0x2c))
-        this.expect(0x5d)
-        return
-      default:
-        if (!this.literal('null') && !this.literal('true') && !this.literal('false')) this.number()
+        if (!this.take(first + 2)) {
+          isObject.push(first === 0x7b)
+          if (first === 0x7b) this.#passKey()
+          continue
+        }
+      } else this.#passScalar(first)
+      while (isObject.length > 0 && !this.take(0x2c)) this.expect(isObject.pop() ? 0x7d : 0x5d)
+      if (isObject.length === 0) return
+      if (isObject.at(-1)) this.#passKey()
+      if (this.at - from < skipStepBytes) continue
+      from = this.at
+      yield
     }
+  }
+
+  #passKey(): void {
+    this.string()
+    if (this.escaped) this.text()
+    this.expect(0x3a)
+  }
+
+  #passScalar(first: number): void {
+    if (first === quote) {
+      this.string()
+      if (this.escaped) this.text()
+    } else if (!this.literal('null') && !this.literal('true') && !this.literal('false'))
+      this.passNumber()
   }
 
   #failAt(at: number, what: string): never {
@@ -150,8 +207,14 @@ export class JsonCursor {
   }
 }
 
-function isNumberByte(byte: number | undefined): boolean {
-  if (byte === undefined) return false
+function digitsEnd(bytes: Buffer, start: number): number {
+  let at = start
+  for (let byte = bytes[at]; byte !== undefined && byte >= 0x30 && byte <= 0x39; byte = bytes[at])
+    at++
+  return at
+}
+
+function isNumberByte(byte: number): boolean {
   if (byte >= 0x30 && byte <= 0x39) return true
   return byte === 0x2d || byte === 0x2b || byte === 0x2e || byte === 0x65 || byte === 0x45
 }

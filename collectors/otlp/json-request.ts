@@ -15,6 +15,7 @@ import { WireWriter } from './wire-writer.ts'
 // Dropping an earlier duplicate rereads its message; honest senders have none.
 const duplicatesMax = 1_000
 const spansPerStep = 500
+const itemsPerStep = 2_000
 // Fields whose children are walked step by step; given twice, their elements add up, so that no span is lost.
 const outer = new Set<Message>([messages.resourceSpans, messages.scopeSpans, messages.span])
 const otherSignals = /^resource_?(logs|metrics|profiles)$/i
@@ -53,6 +54,7 @@ class Transcoder {
       const field = this.#key(of)
       if (field?.of !== undefined && field.repeated && outer.has(field.of))
         yield* this.#outerArray(field)
+      else if (field === undefined) yield* cursor.skipSteps()
       else seen = this.#member(field, { start, seen, depth: 3 })
     } while (cursor.take(0x2c))
     cursor.expect(0x7d)
@@ -65,7 +67,7 @@ class Transcoder {
     if (cursor.take(0x5d)) return
     do {
       if (field.of === messages.span) {
-        this.#span(field)
+        yield* this.#span(field)
         if (this.#spans % spansPerStep === 0) yield
       } else {
         const start = writer.beginWide(field.number)
@@ -76,7 +78,7 @@ class Transcoder {
     cursor.expect(0x5d)
   }
 
-  #span(field: Field): void {
+  *#span(field: Field): Generator<void, void, void> {
     const { cursor, writer, tally } = this.io
     this.#spans += 1
     if (this.#spans > spansMax)
@@ -85,15 +87,49 @@ class Transcoder {
     const from = cursor.at
     const before = writer.length
     try {
-      this.#message(field, 4)
+      yield* this.#spanMessage(field)
     } catch (error) {
       if (!(error instanceof BadSpan)) throw error
       writer.length = before
       cursor.at = from
-      cursor.skip()
+      yield* cursor.skipSteps()
       tally.spans += 1
       tally.reject(error)
     }
+  }
+
+  /** A span as `#message` reads one, but its lists may be of any length. */
+  *#spanMessage(field: Field): Generator<void, void, void> {
+    const { cursor, writer } = this.io
+    if (cursor.peek() !== 0x7b) cursor.fail(`${field.json} must be an object`)
+    cursor.at += 1
+    const start = writer.begin(field.number)
+    let seen = 0
+    if (!cursor.take(0x7d)) {
+      do {
+        const key = this.#key(messages.span)
+        if (key === undefined) yield* cursor.skipSteps()
+        else if (key.repeated && !(seen & (1 << key.number)) && cursor.peek() === 0x5b) {
+          yield* this.#longArray(key)
+          seen |= 1 << key.number
+        } else seen = this.#member(key, { start, seen, depth: 5 })
+      } while (cursor.take(0x2c))
+      cursor.expect(0x7d)
+    }
+    writer.end(start)
+  }
+
+  *#longArray(field: Field): Generator<void, void, void> {
+    const { cursor } = this.io
+    cursor.at += 1
+    if (cursor.take(0x5d)) return
+    let items = 0
+    do {
+      this.#item(field, 5)
+      items += 1
+      if (items % itemsPerStep === 0) yield
+    } while (cursor.take(0x2c))
+    cursor.expect(0x5d)
   }
 
   /** One object as one length-delimited field. */
@@ -150,18 +186,22 @@ class Transcoder {
   }
 
   #array(field: Field, depth: number): void {
-    const { cursor, writer } = this.io
+    const { cursor } = this.io
     if (!cursor.take(0x5b)) {
       const hint = field.json === 'attributes' ? ' of {"key", "value"} objects' : ''
       cursor.fail(`${field.json} must be an array${hint}`)
     }
     if (cursor.take(0x5d)) return
-    do {
-      if (field.of === undefined) transcodeScalar(this.io, field)
-      else if (cursor.literal('null')) writer.end(writer.begin(field.number))
-      else this.#message(field, depth)
-    } while (cursor.take(0x2c))
+    do this.#item(field, depth)
+    while (cursor.take(0x2c))
     cursor.expect(0x5d)
+  }
+
+  #item(field: Field, depth: number): void {
+    const { cursor, writer } = this.io
+    if (field.of === undefined) transcodeScalar(this.io, field)
+    else if (cursor.literal('null')) writer.end(writer.begin(field.number))
+    else this.#message(field, depth)
   }
 
   /** Takes back what was written of this field since `start`: of duplicate keys the last one counts. */

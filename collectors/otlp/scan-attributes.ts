@@ -37,13 +37,18 @@ export class ScanAttributes {
       : this.#table.find(reader.view, keyAt, keyEnd)
   }
 
-  /** Notes that the key has come. False when this is not simply a new one: its span is then to be read with `file`. */
-  isFirst(entry: KeyEntry): boolean {
-    if (!entry.interned || entry.stamp === this.#sequence) return false
+  /**
+   * Notes that the key has come, if there is room. `again`: not simply a new one, so that its span is to be read with `file`.
+   * Beyond the room only keys that are within it are told apart, as `file` does.
+   */
+  note(entry: KeyEntry): 'new' | 'again' | 'beyond' {
+    const isRepeated = entry.interned && entry.stamp === this.#sequence
+    if (this.count >= attributesMax) return isRepeated ? 'again' : 'beyond'
+    if (isRepeated || !entry.interned) return 'again'
     entry.stamp = this.#sequence
     this.entries[this.count] = entry
     this.count += 1
-    return true
+    return 'new'
   }
 
   /** Keeps the value, unless there is no room. */

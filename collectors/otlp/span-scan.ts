@@ -7,6 +7,9 @@ import { mayBeDialectEvent, readDialectEvent } from './dialect-events.ts'
 import { messages } from './messages.ts'
 import { checkMessage, fieldOf, spanDepth } from './text-check.ts'
 
+// Some thousand attributes: a millisecond.
+const stepBytes = 256 * 1024
+
 export class SpanScan extends AttributeScan {
   traceIdAt = 0
   traceIdEnd = 0
@@ -35,11 +38,29 @@ export class SpanScan extends AttributeScan {
 
   /** Reads the Span from the reader's position to `end`. Repeated singular fields: the last one wins, as in protobuf. */
   readSpan(end: number, maps?: AttributeMaps): void {
+    this.#begin(maps)
+    this.#readFields(end, end)
+  }
+
+  /** The same in steps, for a span so large that it would hold the loop. */
+  *spanSteps(end: number, maps?: AttributeMaps): Generator<void, void, void> {
+    this.#begin(maps)
+    while (this.reader.at < end) {
+      this.#readFields(end, Math.min(end, this.reader.at + stepBytes))
+      yield
+    }
+  }
+
+  #begin(maps: AttributeMaps | undefined): void {
     this.reset()
     this.maps = maps
     maps?.begin()
+  }
+
+  /** At least to `until`. */
+  #readFields(end: number, until: number): void {
     const reader = this.reader
-    while (reader.at < end) {
+    while (reader.at < until) {
       const tag = reader.tag(end)
       switch (tag) {
         case 74:

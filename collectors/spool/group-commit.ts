@@ -5,7 +5,7 @@ import { setImmediate as endOfTurn } from 'node:timers/promises'
 import { Fault } from '../../schemas/faults.ts'
 import { wireVersion } from '../../schemas/tables.ts'
 import {
-  bodyCrcOf,
+  bodyCrcInSteps,
   type Chunk,
   headerBytes,
   type PackedBody,
@@ -237,7 +237,7 @@ export class GroupCommit implements Intake, Openings {
     const bytes = headerBytes + bodyBytes
     const segment = await segments.forChunk(bytes)
     const place = segment.place()
-    const bodyCrc = bodyCrcOf(pieces, segment.number)
+    const bodyCrc = await bodyCrcInSteps(pieces, segment.number)
     const header = { bodyBytes, bodyCrc, firstSeq, seqs, arrivalMs, wireVersion }
     await segments.append(segment, [writeHeader(header, place), ...pieces])
     return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts, journal }

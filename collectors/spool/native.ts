@@ -37,9 +37,10 @@ export type Mark = { rows: number; lengths: number[] }
 /** The rows of one table on their way: push one value to every column but the two of the seal, then `endRow()`. */
 export class NativeBlock<T extends TableName> {
   readonly table: T
-  readonly columns: BlockColumns<T>
+  /** Others after `append`. */
+  columns: BlockColumns<T>
   rows = 0
-  readonly #all: AnyColumn[]
+  #all: AnyColumn[]
 
   constructor(table: T) {
     this.table = table
@@ -94,13 +95,23 @@ export class NativeBlock<T extends TableName> {
     this.rows = mark.rows
   }
 
-  /** Rows of another block of the same table. Synchronous, at the speed of memory. */
+  /** Takes the rows of another block of the same table, which is not used afterwards. */
   append(other: NativeBlock<T>): void {
-    this.#all.forEach((column, i) => {
-      const from = other.#all[i]! as never // the same column of the same table
-      column.append(from)
-    })
+    if (this.rows === 0) {
+      // Nothing to copy: a large request mostly finds the block empty.
+      const { columns } = this
+      const all = this.#all
+      this.columns = other.columns
+      this.#all = other.#all
+      other.columns = columns
+      other.#all = all
+    } else
+      this.#all.forEach((column, i) => {
+        const from = other.#all[i]! as never // the same column of the same table
+        column.append(from)
+      })
     this.rows += other.rows
+    other.rows = 0
   }
 
   /**
