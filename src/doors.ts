@@ -231,8 +231,8 @@ function vitalsOf(deps: DoorDeps, routes: LiveRoutes) {
       stripe: 'off',
       spool: deps.spool.state(),
       config: deps.config.describe(),
-      // Providers that are left alone for now, or being tried again.
-      breakers: routes.breakers().filter(({ state }) => state !== 'closed'),
+      // Targets that are left alone for now, or being tried again.
+      breakers_open: routes.breakers().filter(({ state }) => state !== 'closed').length,
       uptime_s: Math.round(process.uptime()),
     }),
   }

@@ -158,10 +158,8 @@ test('a reload moves calls to other routes, and a bad file leaves them and shows
   expect(await world.plane.reload()).toBe(false)
   expect((await ask('other')).status).toBe(200)
   const { config } = await (await fetch(`${world.url}/healthz`)).json()
-  expect(config).toMatchObject({
-    file: configFile,
-    mistakes: ['routes[0].targets[0].provider: there is no provider "nobody"'],
-  })
+  expect(config.mistakes).toBe(1)
+  expect(world.log.join('\n')).toContain('there is no provider "nobody"')
 })
 
 function send(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
