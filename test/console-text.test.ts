@@ -15,7 +15,13 @@ import {
   ranges,
   toApi,
 } from '../dashboards/console/url.ts'
-import { readPrompts, readSpan, readTrace, readTraces } from '../dashboards/console/wire.ts'
+import { readSpan, readTrace, readTraces } from '../dashboards/console/wire.ts'
+import {
+  readDiff,
+  readHistory,
+  readPrompts,
+  readRegistry,
+} from '../dashboards/console/wire-prompts.ts'
 
 const seed = 20261120
 const searchOf = (href: string) => new URL(href, 'http://plane').search
@@ -222,6 +228,9 @@ describe('numbers and answers', () => {
         (body) => {
           readTraces(body)
           readPrompts(body)
+          readRegistry(body)
+          readDiff(body)
+          readHistory(body)
           const trace = readTrace(body)
           const span = readSpan(body)
           expect(typeof trace.name).toBe('string')

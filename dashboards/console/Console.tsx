@@ -5,6 +5,7 @@ import { useEffect } from 'react'
 import { sessionQuery } from './client.ts'
 import { replace, useUrl } from './history.ts'
 import { Login } from './pages/Login.tsx'
+import { Prompt } from './pages/Prompt.tsx'
 import { Prompts } from './pages/Prompts.tsx'
 import { Trace } from './pages/Trace.tsx'
 import { Traces } from './pages/Traces.tsx'
@@ -45,6 +46,8 @@ function Shown({ page, search }: { page: Page; search: string }) {
       return <Trace key={page.traceId} traceId={page.traceId} search={search} />
     case 'prompts':
       return <Prompts />
+    case 'prompt':
+      return <Prompt key={page.registryId} registryId={page.registryId} search={search} />
     case 'login':
       return null
     case 'missing':

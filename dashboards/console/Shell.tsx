@@ -12,7 +12,7 @@ import type { Session } from './wire.ts'
 
 const places: { name: string; icon: IconName; href: string; pages: Page['name'][] }[] = [
   { name: 'Traces', icon: 'traces', href: link.traces(), pages: ['traces', 'trace'] },
-  { name: 'Prompts', icon: 'prompts', href: link.prompts(), pages: ['prompts'] },
+  { name: 'Prompts', icon: 'prompts', href: link.prompts(), pages: ['prompts', 'prompt'] },
 ]
 
 export function Shell({

@@ -8,7 +8,6 @@ import {
 } from '@tanstack/react-query'
 import { link, query, type TraceFilters, toApi } from './url.ts'
 import {
-  readPrompts,
   readSession,
   readSpan,
   readTrace,
@@ -16,6 +15,7 @@ import {
   type Session,
   type TraceItem,
 } from './wire.ts'
+import { readDiff, readHistory, readPrompts, readRegistry } from './wire-prompts.ts'
 
 const pageSize = 100
 const deadlineMs = 30_000
@@ -108,11 +108,55 @@ export function spanQuery(traceId: string, spanId: string) {
   })
 }
 
+// Versions are found and moved by others than the reader: every page of prompts asks again while it is looked at.
 export const promptsQuery = queryOptions({
   queryKey: ['prompts'],
   queryFn: async ({ signal }) => readPrompts(await get('/v1/prompts', signal)),
-  staleTime: 10_000,
+  refetchInterval: liveEveryMs,
 })
+
+const ofPrompt = (registryId: string) => `/v1/prompts/${encodeURIComponent(registryId)}`
+
+export function promptQuery(registryId: string) {
+  return queryOptions({
+    queryKey: ['prompt', registryId],
+    queryFn: async ({ signal }) => readRegistry(await get(ofPrompt(registryId), signal)),
+    refetchInterval: liveEveryMs,
+  })
+}
+
+/** What is different between two versions; both are content, so the answer only changes while one is still being learned. */
+export function promptDiffQuery(registryId: string, from: string, to: string) {
+  return queryOptions({
+    queryKey: ['prompt', registryId, 'diff', from, to],
+    queryFn: async ({ signal }) =>
+      readDiff(await get(`${ofPrompt(registryId)}/diff${query({ from, to })}`, signal)),
+    staleTime: 60_000,
+  })
+}
+
+export function promptHistoryQuery(registryId: string) {
+  return queryOptions({
+    queryKey: ['prompt', registryId, 'history'],
+    queryFn: async ({ signal }) =>
+      readHistory(await get(`${ofPrompt(registryId)}/history?limit=100`, signal)),
+    refetchInterval: liveEveryMs,
+  })
+}
+
+/** `promote`, `rollback` or `pin`. Rejects with what the plane says against it; the page then shows the present state. */
+export async function movePrompt(
+  registryId: string,
+  move: 'promote' | 'rollback' | 'pin',
+  body: Record<string, unknown>,
+): Promise<void> {
+  try {
+    await send('POST', `${ofPrompt(registryId)}/${move}`, body)
+  } finally {
+    await queryClient.invalidateQueries({ queryKey: ['prompt', registryId] })
+    void queryClient.invalidateQueries({ queryKey: promptsQuery.queryKey })
+  }
+}
 
 /** The evidence pack as its text: the checks read it strictly themselves, and judge what was really sent. */
 export function evidenceQuery(recordId: string) {

@@ -4,6 +4,7 @@ export type Page =
   | { name: 'traces' }
   | { name: 'trace'; traceId: string }
   | { name: 'prompts' }
+  | { name: 'prompt'; registryId: string }
   | { name: 'login' }
   | { name: 'missing' }
 
@@ -49,12 +50,21 @@ export type TraceView = {
   zoom: { fromMs: number; toMs: number } | undefined
 }
 
+/** The two versions that a prompt's page compares; absent ones are chosen by the page. */
+export type Compared = { from: string | undefined; to: string | undefined }
+
+export function parseCompared(search: string): Compared {
+  const params = new URLSearchParams(search)
+  return { from: params.get('from') ?? undefined, to: params.get('to') ?? undefined }
+}
+
 export function pageOf(pathname: string): Page {
   const parts = pathname.split('/').filter((part) => part !== '')
   if (parts[0] !== 'console') return { name: 'missing' }
   if (parts.length === 1 || (parts.length === 2 && parts[1] === 'traces')) return { name: 'traces' }
   if (parts.length === 3 && parts[1] === 'traces') return { name: 'trace', traceId: parts[2]! }
   if (parts.length === 2 && parts[1] === 'prompts') return { name: 'prompts' }
+  if (parts.length === 3 && parts[1] === 'prompts') return { name: 'prompt', registryId: parts[2]! }
   if (parts.length === 2 && parts[1] === 'login') return { name: 'login' }
   return { name: 'missing' }
 }
@@ -65,6 +75,8 @@ export const link = {
   trace: (traceId: string, view?: Partial<TraceView>) =>
     `/console/traces/${encodeURIComponent(traceId)}${query(fromView(view ?? {}))}`,
   prompts: () => '/console/prompts',
+  prompt: (registryId: string, compared?: Partial<Compared>) =>
+    `/console/prompts/${encodeURIComponent(registryId)}${query({ from: compared?.from ?? '', to: compared?.to ?? '' })}`,
   login: (next?: string) => `/console/login${query({ next: next ?? '' })}`,
   verify: (recordId?: string) => `/verify${query({ record: recordId ?? '' })}`,
   evidence: (recordId: string) => `/v1/vaas/${encodeURIComponent(recordId)}/evidence`,

@@ -1,6 +1,6 @@
 // What the API sends, read once at the door. A field of the wrong type becomes null here and surprises no page later.
 
-type Json = Record<string, unknown>
+export type Json = Record<string, unknown>
 
 // SpanKind of OTLP, by number.
 const kinds = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer']
@@ -78,27 +78,6 @@ export type Span = Skeleton & {
   flags: number | null
 }
 
-export type PromptVersion = {
-  versionId: string
-  status: string
-  totalRuns: number | null
-  firstSeenAt: string | null
-  lastSeenAt: string | null
-  contentHash: string | null
-  conflict: boolean
-}
-
-export type Registry = {
-  registryId: string
-  displayName: string
-  source: string
-  mode: string
-  promotedVersionId: string | null
-  latestVersionId: string | null
-  totalRuns: number | null
-  versions: PromptVersion[]
-}
-
 export type Session = { workspace: string; scopes: string[]; environment: string; version: string }
 
 export function readSession(body: unknown): Session {
@@ -147,31 +126,6 @@ export function readSpan(body: unknown): Span {
     traceState: text(from.trace_state),
     flags: number(from.flags),
   }
-}
-
-export function readPrompts(body: unknown): Registry[] {
-  return list(object(body).items)
-    .map(object)
-    .map((from) => ({
-      registryId: text(from.registry_id),
-      displayName: text(from.display_name),
-      source: text(from.source),
-      mode: text(from.mode),
-      promotedVersionId: textOr(from.promoted_version_id),
-      latestVersionId: textOr(from.latest_version_id),
-      totalRuns: number(from.total_runs),
-      versions: list(from.versions)
-        .map(object)
-        .map((version) => ({
-          versionId: text(version.version_id),
-          status: text(version.status),
-          totalRuns: number(version.total_runs),
-          firstSeenAt: textOr(version.first_seen_at),
-          lastSeenAt: textOr(version.last_seen_at),
-          contentHash: textOr(version.content_hash),
-          conflict: version.conflict === true,
-        })),
-    }))
 }
 
 function readItem(from: Json): TraceItem {
@@ -260,25 +214,25 @@ function readToolCall(from: Json): ToolCall {
   return { id: textOr(from.id), name: text(inner.name), arguments: inner.arguments ?? null }
 }
 
-function object(value: unknown): Json {
+export function object(value: unknown): Json {
   // Checked to be a non-null object on this line; its fields stay unknown.
   return typeof value === 'object' && value !== null ? (value as Json) : {}
 }
 
-function list(value: unknown): unknown[] {
+export function list(value: unknown): unknown[] {
   return Array.isArray(value) ? value : []
 }
 
-function text(value: unknown): string {
+export function text(value: unknown): string {
   if (typeof value === 'string') return value
   return typeof value === 'number' ? String(value) : ''
 }
 
-function textOr(value: unknown): string | null {
+export function textOr(value: unknown): string | null {
   const found = text(value)
   return found === '' ? null : found
 }
 
-function number(value: unknown): number | null {
+export function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null
 }

@@ -22,7 +22,7 @@ import {
 import { Cell, HeadCell, HeadRow } from '../ui/Cells.tsx'
 import { List } from '../ui/List.tsx'
 import { link } from '../url.ts'
-import type { PromptVersion, Registry } from '../wire.ts'
+import type { PromptVersion, Registry } from '../wire-prompts.ts'
 
 const rowHeight = 36
 const headHeight = 32
@@ -66,9 +66,8 @@ function PromptList({ lines }: { lines: Line[] }) {
       active={active}
       onActive={setActive}
       onOpen={(at) => {
-        const version = lines[at]?.version?.versionId
-        if (version !== undefined)
-          push(link.traces({ range: 'all', by: { prompt_version_id: version } }))
+        const line = lines[at]
+        if (line) push(hrefOf(line))
       }}
       rowProps={(at) =>
         ({
@@ -101,9 +100,9 @@ function Row({ line: { registry, version } }: { line: Line }) {
     return (
       <>
         <Cell className="registry">
-          <b>
+          <Link className="row-link" tabIndex={-1} href={link.prompt(registry.registryId)}>
             <Text>{registry.displayName || registry.registryId}</Text>
-          </b>
+          </Link>
           <Badge title="observe: promotions label; serve: the promoted version answers">
             {registry.mode}
           </Badge>
@@ -121,11 +120,7 @@ function Row({ line: { registry, version } }: { line: Line }) {
   return (
     <>
       <Cell className="version">
-        <Link
-          className="row-link mono"
-          tabIndex={-1}
-          href={link.traces({ range: 'all', by: { prompt_version_id: version.versionId } })}
-        >
+        <Link className="row-link mono" tabIndex={-1} href={hrefOf({ registry, version })}>
           <Text>{version.versionId}</Text>
         </Link>
         {promoted && <Badge title="the version in force">in force</Badge>}
@@ -151,7 +146,8 @@ function NoPrompts() {
   return (
     <Empty icon="prompts" title="No prompts yet">
       <p>
-        Name the prompt of a call and its versions are discovered from traffic, each by its content.
+        Send calls through the proxy: prompts that come again are found, and each edit of one is a
+        new version. A name may be given, and need not be.
       </p>
       <Snippet
         label="A call with a named prompt"
@@ -170,6 +166,11 @@ function toLines(registries: Registry[]): Line[] {
     { registry, version: undefined },
     ...registry.versions.map((version) => ({ registry, version })),
   ])
+}
+
+// A version opens against the one in force: what is different is what one wants to know of it.
+function hrefOf({ registry, version }: Line): string {
+  return link.prompt(registry.registryId, version ? { to: version.versionId } : {})
 }
 
 function keyOf({ registry, version }: Line): string {
