@@ -40,6 +40,8 @@ export type StoredSpans = ReturnType<typeof openStoredSpans>
 const pageTextMax = 48 * 1024 * 1024
 // Planes that share these stores, at most; each may have a row of its own at one place.
 const tiesMax = 100
+// A minute of ingest, as places count time; eight times more when it does not fill the page.
+const stretchFirst = 60_000n << 20n
 const timeOpenMs = 8_000_000_000_000
 // Fixed lengths for the reason given in traces.ts; the traces alone use the key.
 const bySpans = `trace_id IN (SELECT toFixedString(unhex(arrayJoin({traces:Array(String)})), 16)) AND (trace_id, span_id) IN (
@@ -134,30 +136,24 @@ export function openStoredSpans(rows: Rows) {
   }
 
   /** Spans in ingest order, strictly inside the range, that match the filters; retries too, marked as such. */
-  function inOrder(
+  async function inOrder(
     workspace: string,
     filters: TraceFilters,
     range: ExportRange,
   ): Promise<StoredSpan[]> {
-    let where = and(
-      inWorkspace(workspace),
-      'ingest_seq > {after:UInt64} AND ingest_seq < {before:UInt64}',
-      { after: range.after, before: range.before },
-    )
+    let found = matching(workspace, filters)
     if (range.traceId)
-      where = and(where, 'trace_id = unhex({trace:String})', { trace: range.traceId })
-    const narrowed = matching(workspace, filters)
-    const isTimed = filters.fromMs !== undefined || filters.toMs !== undefined
-    if (isTimed || narrowed.sql !== inWorkspace(workspace).sql) {
-      const spans = isTimed
-        ? between(narrowed, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
-        : narrowed
-      where = and(
-        where,
-        `(trace_id, span_id) IN (SELECT trace_id, span_id FROM spans WHERE ${spans.sql})`,
-        spans.params,
-      )
-    }
+      found = and(found, 'trace_id = unhex({trace:String})', { trace: range.traceId })
+    if (filters.fromMs !== undefined || filters.toMs !== undefined)
+      found = between(found, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
+    const end = await endOfPage(found, range)
+    if (end === undefined) return []
+    const placed = inPlaces(found, range.after, end + 1n)
+    const where = and(
+      inWorkspace(workspace),
+      `(trace_id, span_id, ingest_seq) IN (SELECT trace_id, span_id, ingest_seq FROM spans WHERE ${placed.sql})`,
+      placed.params,
+    )
     // Two planes may give out the same place: a page ends behind all that have it, so that none is passed over.
     const page = `SELECT * FROM payloads WHERE ${where.sql} ORDER BY ingest_seq LIMIT {page:UInt32} WITH TIES`
     const same = 'trace_id, span_id, cityHash64(raw)'
@@ -167,7 +163,57 @@ export function openStoredSpans(rows: Rows) {
     return load(spans, { ...where.params, page: range.limit }, range.limit + tiesMax)
   }
 
+  /**
+   * The place of the last span of a page; undefined when there is none. The spans lie nearly in ingest order, the payloads not at
+   * all, so the page is found in the former: in a short stretch behind the cursor, then in longer ones.
+   */
+  async function endOfPage(found: Where, range: ExportRange): Promise<bigint | undefined> {
+    let end: bigint | undefined
+    let left = range.limit
+    let from = range.after
+    let stretch = stretchFirst
+    while (left > 0 && from < range.before - 1n) {
+      const to = min(range.before, from + stretch + 1n)
+      const where = inPlaces(found, from, to)
+      const [page] = await rows.query<{ spans: string; last: string }>({
+        sql: `SELECT count() AS spans, toString(max(ingest_seq)) AS last FROM (
+          SELECT ingest_seq FROM spans WHERE ${where.sql} ORDER BY ingest_seq LIMIT {left:UInt32})`,
+        params: { ...where.params, left },
+      })
+      const spans = Number(page?.spans ?? 0)
+      if (page && spans > 0) end = BigInt(page.last)
+      left -= spans
+      from = to - 1n
+      stretch *= 8n
+      if (spans === 0 && left > 0) from = (await nextPlace(found, from, range.before)) - 1n
+    }
+    return end
+  }
+
+  /** The first place behind `from` that the workspace has, or `before`. */
+  async function nextPlace(found: Where, from: bigint, before: bigint): Promise<bigint> {
+    const where = inPlaces(inWorkspace(String(found.params.workspace)), from, before)
+    const [next] = await rows.query<{ at: string }>({
+      sql: `SELECT toString(min(ingest_seq)) AS at FROM spans WHERE ${where.sql}`,
+      params: where.params,
+    })
+    const at = BigInt(next?.at ?? 0)
+    return at === 0n ? before : at
+  }
+
   return { find, ofSpans, ofWholeTrace, inOrder }
+}
+
+/** Strictly between two places in ingest order. */
+function inPlaces(where: Where, after: bigint, before: bigint): Where {
+  return and(where, 'ingest_seq > {after:UInt64} AND ingest_seq < {before:UInt64}', {
+    after,
+    before,
+  })
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b
 }
 
 type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'bytes', string> & {

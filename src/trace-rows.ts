@@ -158,10 +158,9 @@ export type SkeletonRow = Record<
   | 'record',
   string
 > &
-  Record<
-    'kind' | 'duration_ns' | 'usage' | 'input' | 'output' | 'cached' | 'reasoning',
-    string | number
-  >
+  Record<'kind' | 'usage' | 'input' | 'output' | 'cached' | 'reasoning', number> & {
+    duration_ns: string | number
+  }
 
 export function skeletonSql(where: Where): string {
   return `SELECT lower(hex(span_id)) AS span, lower(hex(parent_span_id)) AS parent, name, kind, type, service, status,

@@ -104,11 +104,11 @@ export function openTraces(rows: Rows, nowMs: () => number) {
     traceId: string,
   ): Promise<(TraceItem & { spans: SpanSkeleton[] }) | undefined> {
     const where = await placed(ofTrace(workspace, traceId))
-    const [[item], spans] = await Promise.all([
-      summaries([traceId], where),
+    const [[row], spans] = await Promise.all([
+      rows.query<SummaryRow>({ sql: summarySql(where), params: where.params }),
       rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params }),
     ])
-    return item && { ...item, spans: spans.map(toSkeleton) }
+    return row && { ...toItem(row, countUsageOnce(spans)), spans: spans.map(toSkeleton) }
   }
 
   /** The runs of these ids that are stored, by hex of the id. Ids carry their time, so only its days are looked at. */

@@ -47,3 +47,19 @@ function payloadsSql(from: number, count: number): string {
   return `INSERT INTO payloads (workspace, trace_id, span_id, resource_hash, scope_hash, raw, ingest_seq, ingested_at)
     SELECT ${workspaceOf}, ${idsOf}, unhex(repeat('00', 16)), unhex(repeat('00', 16)), concat('raw ', hex(sipHash128(number)), repeat(hex(sipHash64(number)), 20)), number, now() FROM numbers(${from}, ${count})`
 }
+
+export const longTrace = 'ab'.repeat(16)
+
+/** One trace of many spans, four below each, in the big workspace; rows of `payloads` too. */
+export async function addLongTrace(clickhouse: Clickhouse, spans: number): Promise<void> {
+  const ids = `'${bigWorkspace}', unhex('${longTrace}'), unhex(substring(hex(sipHash128(number, 'long')), 1, 16))`
+  const parent = `if(number = 0, unhex('0000000000000000'), unhex(substring(hex(sipHash128(intDiv(number - 1, 4), 'long')), 1, 16)))`
+  await clickhouse.command(
+    `INSERT INTO spans (workspace, trace_id, span_id, parent_span_id, start_time, duration_ns, name, service, type, kind, status, source, ingest_seq, ingested_at)
+     SELECT ${ids}, ${parent}, now64(9) - 3600 + number / 1000, 1000000, concat('step ', toString(number % 50)), 's1', 'span', 1, 'ok', 'otlp', 9000000000000 + number, now() FROM numbers(${spans})`,
+  )
+  await clickhouse.command(
+    `INSERT INTO payloads (workspace, trace_id, span_id, resource_hash, scope_hash, raw, ingest_seq, ingested_at)
+     SELECT ${ids}, unhex(repeat('00', 16)), unhex(repeat('00', 16)), 'raw', 9000000000000 + number, now() FROM numbers(${spans})`,
+  )
+}
