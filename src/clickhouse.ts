@@ -77,7 +77,7 @@ export type Clickhouse = {
 }
 
 // Said with every insert, because the defaults moved between versions. The data is deduplicated by its token alone.
-const insertSettings: ClickHouseSettings = {
+export const insertSettings: ClickHouseSettings = {
   async_insert: 0,
   wait_end_of_query: 1,
   insert_deduplicate: 1,

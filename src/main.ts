@@ -12,7 +12,7 @@ const usage = `runledger [serve]            start the plane
 runledger seed [--url U] [--key K] [--seed N]
                              send a believable day of traffic to a running plane
 runledger verify FILE        check an evidence pack offline
-runledger doctor             is this machine fit: settings, engines, disk, fdatasync, lock, clock
+runledger doctor             is this machine fit: settings, configuration, port, stores, lock, disk, fdatasync, clock
 `
 
 const [command = 'serve', ...args] = process.argv.slice(2)

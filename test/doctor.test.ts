@@ -1,11 +1,15 @@
 // `runledger doctor` against real directories: what is fit, and what is named when it is not.
 
-import { mkdtempSync, readdirSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { doctor, examine } from '../src/cli/doctor.ts'
+import { connectClickhouse } from '../src/clickhouse.ts'
 import { openDataDir } from '../src/data-dir.ts'
+import { startClickhouse } from '../src/engines/clickhouse.ts'
 
 afterEach(() => {
   process.exitCode = 0
@@ -17,13 +21,17 @@ const outcomes = async (env: Record<string, string>) =>
 
 test('a fit machine is ok on every count, and nothing is left behind', async () => {
   const dir = newDir()
-  const found = await outcomes({ RUNLEDGER_DATA_DIR: dir })
+  const found = await outcomes({ RUNLEDGER_DATA_DIR: dir, PORT: '0' })
   expect(Object.keys(found)).toEqual([
     'node',
     'settings',
+    'config',
+    'port',
     'clickhouse',
     'postgres',
     'data dir',
+    'modes',
+    'spool',
     'disk',
     'fdatasync',
     'clock',
@@ -47,4 +55,58 @@ test('wrong settings are all named, each with its variable', async () => {
   const [, settings] = await examine({ PORT: 'many', CLICKHOUSE_URL: 'ftp://x' })
   expect(settings).toMatchObject({ name: 'settings', outcome: 'fail' })
   expect(settings?.says).toMatch(/PORT: .*\n.*CLICKHOUSE_URL: /)
+})
+
+test('a port in use, a configuration with mistakes and files that others may read are each named', async () => {
+  const dir = newDir()
+  const held = await openDataDir(dir)
+  await held.release()
+  mkdirSync(join(dir, 'spool', 'quarantine'), { recursive: true, mode: 0o700 })
+  writeFileSync(join(dir, 'spool', 'quarantine', '1-64.spans.bin'), 'refused', { mode: 0o600 })
+  writeFileSync(join(dir, 'key'), 'secret', { mode: 0o644 })
+  const config = join(newDir(), 'runledger.json')
+  writeFileSync(config, '{"providers":[],"colour":"blue"}')
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = typeof address === 'object' && address ? address.port : 0
+  const found = await examine({
+    RUNLEDGER_DATA_DIR: dir,
+    RUNLEDGER_CONFIG: config,
+    PORT: String(port),
+  })
+  server.close()
+  const says = (name: string) => found.find((finding) => finding.name === name)
+  expect(says('port')).toMatchObject({
+    outcome: 'fail',
+    says: expect.stringContaining('EADDRINUSE'),
+  })
+  expect(says('config')).toMatchObject({ outcome: 'fail', says: expect.stringContaining('colour') })
+  expect(says('modes')).toMatchObject({ outcome: 'warn', says: expect.stringContaining('key') })
+  expect(says('spool')).toMatchObject({
+    outcome: 'warn',
+    says: expect.stringContaining('in quarantine'),
+  })
+})
+
+test('databases of your own are asked for what the promises rest on, and one that is away is named', async () => {
+  const dir = newDir()
+  const clickhouse = await startClickhouse({ dir: join(dir, 'clickhouse'), log: () => {} })
+  const client = connectClickhouse(clickhouse.url)
+  const examined = async (env: Record<string, string>) => {
+    const found = await examine({ RUNLEDGER_DATA_DIR: join(dir, 'data'), PORT: '0', ...env })
+    return Object.fromEntries(found.map((finding) => [finding.name, finding]))
+  }
+  const env = { CLICKHOUSE_URL: clickhouse.url, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/x' }
+  const first = await examined(env)
+  expect(first.clickhouse).toEqual({ name: 'clickhouse', outcome: 'ok', says: expect.any(String) })
+  expect(first.postgres).toMatchObject({ outcome: 'fail' })
+  await client.command('CREATE TABLE spans (a UInt8) ENGINE = MergeTree ORDER BY a')
+  const second = await examined(env)
+  expect(second.clickhouse).toMatchObject({
+    outcome: 'fail',
+    says: expect.stringContaining('table spans would store a repeated insert twice'),
+  })
+  await client.close()
+  await clickhouse.stop()
 })

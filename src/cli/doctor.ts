@@ -1,21 +1,17 @@
-// `runledger doctor`: is this machine fit to run the plane, and how fast does its disk keep a promise. Changes nothing it finds.
+// `runledger doctor`: is this machine fit to run the plane, and are the stores that it is to use. Changes nothing it finds.
 
-import { open, rm, statfs } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { readSettings, type Settings } from '../../schemas/settings.ts'
+import { openConfig } from '../config.ts'
 import { openDataDir } from '../data-dir.ts'
-import { findPrograms } from '../engines/postgres-files.ts'
+import { aboutDisk, aboutFiles } from './doctor-disk.ts'
+import { type Finding, failed } from './doctor-finding.ts'
+import { aboutClickhouse, aboutPostgres } from './doctor-stores.ts'
 
-/** `warn`: it will run, and not as well as it could. */
-export type Finding = { name: string; outcome: 'ok' | 'warn' | 'fail'; says: string }
+export type { Finding } from './doctor-finding.ts'
 
-const syncs = 100
-const syncBytes = 8 * 1024
-// Above it an acknowledgement takes longer than most exporters find pleasant; nothing is lost.
-const slowSyncMs = 20
-const freeBytesMin = 2 * 2 ** 30
 // Longer than any pause of a loaded machine, so that what differs after it is the clock.
 const clockWatchMs = 300
 const clockStepMs = 50
@@ -43,7 +39,9 @@ export async function examine(env: Record<string, string | undefined>): Promise<
   } catch (error) {
     return [...findings, failed('settings', error)]
   }
-  findings.push(...aboutEngines(settings))
+  findings.push(await aboutConfig(settings, env), await aboutPort(settings))
+  findings.push(await aboutClickhouse(settings.clickhouseUrl))
+  findings.push(await aboutPostgres(settings.databaseUrl))
   return [...findings, ...(await aboutDataDir(settings.dataDir)), await aboutClock()]
 }
 
@@ -59,27 +57,37 @@ function aboutNode(): Finding {
   }
 }
 
-function aboutEngines(settings: Settings): Finding[] {
-  const look = (name: string, external: string | undefined, find: () => string): Finding => {
-    if (external) return { name, outcome: 'ok', says: 'Your own; not embedded.' }
-    try {
-      return { name, outcome: 'ok', says: find() }
-    } catch (error) {
-      return failed(name, error)
-    }
+async function aboutConfig(
+  settings: Settings,
+  env: Record<string, string | undefined>,
+): Promise<Finding> {
+  const quiet = { counters: { count: () => {} }, log: () => {} }
+  try {
+    const config = await openConfig({
+      ...quiet,
+      settings,
+      env: (name) => env[name],
+      nowMs: Date.now,
+    })
+    config.close()
+    const says = 'It can be used; without a runledger.json the defaults hold.'
+    return { name: 'config', outcome: 'ok', says }
+  } catch (error) {
+    return failed('config', error)
   }
-  const require = createRequire(import.meta.url)
-  return [
-    look(
-      'clickhouse',
-      settings.clickhouseUrl,
-      () => `Embedded, chdb ${require('chdb/package.json').version}.`,
-    ),
-    look('postgres', settings.databaseUrl, () => {
-      findPrograms()
-      return 'Embedded; its programs are there.'
-    }),
-  ]
+}
+
+async function aboutPort({ host, port }: Settings): Promise<Finding> {
+  const server = createServer()
+  try {
+    server.listen(port, host)
+    await once(server, 'listening')
+    return { name: 'port', outcome: 'ok', says: `${host}:${port} is free.` }
+  } catch (error) {
+    return failed('port', error)
+  } finally {
+    server.close()
+  }
 }
 
 async function aboutDataDir(path: string): Promise<Finding[]> {
@@ -96,41 +104,9 @@ async function aboutDataDir(path: string): Promise<Finding[]> {
       outcome: 'ok',
       says: `${dir.path} is ours and nobody uses it.`,
     }
-    return [lock, await aboutSpace(dir.path), await aboutSync(dir.path)]
+    return [lock, ...(await aboutFiles(dir.path)), ...(await aboutDisk(dir.path))]
   } finally {
     await dir.release()
-  }
-}
-
-async function aboutSpace(path: string): Promise<Finding> {
-  const { bavail, bsize } = await statfs(path)
-  const free = bavail * bsize
-  const says = `${(free / 2 ** 30).toFixed(1)} GiB free.`
-  return free >= freeBytesMin
-    ? { name: 'disk', outcome: 'ok', says }
-    : { name: 'disk', outcome: 'warn', says: `${says} Ingest answers 503 when it is nearly full.` }
-}
-
-/** What an acknowledgement costs here: append and `fdatasync`, as the spool does. */
-async function aboutSync(path: string): Promise<Finding> {
-  const file = join(path, `doctor-${process.pid}`)
-  const handle = await open(file, 'wx', 0o600)
-  try {
-    const block = Buffer.alloc(syncBytes, 1)
-    const times: number[] = []
-    for (let i = 0; i < syncs; i++) {
-      await handle.write(block)
-      const startedAt = performance.now()
-      await handle.datasync()
-      times.push(performance.now() - startedAt)
-    }
-    times.sort((a, b) => a - b)
-    const [p50, p99] = [times[syncs / 2] ?? 0, times[syncs - 1] ?? 0]
-    const says = `p50 ${p50.toFixed(2)} ms, slowest of ${syncs} ${p99.toFixed(2)} ms for ${syncBytes / 1024} KiB.`
-    return { name: 'fdatasync', outcome: p50 > slowSyncMs ? 'warn' : 'ok', says }
-  } finally {
-    await handle.close()
-    await rm(file, { force: true })
   }
 }
 
@@ -152,8 +128,4 @@ async function aboutClock(): Promise<Finding> {
       says: `It moved by ${step.toFixed(0)} ms while it was watched.`,
     }
   return { name: 'clock', outcome: 'ok', says: `${now}, and steady.` }
-}
-
-function failed(name: string, error: unknown): Finding {
-  return { name, outcome: 'fail', says: error instanceof Error ? error.message : String(error) }
 }
