@@ -54,12 +54,7 @@ export async function startFixture(): Promise<Fixture> {
   const router = new Router()
   sessionRoutes(router, fixture.writes)
   traceRoutes(router, fixture)
-  router.get(
-    '/v1/prompts',
-    guarded((ctx) => {
-      ctx.body = fixture.state.prompts
-    }),
-  )
+  promptRoutes(router, fixture.state)
   router.get('/v1/vaas/:id/evidence', (ctx) => {
     if (ctx.params.id !== pack.record_id) return refuse(ctx, 404, 'There is no record of this id.')
     const payload = fixture.state.tampered ? { ...pack.payload, model_id: 'gpt-4o' } : pack.payload
@@ -100,6 +95,37 @@ function sessionRoutes(router: Router, writes: string[]): void {
     ctx.set('Set-Cookie', 'runledger_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0')
     ctx.status = 204
   })
+}
+
+function promptRoutes(router: Router, state: Fixture['state']): void {
+  const listed = (): Record<string, unknown>[] => Object(state.prompts).items
+  router.get(
+    '/v1/prompts',
+    guarded((ctx) => {
+      ctx.body = state.prompts
+    }),
+  )
+  router.get(
+    '/v1/prompts/:id',
+    guarded((ctx) => {
+      const found = listed().find((registry) => registry.registry_id === ctx.params.id)
+      if (found) ctx.body = found
+      else refuse(ctx, 404, 'There is no such prompt.')
+    }),
+  )
+  router.get(
+    '/v1/prompts/:id/diff',
+    guarded((ctx) => {
+      const lines = [{ kind: 'added', text: 'Never say <b>maybe</b>.' }]
+      ctx.body = { parts: { text: { same: false, lines }, tools: { same: true, lines: [] } } }
+    }),
+  )
+  router.get(
+    '/v1/prompts/:id/history',
+    guarded((ctx) => {
+      ctx.body = { items: [], next_cursor: null }
+    }),
+  )
 }
 
 function traceRoutes(router: Router, fixture: Pick<Fixture, 'asked' | 'state'>): void {
