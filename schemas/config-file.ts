@@ -145,6 +145,7 @@ function toPricing(row: NonNullable<ConfigFile['models'][number]['pricing']>): P
     audioSecond: row.audio_second,
     imagePiece: row.image_piece,
     videoSecond: row.video_second,
+    millionCharacters: row.million_characters,
   }
 }
 

@@ -45,6 +45,7 @@ const help: Record<string, string> = {
   'models[].pricing.audio_second': 'USD for a second of sound.',
   'models[].pricing.image_piece': 'USD for an image.',
   'models[].pricing.video_second': 'USD for a second of video.',
+  'models[].pricing.million_characters': 'USD for a million characters of a text that is spoken.',
   destinations: 'OTLP endpoints that get every span, beside those made over the API.',
   retention_days: 'How long spans and texts are kept.',
   redact:

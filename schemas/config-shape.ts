@@ -74,6 +74,7 @@ const modelRow = z.strictObject({
       audio_second: price.optional(),
       image_piece: price.optional(),
       video_second: price.optional(),
+      million_characters: price.optional(),
     })
     .optional(),
 })

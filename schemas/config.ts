@@ -46,6 +46,8 @@ export type Pricing = {
   audioSecond: number | undefined
   imagePiece: number | undefined
   videoSecond: number | undefined
+  /** Per million characters of a text that is spoken. */
+  millionCharacters: number | undefined
 }
 
 export type ModelRow = {

@@ -8,6 +8,7 @@ import { jobAnswers } from '../collectors/proxy/jobs/job-answers.ts'
 import type { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import { operations } from '../collectors/proxy/operations.ts'
+import { ResponseCache } from '../collectors/proxy/response-cache.ts'
 import { inference } from '../collectors/proxy/route.ts'
 import type { LiveRoutes } from '../collectors/proxy/routes.ts'
 import { redactionBy } from '../collectors/redact.ts'
@@ -53,6 +54,7 @@ export function ingestDoors(
     meters: callMeters(deps.metrics),
     money: deps.money,
     idempotent: deps.keptAnswers,
+    cache: new ResponseCache(),
     media: made.media,
     jobs: openJobs({ sql: deps.postgres, nowMs: deps.nowMs, log: deps.log }),
     ready: () => spool.calls.refusal() === undefined,

@@ -14,6 +14,7 @@ const noPrice: Pricing = {
   audioSecond: undefined,
   imagePiece: undefined,
   videoSecond: undefined,
+  millionCharacters: undefined,
 }
 
 function row(id: string, pricing: Partial<Pricing> | undefined, contextLength?: number): ModelRow {
@@ -81,7 +82,13 @@ describe('a price', () => {
   })
 
   test('counts pieces by piece, and seconds by their fraction', () => {
-    const price = one({ imagePiece: 0.04, audioSecond: 0.0001, videoSecond: 0.1 })
+    const price = one({
+      imagePiece: 0.04,
+      audioSecond: 0.0001,
+      videoSecond: 0.1,
+      millionCharacters: 15,
+    })
+    expect(price.cost(undefined, { characters: 1_000 })).toBe(15_000_000n)
     expect(price.cost(undefined, { images: 3 })).toBe(120_000_000n)
     expect(price.cost(undefined, { audioSeconds: 12.5 })).toBe(1_250_000n)
     expect(price.cost(usage(0, 0), { videoSeconds: 4 })).toBe(400_000_000n)
@@ -90,6 +97,7 @@ describe('a price', () => {
   test('that a kind of use has not, makes no cost rather than none', () => {
     const price = one({ stdInput: 1, stdOutput: 1 })
     expect(price.cost(undefined, { images: 1 })).toBeUndefined()
+    expect(price.cost(undefined, { characters: 1 })).toBeUndefined()
     expect(price.cost(undefined, undefined)).toBeUndefined()
     expect(price.cost(usage(1, 0), { images: 1 })).toBe(1_000n)
   })

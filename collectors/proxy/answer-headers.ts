@@ -35,6 +35,8 @@ export function pushAnswerHeaders(
 ): void {
   for (const [key, name] of isPublic ? passed : passedInPrivate) {
     const value = headers[key]
+    // Where a limit of ours is told, another's would make nonsense of it.
+    if (value !== undefined && key.startsWith('x-ratelimit-') && list.includes(name)) continue
     if (typeof value === 'string' && sendable.test(value)) list.push(name, value)
   }
 }

@@ -1,5 +1,5 @@
-// What the proxy asks of whoever keeps answers to give again: by the caller's Idempotency-Key, or because a route caches.
-// The first keeps what left for the client, receipt and all; the second what came from the upstream, for a run of its own.
+// What the proxy asks of whoever keeps answers to give again under a caller's Idempotency-Key: what left for the client,
+// receipt and all.
 
 import type { Id } from '../../schemas/ids.ts'
 
@@ -36,22 +36,4 @@ export type IdempotentAnswers = {
    * runs, and for an answer too large to be kept; `invalid_request` for a key that is empty, or longer than 255 characters.
    */
   claim(ask: ClaimAsk): Promise<{ kept: WholeAnswer } | { claim: Claim }>
-}
-
-export type CacheAsk = {
-  workspace: string
-  operation: string
-  /** As resolved by the route. */
-  model: string
-  promptVersionId: string
-  routeId: string
-  /** The request as it goes upstream: what does not change an answer is left out of the key here. */
-  request: Readonly<Record<string, unknown>>
-}
-
-export type CachedAnswers = {
-  /** Undefined when nothing is cached under this ask, or it is older than `maxAgeS`. Synchronous: it lives in this process. */
-  find(ask: CacheAsk, maxAgeS: number): WholeAnswer | undefined
-  /** A complete answer of status 200. Too large a one is let go, and counted. */
-  keep(ask: CacheAsk, answer: WholeAnswer): void
 }

@@ -14,9 +14,22 @@ export type Use = {
 }
 
 export function countUse(call: Call, outcome: Outcome): Use {
+  // Nothing was made for it: nothing was used.
+  if (call.isCacheHit) {
+    const cost = call.grant?.cost(nothingUsed, undefined, call.model)
+    return { usage: nothingUsed, pieces: undefined, cost }
+  }
   const usage = usageOf(call, outcome)
   const pieces = outcome.answered ? call.operation.pieces?.(call, outcome.completion) : undefined
   return { usage, pieces, cost: costOf(call, outcome, { usage, pieces }) }
+}
+
+const nothingUsed: Usage = {
+  inputTokens: 0,
+  cachedTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  estimated: false,
 }
 
 export function addPieces(attributes: Run['attributes'], pieces: Pieces | undefined): void {

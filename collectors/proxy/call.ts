@@ -21,6 +21,7 @@ import type { CallMeters } from './meters.ts'
 import type { Cost, Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
 import type { PromptLabel } from './prompt-names.ts'
+import type { CachingAnswer, ResponseCache } from './response-cache.ts'
 import type { Route, Routes } from './routes.ts'
 import type { Sight } from './sight.ts'
 import type { TraceContext } from './trace-context.ts'
@@ -50,6 +51,8 @@ export type ProxyDeps = {
   money?: Money
   /** Absent: an Idempotency-Key means nothing here. */
   idempotent?: IdempotentAnswers
+  /** Absent: routes that would cache do not. */
+  cache?: ResponseCache
   /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
   observe?: (run: Run) => void
   redaction?: Redaction
@@ -77,6 +80,10 @@ export type Call = {
   isSettled: boolean
   /** Under the caller's Idempotency-Key, where there is one. */
   claim?: Claim | undefined
+  /** Where the route caches. */
+  caching?: CachingAnswer | undefined
+  /** True: the answer was given before, and nothing is charged for it. */
+  isCacheHit?: boolean
   /** True when it could not be stored and its route does not require that it is. */
   isDropped: boolean
   caller: Caller
@@ -124,6 +131,15 @@ export type Outcome = {
   /** From the start of the call to the first thing a model made. */
   ttftMs: number | undefined
 }
+
+/** The status of a run by that of its record. */
+export const runStatusOf = {
+  completed: 'ok',
+  client_closed: 'client_closed',
+  truncated: 'truncated',
+  interrupted: 'interrupted',
+  upstream_error: 'error',
+} as const
 
 /** Gives back what was reserved beyond `cost`, once: whoever comes second changes nothing. */
 export function settleMoney(call: Call, cost: Cost | undefined): void {

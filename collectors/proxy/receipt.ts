@@ -16,6 +16,7 @@ const exposed = [
   'X-BatchIn-Environment',
   'X-BatchIn-Prompt-Version',
   'X-BatchIn-Capture',
+  'X-BatchIn-Cache',
   'Idempotent-Replayed',
   'X-VaaS-Record-Id',
   'X-VaaS-PublicKey',
@@ -62,6 +63,7 @@ export function receiptHeaders(
   if (signed)
     headers.push('X-VaaS-Signature', toSignatureText(signed), 'X-VaaS-Phase', signed.phase)
   if (call.grant) headers.push(...call.grant.headers)
+  if (call.isCacheHit) headers.push('X-BatchIn-Cache', 'hit')
   if (call.isDropped) headers.push('X-BatchIn-Capture', 'dropped')
   const gatewayMs = gatewayTime(call)
   headers.push('Server-Timing', `gw;dur=${gatewayMs.toFixed(2)}`)

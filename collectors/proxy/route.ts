@@ -14,6 +14,7 @@ import { claimAnswer, sendKept } from './idempotency.ts'
 import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
 import { PassedAnswer } from './passed-answer.ts'
+import { cachingOf, noUpstream } from './response-cache.ts'
 import { sight } from './sight.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { uploadsBytesMax } from './upload.ts'
@@ -115,6 +116,7 @@ async function answer(call: Call, ctx: Context): Promise<void> {
     settleMoney(call, undefined)
     // So too what was claimed, when nothing came of it that is kept.
     call.claim?.release()
+    call.caching?.release()
     await call.upload?.release()
   }
 }
@@ -132,6 +134,7 @@ function pass(call: Call, ctx: Context): Promise<void> {
     const attempts = new Attempts(call, ctx.req.headers)
     const given = answerOf(call, done)
     live?.add(given)
+    call.caching = cachingOf(call, given)
     // An answer that is held leaves after its final record, and so after this note; others note themselves.
     if (given instanceof HeldAnswer) call.deps.intake.open(openingOf(call))
     // Whoever left while the call was admitted has no upstream to pay for.
@@ -142,8 +145,10 @@ function pass(call: Call, ctx: Context): Promise<void> {
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
     })
-    given.attach(attempts)
-    attempts.start(given)
+    const cached = call.caching?.find(call.route.cacheS ?? 0)
+    given.attach(cached ? noUpstream : attempts)
+    if (cached) call.caching?.give(cached)
+    else attempts.start(call.caching ?? given)
   })
 }
 

@@ -36,19 +36,28 @@ export function signOpening(call: Call): SignedRecord {
  */
 export async function storeFinal(
   call: Call,
-  outcome: Outcome,
+  seen: Outcome,
   opening: SignedRecord | undefined,
 ): Promise<SignedRecord> {
+  const outcome = call.isCacheHit ? asHit(seen) : seen
   const use = countUse(call, outcome)
   try {
     if (outcome.completion.job) {
       return await startJob(call, outcome, { opening: opening ?? signOpening(call), ...use })
     }
-    return await store(call, outcome, { ...use, opening })
+    const signed = await store(call, outcome, { ...use, opening })
+    if (outcome.status === 'ok') call.caching?.keep()
+    return signed
   } finally {
     // Also when nothing could be stored: what the upstream was paid for is gone from the budget all the same.
     settleMoney(call, use.cost)
   }
+}
+
+function asHit(outcome: Outcome): Outcome {
+  return outcome.status === 'ok'
+    ? { ...outcome, status: 'cache_hit', recordStatus: 'cache_hit' }
+    : outcome
 }
 
 async function store(

@@ -10,7 +10,7 @@ import {
   pushAnswerHeaders,
   upstreamRequestIdOf,
 } from './answer-headers.ts'
-import type { Call, Outcome } from './call.ts'
+import { type Call, type Outcome, runStatusOf } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import { keepLast } from './idempotency.ts'
 import { OpeningGate } from './opening-gate.ts'
@@ -186,7 +186,8 @@ export class StreamedAnswer implements UpstreamHandler {
       return
     }
     const { res } = this.#call
-    const comment = Buffer.from(signed ? closingComment(signed, status) + done.eol : '')
+    const word = this.#call.isCacheHit && !error ? 'cache_hit' : status
+    const comment = Buffer.from(signed ? closingComment(signed, word) + done.eol : '')
     const last = Buffer.concat([done.before, comment, done.from])
     if (signed && !error) await keepLast(this.#call, last)
     if (!res.destroyed) res.write(last)
@@ -228,11 +229,11 @@ export class StreamedAnswer implements UpstreamHandler {
   }
 
   async #store(
-    recordStatus: keyof typeof runStatuses,
+    recordStatus: keyof typeof runStatusOf,
     error: Outcome['error'],
   ): Promise<SignedRecord | undefined> {
     const outcome: Outcome = {
-      status: runStatuses[recordStatus],
+      status: runStatusOf[recordStatus],
       recordStatus,
       error,
       httpStatus: 200,
@@ -290,11 +291,3 @@ export class StreamedAnswer implements UpstreamHandler {
 
 const endedEarly = 'The upstream ended the stream before it was complete.'
 const tooLarge = 'The upstream sent an event that is too large.'
-
-const runStatuses = {
-  completed: 'ok',
-  client_closed: 'client_closed',
-  truncated: 'truncated',
-  interrupted: 'interrupted',
-  upstream_error: 'error',
-} as const

@@ -105,9 +105,12 @@ function toPrice({ id, contextLength }: ModelRow, pricing: Pricing): Price {
     ['audioSeconds', pricing.audioSecond],
     ['videoSeconds', pricing.videoSecond],
   ] as const
-  const perPiece = piecePrices.map(
-    ([kind, usd]) => [kind, usd === undefined ? undefined : attoPerPiece(usd)] as const,
-  )
+  const perPiece = [
+    ...piecePrices.map(
+      ([kind, usd]) => [kind, usd === undefined ? undefined : attoPerPiece(usd)] as const,
+    ),
+    ['characters', millionth(pricing.millionCharacters)] as const,
+  ]
   /** Undefined for a kind without a price, unless the tokens of the same use have been priced. */
   const costOfPieces = (pieces: Pieces | undefined, hasTokens: boolean): bigint | undefined => {
     let sum = 0n
@@ -173,6 +176,10 @@ function versionOf(id: string, pricing: Pricing): string {
 /** USD for a million tokens is 10^-6 USD for one, so its 12 decimals are the 18 of an atto-USD. */
 function attoPerToken(usdPerMillion: number): bigint {
   return scaled(usdPerMillion, decimals)
+}
+
+function millionth(usd: number | undefined): bigint | undefined {
+  return usd === undefined ? undefined : attoPerToken(usd)
 }
 
 function attoPerPiece(usd: number): bigint {
