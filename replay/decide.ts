@@ -229,7 +229,8 @@ function latencyPairs(rows: readonly Sample[]) {
     const { latencyMs } = baseline
     if (latencyMs === null || candidate.latencyMs === null) return []
     const baselineMs = Math.max(latencyMs, repeat?.latencyMs ?? 0)
-    return [{ baselineMs, candidateMs: candidate.latencyMs }]
+    const answers = typeof repeat?.latencyMs === 'number' ? 2 : 1
+    return [{ baselineMs, answers, candidateMs: candidate.latencyMs }]
   })
 }
 

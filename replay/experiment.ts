@@ -127,6 +127,8 @@ export type Rule = {
   budgetPerDayNanoUsd: number
   judge: string
   expectations: Expectations
+  /** Told when a version that is live is proven worse. */
+  webhookUrl: string | null
 }
 
 export type Rules = { of(workspace: string, registryId: string): Promise<Rule> }

@@ -22,8 +22,25 @@ export function toNoiseFloor(verdicts: readonly Verdict[]): number | null {
 
 export type ThresholdFacts = {
   verdicts: readonly Verdict[]
-  /** A pair each that was measured; the baseline's is the longer of its two answers. */
-  latencies: readonly { baselineMs: number; candidateMs: number }[]
+  /** A pair each that was measured; the baseline's is the longest of its `answers`. */
+  latencies: readonly { baselineMs: number; answers: number; candidateMs: number }[]
+}
+
+// Pairs are counted, not averaged: of a handful of calls one that stalled must not decide, nor a busy minute. The candidate is
+// called slower when so many pairs beyond the margin would be a rare accident between equal prompts.
+const latencyChance = 0.05
+
+/** The chance that equal prompts show this many slower pairs: the slowest of three answers is the candidate's in one of three. */
+function chanceOf(slower: number, latencies: ThresholdFacts['latencies']): number {
+  // Of independent pairs, each with a chance of its own, how many: the distribution grown pair by pair.
+  let chances = [1]
+  for (const { answers } of latencies) {
+    const share = 1 / (answers + 1)
+    chances = [...chances, 0].map(
+      (chance, count) => chance * (1 - share) + (chances[count - 1] ?? 0) * share,
+    )
+  }
+  return chances.slice(slower).reduce((sum, chance) => sum + chance, 0)
 }
 
 /** Why the threshold is missed, a sentence each; empty: it is met. */
@@ -49,10 +66,9 @@ export function findMisses(facts: ThresholdFacts): string[] {
   if (unlike > 0) {
     misses.push(`${unlike} of ${verdicts.length} samples are less alike than ${asked.toFixed(2)}.`)
   }
-  // Most pairs, not the average: of a handful of calls one that stalled must not decide, nor a busy minute.
   const slower = latencies.filter((one) => one.candidateMs > latencyLimitMs(one.baselineMs)).length
   if (latencies.length === 0) misses.push('Latency was not measured.')
-  else if (slower > latencies.length / 2) {
+  else if (chanceOf(slower, latencies) < latencyChance) {
     misses.push(`Latency rose beyond the margin in ${slower} of ${latencies.length} samples.`)
   }
   return misses

@@ -52,15 +52,24 @@ export const policyShape = z.strictObject({
     .optional(),
   /** How long a promoted version is watched for a rollback by itself. */
   watch_minutes: z.int().min(0).max(10_080).optional(),
+  /** Told, signed, when a version that is live is proven worse. Never a private address. */
+  webhook_url: z
+    .url({ protocol: /^https?$/ })
+    .max(2_000)
+    .nullable()
+    .optional(),
   expectations: expectationsShape.optional(),
 })
 export type PolicyChoices = z.infer<typeof policyShape>
 
 /** The policy in force: every member has a value, except a margin that follows the number of inputs. */
 export type PromptPolicy = {
-  [K in Exclude<keyof PolicyChoices, 'margin' | 'expectations'>]-?: NonNullable<PolicyChoices[K]>
+  [K in Exclude<keyof PolicyChoices, 'margin' | 'webhook_url' | 'expectations'>]-?: NonNullable<
+    PolicyChoices[K]
+  >
 } & {
   margin: number | null
+  webhook_url: string | null
   expectations: NonNullable<PolicyChoices['expectations']>
 }
 
@@ -79,9 +88,9 @@ const defaults = {
 
 /** Contract section 6: where a promotion only labels, meeting the threshold is enough; where it routes, proof is needed. */
 export function policyInForce(chosen: PolicyChoices, mode: PromptMode): PromptPolicy {
-  const { margin = null, expectations = {}, ...rest } = chosen
+  const { margin = null, webhook_url = null, expectations = {}, ...rest } = chosen
   const auto_promote = mode === 'observe' ? 'threshold' : 'proven'
   // What was read from JSON has no members that are there and undefined.
-  const own = rest as Partial<Omit<PromptPolicy, 'margin' | 'expectations'>>
-  return { auto_promote, ...defaults, ...own, margin, expectations }
+  const own = rest as Partial<Omit<PromptPolicy, 'margin' | 'webhook_url' | 'expectations'>>
+  return { auto_promote, ...defaults, ...own, margin, webhook_url, expectations }
 }

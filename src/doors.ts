@@ -106,7 +106,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, flush })
   const { engine, internal } = await openExperimenting(router, {
-    ...{ ...deps, rows, storedSpans, flush, counters: metrics },
+    ...{ ...deps, rows, storedSpans, flush, outbound, counters: metrics },
     registry: prompting.registry,
     redisUrl: settings.redisUrl,
     prices: openPrices(deps.config.current),

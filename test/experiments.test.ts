@@ -7,6 +7,7 @@ import {
   get,
   isDecided,
   type Json,
+  patch,
   playModel,
   post,
 } from './experiment-world.ts'
@@ -93,6 +94,9 @@ describe('a version that traffic names', () => {
 
   test('is failed when its rule was negated', async () => {
     playModel(upstream, obedient)
+    await chat(world, { system: first, user: 'The first one.', label: 'rules@v1' })
+    await get(world, '/v1/prompts')
+    await patch(world, '/v1/prompts/rules', { policy: { webhook_url: 'http://127.0.0.1:9/hook' } })
     await traffic(
       'rules',
       [
@@ -111,6 +115,21 @@ describe('a version that traffic names', () => {
     expect(regression.samples[0]).toMatchObject({ direction: -1, pass: false, self_agrees: true })
     expect(JSON.stringify(regression.samples[0].findings)).toContain('critical_spans')
     expect(regression.samples[0].candidate.text).toContain('not allowed')
+    expect(regression.frame).toMatchObject({
+      conversations: 61,
+      units: 61,
+      keptShare: 1,
+      note: null,
+    })
+    expect(regression.slices).toEqual([
+      { stratum: 'gpt-4o-mini-2024-07-18, no tools, short', sample_count: 25, delta: -1 },
+    ])
+    await expect
+      .poll(
+        async () =>
+          (await get(world, `/v1/prompt-regressions/${experiment.regression_id}`)).webhooks,
+      )
+      .toMatchObject([{ event: 'regression_open', status: 'given_up', attempts: 1 }])
   })
 
   test('is no replay because a caller says so', async () => {
@@ -125,5 +144,78 @@ describe('a version that traffic names', () => {
       headers,
     )
     expect(forged.status).toBe(401)
+  })
+})
+
+describe('an experiment by hand', () => {
+  const start = (body: unknown) => post(world, '/v1/prompt-regressions', body)
+
+  test('is estimated first, then runs as asked for, and its samples can be labelled', async () => {
+    const ask = { registry_id: 'support', baseline: 'v1', candidate: 'support@v2', max_pairs: 5 }
+    const estimate = await start({ ...ask, dry_run: true })
+    expect(estimate).toMatchObject({
+      status: 200,
+      body: {
+        dry_run: true,
+        replayable: 5,
+        call_count_max: 17,
+        cost_usd_max: null,
+        evidence: 'threshold',
+      },
+    })
+    const made = await start(ask)
+    expect(made).toMatchObject({ status: 201, body: { status: 'queued', n_max: null } })
+    const { regression_id: id } = made.body
+    await expect
+      .poll(async () => (await get(world, `/v1/prompt-regressions/${id}`)).promotion_status, {
+        timeout: 30_000,
+      })
+      .not.toBe('pending')
+    const done = await get(world, `/v1/prompt-regressions/${id}?check=1`)
+    expect(done).toMatchObject({ status: 'passed', sample_count: 5, check: { matches: true } })
+    const path = `/v1/prompt-regressions/${id}/samples/3/label`
+    expect(await get(world, path)).toEqual({ index: 3, label: null, note: null })
+    const labelled = await post(world, path, { label: 'same', note: 'Only friendlier.' })
+    expect(labelled.body).toEqual({ index: 3, label: 'same', note: 'Only friendlier.' })
+    expect((await post(world, path, { label: 'good' })).status).toBe(400)
+    expect((await post(world, path.replace('/3/', '/99/'), { label: 'same' })).status).toBe(404)
+    expect((await post(world, `/v1/experiments/${id}/cancel`, {})).status).toBe(409)
+  })
+
+  test('is refused for what is not there, with the name of it', async () => {
+    const rows: [unknown, number, string][] = [
+      [{ registry_id: 'nobody', candidate: 'v2' }, 404, 'nobody'],
+      [{ registry_id: 'support', candidate: 'v9' }, 404, 'support@v9'],
+      [{ registry_id: 'support', candidate: 'rules@v2' }, 400, 'rules@v2'],
+      [{ registry_id: 'support', baseline: 'v2', candidate: 'v2' }, 400, 'no other version'],
+      [
+        { registry_id: 'support', candidate: 'v2', max_pairs: 0, budget_usd: -1 },
+        400,
+        'budget_usd',
+      ],
+    ]
+    for (const [body, status, says] of rows) {
+      const answer = await start(body)
+      expect(answer.status).toBe(status)
+      expect(answer.body.error.message).toContain(says)
+    }
+    expect((await get(world, '/v1/experiments/pexp_0')).error.code).toBe('not_found')
+  })
+
+  test('stops when it is cancelled, and promotes nothing', async () => {
+    playModel(upstream, obedient, () => 300)
+    const made = await start({ registry_id: 'rules', baseline: 'v1', candidate: 'v2' })
+    const path = `/v1/prompt-regressions/${made.body.regression_id}`
+    await expect
+      .poll(async () => (await get(world, path)).status, { timeout: 20_000 })
+      .toBe('replaying')
+    expect((await post(world, `${path}/cancel`, {})).status).toBe(200)
+    await expect
+      .poll(async () => (await get(world, path)).status, { timeout: 20_000 })
+      .toBe('cancelled')
+    const calls = upstream.seen.length
+    const after = await get(world, path)
+    expect(after).toMatchObject({ promotion_status: 'not_promoted', decision_reason: 'cancelled' })
+    expect(upstream.seen.length - calls).toBeLessThanOrEqual(6)
   })
 })

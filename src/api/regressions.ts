@@ -59,6 +59,7 @@ export function regressionRoutes(router: Router, deps: ExperimentRoutesDeps): vo
       slices: await reading.slices(row),
       ...(await reading.samples(row, limit)),
       events: await reading.events(row),
+      webhooks: await reading.webhooks(row),
       registration: row.registered?.registration ?? null,
       ...(ctx.query.check === '1' ? { check: await reading.check(row) } : {}),
     }

@@ -1,6 +1,7 @@
 // The experiment engine, put together: store, queue, replays over our own /v1, candidates found and decisions carried out.
 
 import { randomBytes } from 'node:crypto'
+import type { Outbound } from '../../collectors/proxy/outbound.ts'
 import type { PriceOf } from '../../replay/calls.ts'
 import { type Coordinator, openCoordinator } from '../../replay/coordinator.ts'
 import type { ExperimentRow, ExperimentStore, Frames, Rules } from '../../replay/experiment.ts'
@@ -9,6 +10,7 @@ import { openLoopback } from '../../replay/loopback.ts'
 import { jobsSchema, openJobs, prepareJobStore } from '../../replay/queues.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { RegistryState } from '../../schemas/prompt-history.ts'
+import type { Ledger } from '../ledger.ts'
 import { type Prices, priceOf } from '../money/prices.ts'
 import type { Postgres } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -23,6 +25,7 @@ import { openFrames } from './frames.ts'
 import { cancelExperiment, type QueueAnswer, type QueueAsk, queueExperiment } from './queueing.ts'
 import { openRules } from './rules.ts'
 import { openExperimentStore } from './store.ts'
+import { openWebhooks } from './webhooks.ts'
 
 // Conversations replayed at once by this process; each makes one call at a time.
 const slots = 6
@@ -31,6 +34,8 @@ const lookEveryMs = 1_500
 
 export type EngineDeps = {
   postgres: Postgres
+  outbound: Outbound
+  ledger: Ledger
   rows: Rows
   storedSpans: StoredSpans
   registry: Registry
@@ -71,7 +76,12 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
   const frames = openFrames({ ...deps, rerender: (given) => registry.rerender(given) })
   const loopback = openLoopback({ url: deps.url, token: deps.internalToken })
   const candidates = openCandidates(deps)
-  const tellRegression = async (row: ExperimentRow) => {
+  const webhooks = openWebhooks(deps)
+  async function tellRegression(row: ExperimentRow): Promise<void> {
+    const { mode, webhookUrl } = await rules.of(row.workspace, row.registryId)
+    // What is only observed was live before we saw it; what is served was kept from going live.
+    if (mode === 'serve') return
+    if (webhookUrl !== null) await webhooks.tell(row, 'regression_open', webhookUrl)
     deps.counters.count('regressions_open_total', {})
     log(
       `${row.registryId}@${row.candidate} is proven worse than ${row.registryId}@${row.baseline}.`,
@@ -119,10 +129,12 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       const looking = repeatEvery(lookEveryMs, look, (error) =>
         log(`experiments, looking for candidates: ${String(error)}`),
       )
+      webhooks.start()
       running = { coordinator, looking }
     },
     async close() {
       await running?.looking.stop()
+      await webhooks.close()
       await running?.coordinator.close()
       running = undefined
       loopback.close()

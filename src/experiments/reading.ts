@@ -103,6 +103,19 @@ export function openReading(sql: Sql) {
     return found.map(({ stratum, count, delta }) => ({ stratum, sample_count: count, delta }))
   }
 
+  /** What was told of it, and whether it was taken. */
+  async function webhooks(row: ExperimentRow) {
+    return sql.query<{
+      event: string
+      status: string
+      attempts: number
+      last_error: string | null
+    }>(
+      'SELECT event, status, attempts, last_error FROM webhooks WHERE experiment_id = $1 ORDER BY created_at',
+      [getUuid(row.experimentId)],
+    )
+  }
+
   async function findLabel(row: ExperimentRow, unit: number) {
     const [found] = await sql.query<{ label: string | null; note: string | null }>(
       'SELECT label, note FROM experiment_units WHERE experiment_id = $1 AND unit = $2',
@@ -124,5 +137,5 @@ export function openReading(sql: Sql) {
     return found.length > 0
   }
 
-  return { list, find, check, samples, events, slices, findLabel, label }
+  return { list, find, check, webhooks, samples, events, slices, findLabel, label }
 }

@@ -33,6 +33,7 @@ export function toRule(policy: PromptPolicy, mode: Rule['mode']): Rule {
     budgetNanoUsd: Math.round(policy.budget_usd * nanoPerUsd),
     budgetPerDayNanoUsd: Math.round(policy.budget_usd_per_day * nanoPerUsd),
     judge: 'deterministic_replay',
+    webhookUrl: policy.webhook_url,
     expectations: {
       ...(schema === undefined ? {} : { schema }),
       ...(language === undefined ? {} : { language }),
