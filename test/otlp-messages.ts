@@ -63,3 +63,47 @@ export function toOracle(span: Plain): Plain {
 export function protobufRequest(...spans: Plain[]): Buffer {
   return oracle.encode('ExportTraceServiceRequest', jsonRequest(...spans.map(toOracle)))
 }
+
+/** Each span with its resource and scope: grouping and order of groups are not part of what a request says. */
+export function flatten(message: Plain): Plain[] {
+  const list = (value: unknown) => (value ?? []) as Plain[]
+  const spans = list(message.resourceSpans).flatMap(({ scopeSpans, ...resource }) =>
+    list(scopeSpans).flatMap(({ spans, ...scope }) =>
+      list(spans).map((span) => normal({ resource, scope, span })),
+    ),
+  )
+  const key = (value: Plain) =>
+    JSON.stringify(value, (_, field) => (Object.is(field, -0) ? '-0' : field))
+  return spans.sort((a, b) => (key(a) < key(b) ? -1 : 1))
+}
+
+/** Absent and default are one in proto3, outside of a oneof; the oracle shows what was on the wire. */
+export function normal(value: Plain): Plain {
+  const entries = Object.entries(value).flatMap(([name, field]): [string, unknown][] => {
+    if (Array.isArray(field))
+      return field.length === 0
+        ? []
+        : [[name, field.map((item) => (isPlain(item) ? normal(item) : item))]]
+    if (isPlain(field)) return [[name, normal(field)]]
+    const isMember = /^(string|bool|int|double|bytes)Value$/.test(name)
+    const isDefault =
+      field === 0 || field === '' || field === '0' || (Buffer.isBuffer(field) && field.length === 0)
+    return isDefault && !isMember ? [] : [[name, field]]
+  })
+  return Object.fromEntries(entries)
+}
+
+function isPlain(value: unknown): value is Plain {
+  return typeof value === 'object' && value !== null && !Buffer.isBuffer(value)
+}
+
+/** OTLP/JSON by the specification's mapping, written here a second time on purpose. */
+export function toJson(resourceSpans: Plain[]): string {
+  return JSON.stringify({ resourceSpans }, function (this: Plain, name, value) {
+    const held = this[name]
+    if (Buffer.isBuffer(held)) return held.toString(name === 'bytesValue' ? 'base64' : 'hex')
+    if (Object.is(value, -0)) return '-0'
+    if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
+    return value
+  })
+}
