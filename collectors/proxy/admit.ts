@@ -18,6 +18,8 @@ import { inputTokensAtMost, isObject } from './usage.ts'
 
 const modelCharsMax = 256
 const labelCharsMax = 256
+// A second of sound is some ten tokens, and at least a thousand bytes of any coding: with a margin of two.
+const uploadBytesPerToken = 50
 // From the most that is kept to the least.
 const captureLevels: readonly CaptureLevel[] = ['full', 'usage', 'none']
 
@@ -113,7 +115,9 @@ export function takeMoney(call: Call): Grant | Promise<Grant> | undefined {
     runId: call.runId,
     model: call.model,
     routeId: call.route.id,
-    inputTokensMax: inputTokensAtMost(call.upstreamBody),
+    inputTokensMax: call.upload
+      ? Math.ceil(call.upload.bytes / uploadBytesPerToken)
+      : inputTokensAtMost(call.upstreamBody),
     outputTokensMax: operation.outputTokensMax(request),
     pieces: operation.pieces?.(call, undefined),
     origin: call.origin,

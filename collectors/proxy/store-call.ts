@@ -134,8 +134,7 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
   const { capture, operation, trace } = call
   const { completion } = outcome
   const keepsText = capture === 'full'
-  const keep: KeepMedia = (bytes, mediaType) =>
-    call.deps.media.keep(call.caller.workspace, bytes, mediaType)
+  const keep = keeperOf(call)
   if (keepsText) for (const { piece } of call.upload?.files ?? []) piece.keep()
   return {
     runId: call.runId,
@@ -177,6 +176,10 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
   }
 }
 
+function keeperOf({ deps, caller }: Call): KeepMedia {
+  return (bytes, mediaType) => deps.media.keep(caller.workspace, bytes, mediaType)
+}
+
 /** One attempt of several, as a span below the run's. */
 function toStep(call: Call, run: Run, attempt: Attempt): Step {
   const startedMs = call.startedAtMs + (attempt.startedTick - call.startedTick)
@@ -202,7 +205,7 @@ function attributesOf(call: Call, outcome: Outcome, { cost, pieces }: Use): Run[
   if (call.capture === 'full' && request.tools !== undefined) {
     attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
   }
-  const parameters = call.capture === 'full' ? parametersOf(request) : undefined
+  const parameters = call.capture === 'full' ? parametersOf(call) : undefined
   if (parameters) attributes['batchin.request.parameters'] = parameters
   return attributes
 }
@@ -225,7 +228,8 @@ const notParameters = new Set([
 ])
 
 /** Everything else of the request, as JSON, so that a replay asks exactly what was asked; undefined when there is nothing else. */
-function parametersOf(request: Call['request']): string | undefined {
+function parametersOf(call: Call): string | undefined {
+  const { request } = call
   const parameters: Record<string, unknown> = {}
   let isAny = false
   for (const name in request) {
@@ -233,7 +237,7 @@ function parametersOf(request: Call['request']): string | undefined {
     parameters[name] = request[name]
     isAny = true
   }
-  return isAny ? JSON.stringify(parameters) : undefined
+  return isAny ? JSON.stringify(withoutMedia(parameters, keeperOf(call))) : undefined
 }
 
 function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
