@@ -154,6 +154,11 @@ test('a reload moves calls to other routes, and a bad file leaves them and shows
     send('/v1/chat/completions', { model, messages: [{ role: 'user', content: 'x' }] })
   expect((await ask('other')).headers.get('x-batchin-provider')).toBe('sandbox')
   expect((await ask('acme/small')).status).toBe(404)
+  const streamed = { model: 'other', stream: true, messages: [{ role: 'user', content: 'x' }] }
+  await (await send('/v1/chat/completions', streamed)).text()
+  expect(await (await fetch(`${world.url}/metrics`)).text()).toContain(
+    'runledger_proxy_first_token_seconds_count{route="next",model="other"} 1',
+  )
   write({ routes: [{ id: 'next', models: ['other'], targets: [{ provider: 'nobody' }] }] })
   expect(await world.plane.reload()).toBe(false)
   expect((await ask('other')).status).toBe(200)

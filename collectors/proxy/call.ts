@@ -53,8 +53,6 @@ export type ProxyDeps = {
   idempotent?: IdempotentAnswers
   /** Absent: routes that would cache do not. */
   cache?: ResponseCache
-  /** Told of each run once it is durable, as it was stored; must not throw, and does its work later. */
-  observe?: (run: Run) => void
   redaction?: Redaction
   live?: LiveAnswers
   meters?: CallMeters

@@ -97,7 +97,6 @@ async function store(
   notes.keep()
   deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
   deps.meters?.ended(call, { ttftMs: outcome.ttftMs, usage })
-  deps.observe?.(run)
   return signed
 }
 

@@ -1,0 +1,80 @@
+// Redaction: what matches is in nothing that is written of a run, and what was sent stays as it was.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { redactionBy } from '../collectors/redact.ts'
+import type { RedactRule } from '../schemas/config.ts'
+import { newId } from '../schemas/ids.ts'
+import type { Run } from '../schemas/run.ts'
+
+const secret = /SECRET-\d+/u
+const rules: RedactRule[] = [
+  { pattern: 'SECRET-\\d+', replacement: '[$&]' },
+  { attribute: 'user.id' },
+  { attribute: 'left.out' },
+]
+
+/** Any JSON with secrets in its texts and names. */
+const json = fc.jsonValue({ depthSize: 'small' }).map((value) => salted(value))
+
+function salted(value: unknown): unknown {
+  if (typeof value === 'string') return `${value}SECRET-${value.length}!`
+  if (Array.isArray(value)) return value.map(salted)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [`${name}SECRET-1`, salted(item)]),
+  )
+}
+
+function runOf(input: unknown, output: unknown): Run {
+  return {
+    runId: newId(),
+    recordId: newId(),
+    workspace: 'w',
+    traceId: 'a'.repeat(32),
+    spanId: 'b'.repeat(16),
+    name: 'chat m',
+    error: { code: 'x', message: 'it said SECRET-7' },
+    sessionId: 'of SECRET-9',
+    userId: 'ada',
+    input,
+    output,
+    promptVariables: { who: 'SECRET-1', when: 'now' },
+    attributes: { 'left.out': 1, kept: 'a SECRET-2', count: 3 },
+  } as unknown as Run // what redaction looks at
+}
+
+test('no text of a run holds what a rule names, and the request and answer are as they were', () => {
+  const redaction = redactionBy(() => ({ redact: rules }))
+  fc.assert(
+    fc.property(json, json, (input, output) => {
+      const before = JSON.stringify([input, output])
+      const run = runOf(input, output)
+      redaction.run(run)
+      const written = [run.input, run.output, run.error, run.sessionId, run.promptVariables]
+      expect(JSON.stringify([written, run.attributes]) ?? '').not.toMatch(secret)
+      expect(JSON.stringify([input, output])).toBe(before)
+    }),
+  )
+})
+
+test('a replacement is text, not a pattern; named attributes are left out; the rest stays', () => {
+  const run = runOf('SECRET-1', undefined)
+  redactionBy(() => ({ redact: rules })).run(run)
+  expect(run).toMatchObject({
+    input: '[$&]',
+    userId: '',
+    sessionId: 'of [$&]',
+    promptVariables: { who: '[$&]', when: 'now' },
+    attributes: { kept: 'a [$&]', count: 3 },
+  })
+  expect(Object.keys(run.attributes)).toEqual(['kept', 'count'])
+})
+
+test('rules are those of the configuration as it is now', () => {
+  let redact: RedactRule[] = []
+  const redaction = redactionBy(() => ({ redact }))
+  expect(redaction.text('x', 'SECRET-1')).toBe('SECRET-1')
+  redact = rules
+  expect([redaction.text('x', 'SECRET-1'), redaction.text('user.id', 'ada')]).toEqual(['[$&]', ''])
+})
