@@ -48,6 +48,7 @@ import type { Traces } from './traces.ts'
 import { openUsageLog } from './usage-log.ts'
 import { openUsers } from './users.ts'
 import type { Watermark } from './watermark.ts'
+import type { Wishes } from './wishes.ts'
 
 // How long a read waits for what was accepted just before it. ClickHouse away means older answers, not none.
 const flushDeadlineMs = 2_000
@@ -78,6 +79,7 @@ export type DoorDeps = Stores &
     /** Of this plane among those that share its stores. */
     planeId: string
     watermark: Watermark
+    wishes: Wishes
     /** Where this process answers. */
     url: () => string
     config: LiveConfig
@@ -98,7 +100,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
   accountRoutes(router, deps)
   const traced = openTraceDoors(router, {
-    ...{ rows, spool, flush, nowMs, log },
+    ...{ rows, wishes: deps.wishes, flush, nowMs, log },
     loadedBefore: deps.watermark.loadedBefore,
   })
   const { traces, storedSpans } = traced

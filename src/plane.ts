@@ -25,6 +25,7 @@ import { keepFor } from './retention.ts'
 import { packageRoot, packageVersion } from './root.ts'
 import { openIntake } from './spooling.ts'
 import { openWatermark } from './watermark.ts'
+import { openWishes } from './wishes.ts'
 
 export type Plane = {
   url: string
@@ -91,9 +92,9 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   io.signal.throwIfAborted()
   await holdRetention({ config, clickhouse: stores.clickhouse, log })
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
-  const { books, accounts, spool, planeId, watermark, keptAnswers } = kept
+  const { books, accounts, spool, planeId, watermark, wishes, keptAnswers } = kept
   const doors = await openDoors({
-    ...{ settings, version, metrics, nowMs, log, spool, config, planeId, watermark },
+    ...{ settings, version, metrics, nowMs, log, spool, config, planeId, watermark, wishes },
     ...stores,
     ...accounts,
     money: books.money,
@@ -181,6 +182,10 @@ async function openKept(
   })
   // Below the spool: it is closed when the spool is, and says what was loaded by then.
   closers.splice(-1, 0, { name: 'watermark', close: () => watermark.close() })
+  const wishes = await openWishes({
+    ...{ planeId, sql: stores.postgres, spool, counters: metrics, log },
+  })
+  closers.push({ name: 'wishes', close: () => wishes.close() })
   const books = await openBooks({
     settings,
     config: () => config.current(),
@@ -200,7 +205,7 @@ async function openKept(
     log,
   })
   closers.push({ name: 'kept answers', close: () => keptAnswers.close() })
-  return { accounts, spool, books, planeId, watermark, keptAnswers }
+  return { accounts, spool, books, planeId, watermark, wishes, keptAnswers }
 }
 
 export type Stores = {

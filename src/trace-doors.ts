@@ -10,9 +10,9 @@ import { openAttributeNames } from './attributes.ts'
 import type { Clickhouse } from './clickhouse.ts'
 import { openFigures } from './rollups/figures.ts'
 import { startRolling } from './rollups/roll.ts'
-import type { Lanes } from './spooling.ts'
 import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
 import { openTraces, type Traces } from './traces.ts'
+import type { Wishes } from './wishes.ts'
 
 export type TraceDoors = {
   traces: Traces
@@ -24,7 +24,7 @@ export function openTraceDoors(
   router: Router,
   deps: {
     rows: Pick<Clickhouse, 'query' | 'command'>
-    spool: Lanes
+    wishes: Wishes
     flush: () => Promise<void>
     /** Every row with a smaller place in ingest order has been loaded, by whichever plane accepted it. */
     loadedBefore: () => bigint
@@ -32,12 +32,12 @@ export function openTraceDoors(
     log: (line: string) => void
   },
 ): TraceDoors {
-  const { rows, spool, flush, nowMs } = deps
+  const { rows, wishes, flush, nowMs } = deps
   const traces = openTraces(rows, nowMs)
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
   exportRoutes(router, { storedSpans, flush, loadedBefore: deps.loadedBefore })
-  dataRoutes(router, { spool, traces, flush })
+  dataRoutes(router, { wishes, traces, flush })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   attributeRoutes(router, { attributes: openAttributeNames(rows, nowMs), flush })
   const rolling = startRolling(rows, deps)

@@ -9,7 +9,7 @@ import type { Lanes } from './spooling.ts'
 const publishEveryMs = 1_000
 // A plane that says nothing for so long is gone, perhaps with rows on its disk: readers wait this long for it, then go on without
 // it. What it loads when it comes back is found by every query but a cursor that has passed it.
-const goneAfterS = 300
+export const goneAfterS = 300
 
 export type Watermark = {
   /** Every row with a smaller place in ingest order has been loaded, by whichever plane accepted it. */

@@ -1,5 +1,6 @@
 // Several planes on one ClickHouse and one Postgres: each takes spans, and a reader in ingest order gets all of them once.
 
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
@@ -77,3 +78,43 @@ test('an export that follows two planes while both take spans passes over none a
   )
   expect([...read].sort()).toEqual([...sent].sort())
 })
+
+test('a deletion asked of one plane reaches what another still has on its disk', async () => {
+  const [one, other] = planes as [World, World]
+  const traceId = randomHex(16)
+  const take = async (plane: World) => {
+    const span = jsonSpan({ traceId, spanId: randomHex(8) })
+    const response = await fetch(`${plane.url}/v1/otlp/traces`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${plane.key}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify(jsonRequest(span)),
+    })
+    expect(response.status).toBe(200)
+  }
+  await take(one)
+  await take(other)
+  const deleted = await fetch(`${one.url}/v1/traces/${traceId}`, {
+    method: 'DELETE',
+    headers: { Authorization: `Bearer ${one.key}` },
+  })
+  expect(deleted.status).toBe(200)
+  await vi.waitFor(
+    async () => {
+      for (const plane of [one, other]) {
+        const found = await fetch(`${plane.url}/v1/traces/${traceId}`, {
+          headers: { Authorization: `Bearer ${plane.key}` },
+        })
+        expect(found.status).toBe(404)
+        // Raw bytes of the id, as rows hold it: in no segment of either plane.
+        expect(filesHolding(`${plane.dataDir}/spool`, Buffer.from(traceId, 'hex'))).toEqual([])
+      }
+    },
+    { timeout: 20_000, interval: 200 },
+  )
+})
+
+function filesHolding(dir: string, bytes: Buffer): string[] {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .map((name) => `${dir}/${name}`)
+    .filter((path) => statSync(path).isFile() && readFileSync(path).includes(bytes))
+}

@@ -11,21 +11,25 @@ import type { Edge } from './group-commit.ts'
 import type { SpoolLog } from './limits.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { Retired } from './retired.ts'
+import { seqOf } from './sequence.ts'
 import type { Shelf } from './shelf.ts'
 
 const name = 'forget.json'
 // All of them are written again for each: beyond this the caller is told to come again.
 const rulesMax = 1_000
 
-/** A trace, a user's data, or, with neither, all of a workspace. `traceId`: 32 hex digits. */
-export type Forget = { workspace: string; traceId?: string; userId?: string }
+/**
+ * A trace, a user's data, or, with neither, all of a workspace. `traceId`: 32 hex digits. `beforeMs`: only what arrived before that
+ * time, for a wish that is taken later than it was made.
+ */
+export type Forget = { workspace: string; traceId?: string; userId?: string; beforeMs?: number }
 
 /**
  * Deletes in ClickHouse what matches and has a smaller `ingest_seq` than `beforeSeq`; resolves when it is gone. Every such row of
  * this spool is in ClickHouse by then. May be called again for the same. After `signal` aborts it must settle soon.
  */
 export type Erase = (
-  what: Forget & { beforeSeq: bigint },
+  what: Omit<Forget, 'beforeMs'> & { beforeSeq: bigint },
   opts: { signal: AbortSignal },
 ) => Promise<void>
 
@@ -105,7 +109,9 @@ export class Forgetting {
 
   async #finish(rule: Rule): Promise<void> {
     const { erase, shelf, retired, log, stop: signal } = this.#deps
-    if (!rule.erased) await erase({ ...rule.what, beforeSeq: rule.edge.seq }, { signal })
+    const { beforeMs, ...what } = rule.what
+    const beforeSeq = least(rule.edge.seq, beforeMs)
+    if (!rule.erased) await erase({ ...what, beforeSeq }, { signal })
     rule.erased = true
     // The segment was ended when the rule was made; if it was drained already, nobody else would put it away.
     await retired.add(shelf.takeDrained())
@@ -159,6 +165,11 @@ async function saveRules(disk: Disk, dir: string, rules: readonly Rule[]): Promi
   )
   const text = JSON.stringify(written)
   await replaceFile(disk, { dir, name }, [Buffer.from(`${text}\n${crc32(text).toString(16)}\n`)])
+}
+
+function least(seq: bigint, beforeMs: number | undefined): bigint {
+  const bound = beforeMs === undefined ? seq : seqOf(beforeMs)
+  return bound < seq ? bound : seq
 }
 
 /** How it stands in the bytes of a row: an id as it is, a text behind its length, in a Native column and in a Span message alike. */

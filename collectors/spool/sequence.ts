@@ -11,7 +11,7 @@ export class Sequence {
 
   /** The first of so many numbers, which are taken; of none, a mark between what was taken and what will be. */
   take(nowMs: number, count: number): bigint {
-    const clock = BigInt(Math.floor(nowMs)) << 20n
+    const clock = seqOf(nowMs)
     const first = clock > this.#next ? clock : this.#next
     this.#next = first + BigInt(count)
     return first
@@ -21,4 +21,9 @@ export class Sequence {
   get next(): bigint {
     return this.#next
   }
+}
+
+/** The first number of a millisecond. */
+export function seqOf(ms: number): bigint {
+  return BigInt(Math.floor(ms)) << 20n
 }

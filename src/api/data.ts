@@ -2,12 +2,13 @@
 
 import type Router from '@koa/router'
 import type { Context } from 'koa'
-import type { Forget, Spool } from '../../collectors/spool/spool.ts'
+import type { Forget } from '../../collectors/spool/spool.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { requireScope } from '../access.ts'
 import { readTraceId } from '../read-ids.ts'
 import { invalid } from '../trace-filters.ts'
 import type { Traces } from '../traces.ts'
+import type { Wishes } from '../wishes.ts'
 
 // How long a caller waits for the end of it; beyond, it is promised and goes on.
 const waitMs = 10_000
@@ -15,11 +16,11 @@ const userLengthMax = 1_000
 
 export function dataRoutes(
   router: Router,
-  deps: { spool: Pick<Spool, 'forget'>; traces: Pick<Traces, 'has'>; flush: () => Promise<void> },
+  deps: { wishes: Pick<Wishes, 'forget'>; traces: Pick<Traces, 'has'>; flush: () => Promise<void> },
 ): void {
   /** 200: no query sees it any more. 202: written down, and done as soon as ClickHouse lets it; over restarts too. */
   async function answer(ctx: Context, what: Forget, named: Record<string, string>): Promise<void> {
-    const isDone = await deps.spool.forget(what, waitMs)
+    const isDone = await deps.wishes.forget(what, waitMs)
     ctx.status = isDone ? 200 : 202
     ctx.body = { ...named, status: isDone ? 'deleted' : 'deleting' }
   }
