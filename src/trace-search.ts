@@ -1,19 +1,18 @@
 // The newest traces that match: candidates from a window, what each is as a whole, and on to older ones until the page is full.
 // Law: a search is bounded by the candidates it looks at; one that stops before its end says where.
 
-import { runStatuses } from '../schemas/run.ts'
 import type { TraceFilters } from './trace-filters.ts'
 import {
   and,
   inIds,
   inWorkspace,
   isNarrowed,
-  latencyOf,
   matchingParts,
   type Params,
   type TimeRange,
   type Where,
 } from './trace-query.ts'
+import { ofWholeTrace, replayMark, type Whole } from './trace-whole.ts'
 import type { Rows } from './traces.ts'
 
 const minuteMs = 60_000
@@ -31,11 +30,21 @@ const aheadMs = dayMs
 const candidatesFirst = 200
 const candidatesMax = 2_000
 const examinedMax = 20_000
+/** Ids that a cursor takes along; beyond, the search begins again as much earlier as it must. */
+export const carriedMax = 16
 const nsPerMs = 1_000_000n
 
-/** Where a page ended: the start of its last trace, and its id among those of the same nanosecond. */
-export type TraceCursor = { startNs: string; traceId: string }
-export type FoundTrace = { id: string; startNs: string; range: TimeRange }
+/** Where a page ended, and from where its search goes on. */
+export type TraceCursor = {
+  /** The start of its last trace, and its id among those of the same nanosecond. */
+  startNs: string
+  traceId: string
+  /** What is later than this was searched. Absent: nothing was. */
+  scanNs?: string
+  /** Traces that were found there and belong below this page: they began long before what was found of them. */
+  carried?: string[]
+}
+export type FoundTrace = { id: string; startNs: string; range: TimeRange; atNs: bigint }
 export type Found = { traces: FoundTrace[]; next: TraceCursor | undefined }
 
 type Ask = {
@@ -51,41 +60,65 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
   const look = prepare(ask)
   const seen = new Set<string>()
   const kept = new Map<string, FoundTrace>()
+  const keep = async (candidates: Candidate[]) => {
+    for (const trace of await look.facts(rows, candidates)) kept.set(trace.id, trace)
+  }
   let upperNs = look.upperNs
   let limit = candidatesFirst
+  await keep((ask.after?.carried ?? []).map((id) => ({ id, at: String(upperNs) })))
   for (const floorNs of look.floorsNs) {
     while (floorNs < upperNs) {
       const candidates = await rows.query<Candidate>(look.candidates(floorNs, upperNs, limit))
       const fresh = candidates.filter(({ id }) => !seen.has(id))
       for (const { id } of fresh) seen.add(id)
-      for (const trace of await look.facts(rows, fresh)) kept.set(trace.id, trace)
+      await keep(fresh)
       const last = candidates.length < limit ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
       // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
       const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
       const sure = [...kept.values()].filter(({ startNs }) => BigInt(startNs) >= reachedNs)
-      if (sure.length > ask.limit) return pageOf(sure, ask.limit)
-      if (seen.size >= examinedMax) return stoppedAt(sure, reachedNs)
+      if (sure.length > ask.limit) return pageOf(kept, sure, ask.limit)
       upperNs = reachedNs
+      if (seen.size >= examinedMax) {
+        const stop = { startNs: String(min(reachedNs, look.topNs)), id: '0'.repeat(32) }
+        return { traces: sure.sort(newestFirst), next: nextOf(kept, stop, reachedNs) }
+      }
       limit = Math.min(candidatesMax, limit * 4)
     }
   }
-  // Those whose start lies below every window: they began before `from`, and the facts have left them out.
-  return pageOf([...kept.values()], ask.limit)
+  // What lies below every window began before `from`, and the facts have left it out.
+  return pageOf(kept, [...kept.values()], ask.limit)
 }
 
-function pageOf(found: FoundTrace[], limit: number): Found {
+function pageOf(kept: Map<string, FoundTrace>, found: FoundTrace[], limit: number): Found {
   const traces = found.sort(newestFirst)
   const last = traces[limit - 1]
   if (traces.length <= limit || !last) return { traces, next: undefined }
-  return { traces: traces.slice(0, limit), next: { startNs: last.startNs, traceId: last.id } }
+  const scanNs = BigInt(last.startNs) + 1n
+  return { traces: traces.slice(0, limit), next: nextOf(kept, last, scanNs) }
 }
 
-function stoppedAt(found: FoundTrace[], reachedNs: bigint): Found {
-  const next = { startNs: String(reachedNs), traceId: '0'.repeat(32) }
-  return { traces: found.sort(newestFirst), next }
+/** Where the search goes on below a trace, when everything later than `scanNs` need not be searched again. */
+function nextOf(
+  kept: Map<string, FoundTrace>,
+  last: Pick<FoundTrace, 'startNs' | 'id'>,
+  scanNs: bigint,
+): TraceCursor {
+  const below = [...kept.values()]
+    .filter((trace) => newestFirst(last, trace) < 0 && trace.atNs >= scanNs)
+    .sort((a, b) => (a.atNs > b.atNs ? -1 : 1))
+  const left = below[carriedMax]
+  return {
+    startNs: last.startNs,
+    traceId: last.id,
+    scanNs: String(left ? left.atNs + 1n : scanNs),
+    carried: below.slice(0, carriedMax).map(({ id }) => id),
+  }
 }
 
-function newestFirst(a: FoundTrace, b: FoundTrace): number {
+function newestFirst(
+  a: Pick<FoundTrace, 'startNs' | 'id'>,
+  b: Pick<FoundTrace, 'startNs' | 'id'>,
+): number {
   const [left, right] = [BigInt(a.startNs), BigInt(b.startNs)]
   if (left !== right) return left > right ? -1 : 1
   return a.id > b.id ? -1 : 1
@@ -103,7 +136,9 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
   const afterNs = after && BigInt(after.startNs) + 1n
   const topNs = afterNs !== undefined && afterNs < endNs ? afterNs : endNs
   // What matches may lie later than the start of its trace, by which the page is ordered.
-  const upperNs = isPlain ? topNs : min(topNs + toNs(slackMs), toNs(nowMs + aheadMs))
+  const unsearchedNs = isPlain ? topNs : min(topNs + toNs(slackMs), toNs(nowMs + aheadMs))
+  const upperNs =
+    after?.scanNs === undefined ? unsearchedNs : min(BigInt(after.scanNs), toNs(nowMs + aheadMs))
   const baseMs = Math.min(Number(topNs / nsPerMs), nowMs)
   const lowestMs = filters.fromMs ?? 0
   const floorsNs = windowsMs.map((ms) => toNs(Math.max(lowestMs, baseMs - ms, 0)))
@@ -136,14 +171,15 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
         FROM traces WHERE ${where.sql} GROUP BY trace_id HAVING ${having.join(' AND ')}`,
       params: { ...where.params, ...params },
     })
-    return facts.map(toFound)
+    const atNs = new Map(of.map(({ id, at }) => [id, BigInt(at)]))
+    return facts.map((fact) => toFound(fact, atNs.get(fact.id) ?? 0n))
   }
-  return { upperNs, floorsNs, candidates, facts }
+  return { upperNs, topNs, floorsNs, candidates, facts }
 }
 
-function toFound({ id, start_ns, end_ns }: Fact): FoundTrace {
+function toFound({ id, start_ns, end_ns }: Fact, atNs: bigint): FoundTrace {
   const fromNs = BigInt(start_ns)
-  return { id, startNs: start_ns, range: { fromNs, toNs: max(fromNs, BigInt(end_ns)) } }
+  return { id, startNs: start_ns, range: { fromNs, toNs: max(fromNs, BigInt(end_ns)) }, atNs }
 }
 
 /** Our own replays are listed for whoever asks for them: by their session, which is their experiment, or by their origin. */
@@ -205,56 +241,6 @@ function inMinutes(where: Where, fromNs: bigint, toNs: bigint): Where {
     'minute BETWEEN toDateTime({lowMinute:UInt32}) AND toDateTime({highMinute:UInt32})',
     { lowMinute: toMinute(fromNs), highMinute: toMinute(toNs) },
   )
-}
-
-type Whole = { parts: { exact: string; loose: string; isRare: boolean }[]; params: Params }
-
-// Bits of `traces.marks` and of `traces.root`; the statuses in the order of the view that writes them.
-const promptMark = 64
-const replayMark = 128
-const noRoot = '9223372036854775808'
-const extent = 'ended_ns - toUnixTimestamp64Nano(started)'
-const wholeExtent = 'max(ended_ns) - toUnixTimestamp64Nano(min(started))'
-
-/**
- * What is asked of a trace as a whole: `exact` over all its minutes, `loose` over each by itself. A minute without a root
- * passes for a least latency, because the trace began before it.
- */
-function ofWholeTrace(filters: TraceFilters): Whole {
-  const parts: Whole['parts'] = []
-  const params: Params = {}
-  const { status, prompt_version_id } = filters.equals
-  if (status) {
-    const place = runStatuses.map(String).indexOf(status) + 1
-    Object.assign(params, { place, mark: 1 << (place - 1) })
-    // The trace is as good as its root; the other words are those of a run, which may lie anywhere in it.
-    const isOfRoot = status === 'ok' || status === 'error'
-    parts.push({
-      exact: isOfRoot
-        ? 'bitAnd(min(root), 7) = {place:UInt8}'
-        : 'bitAnd(groupBitOr(marks), {mark:UInt8}) != 0',
-      loose: 'bitAnd(marks, {mark:UInt8}) != 0',
-      isRare: status !== 'ok',
-    })
-  }
-  if (prompt_version_id === 'default')
-    parts.push({
-      exact: `bitAnd(groupBitOr(marks), ${promptMark}) = 0`,
-      loose: `bitAnd(marks, ${promptMark}) = 0`,
-      isRare: false,
-    })
-  const { minNs, maxNs } = latencyOf(filters)
-  if (minNs !== undefined) {
-    params.minNs = minNs
-    const loose = `(${extent} >= {minNs:Int64} OR root >= ${noRoot})`
-    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: true })
-  }
-  if (maxNs !== undefined) {
-    params.maxNs = maxNs
-    const loose = `${extent} <= {maxNs:Int64}`
-    parts.push({ exact: `${wholeExtent} <= {maxNs:Int64}`, loose, isRare: false })
-  }
-  return { parts, params }
 }
 
 // A DateTime of ClickHouse counts seconds in 32 bits.

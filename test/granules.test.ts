@@ -1,15 +1,17 @@
 // How much of the tables each question of the API reads, as the engine itself explains it.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { runStatuses } from '../schemas/run.ts'
 import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import type { Engine } from '../src/engines/engine.ts'
 import { packageRoot } from '../src/root.ts'
 import { openStoredSpans } from '../src/stored-spans.ts'
 import { readFilters } from '../src/trace-filters.ts'
+import type { TraceCursor } from '../src/trace-search.ts'
 import { openTraces, type Rows } from '../src/traces.ts'
 import { bigWorkspace, fillMonth } from './month.ts'
 
@@ -105,4 +107,28 @@ describe('of the granules of a month', () => {
     expect(most(found, 'traces')).toBeLessThanOrEqual(8)
     expect(found.filter(({ table }) => table === 'spans').length).toBeLessThanOrEqual(2)
   })
+})
+
+test('a search that finds nothing stops before it has looked at everything, says where, and comes to its end', async () => {
+  const { list: page } = openTraces(clickhouse, Date.now)
+  const filters = readFilters(new URLSearchParams('provider=openai&max_latency_ms=0.001'))
+  const stops: string[] = []
+  for (let after: TraceCursor | undefined; ; ) {
+    const { items, next } = await page(bigWorkspace, filters, { limit: 50, after })
+    expect(items).toEqual([])
+    if (!next) break
+    stops.push(next.startNs)
+    after = next
+  }
+  // 46,200 traces have such a span; 20,000 are looked at for one page.
+  expect(stops.length).toBe(2)
+  expect([...stops].sort().reverse()).toEqual(stops)
+})
+
+test('the statuses of the view are those of a run, in their order', () => {
+  const dir = join(packageRoot(), 'schemas', 'clickhouse')
+  const sql = readFileSync(join(dir, '0002-trace-summaries.sql'), 'utf8')
+  const lists = [...sql.matchAll(/indexOf\(\[([^\]]+)\]/g)].map(([, list]) => list)
+  expect(lists.length).toBe(4)
+  for (const list of lists) expect(list).toBe(runStatuses.map((status) => `'${status}'`).join(', '))
 })

@@ -8,7 +8,7 @@ import { readSpanId, readTraceId } from '../read-ids.ts'
 import { toSpanDetail } from '../span-detail.ts'
 import type { StoredSpans } from '../stored-spans.ts'
 import { invalid, readFilters, readLimit } from '../trace-filters.ts'
-import type { TraceCursor } from '../trace-search.ts'
+import { carriedMax, type TraceCursor } from '../trace-search.ts'
 import type { Traces } from '../traces.ts'
 
 const pageBounds = { fallback: 20, max: 100 }
@@ -77,15 +77,20 @@ export function traceRoutes(
   })
 }
 
-function toCursor(cursor: TraceCursor): string {
-  return Buffer.from(`${cursor.startNs}.${cursor.traceId}`).toString('base64url')
+function toCursor({ startNs, traceId, scanNs = '', carried = [] }: TraceCursor): string {
+  return Buffer.from(`${startNs}.${traceId}.${scanNs}.${carried.join('')}`).toString('base64url')
 }
+
+const nanosMax = 2n ** 63n - 1n
+const cursorPattern = new RegExp(
+  `^(\\d{1,19})\\.([0-9a-f]{32})\\.(\\d{1,19})\\.((?:[0-9a-f]{32}){0,${carriedMax}})$`,
+)
 
 function readCursor(text: string | null): TraceCursor | undefined {
   if (!text) return undefined
-  const match = /^(\d{1,19})\.([0-9a-f]{32})$/.exec(
-    Buffer.from(text, 'base64url').toString('latin1'),
-  )
-  if (!match) throw invalid('cursor', 'is not one that was given out here')
-  return { startNs: match[1]!, traceId: match[2]! }
+  const match = cursorPattern.exec(Buffer.from(text, 'base64url').toString('latin1'))
+  if (!match || match.slice(1, 4).some((part, i) => i !== 1 && BigInt(part) > nanosMax))
+    throw invalid('cursor', 'is not one that was given out here')
+  const [, startNs = '', traceId = '', scanNs = '', carried = ''] = match
+  return { startNs, traceId, scanNs, carried: carried.match(/.{32}/g) ?? [] }
 }
