@@ -99,6 +99,8 @@ export const pinShape = z.strictObject({
   version: z.string().min(1).max(129).nullable(),
   reason: reasonShape,
 })
+/** `POST …/resume`: the new versions that stopped a flood have been looked at. */
+export const resumeShape = z.strictObject({ reason: reasonShape })
 export const registryPatchShape = z.strictObject({
   display_name: z.string().trim().min(1).max(200).optional(),
   mode: z.enum(promptModes).optional(),

@@ -80,7 +80,12 @@ export function ingestDoors(
       method: 'POST',
       paths: ['/v1/runs'],
       scope: 'ingest',
-      enter: runs({ ...signed, idSecret: deps.idSecret, findRuns: made.findRuns }),
+      enter: runs({
+        ...signed,
+        sights: made.prompting.discovering,
+        idSecret: deps.idSecret,
+        findRuns: made.findRuns,
+      }),
     },
   ]
 }

@@ -8,6 +8,7 @@ import { newId, toUuid } from '../schemas/ids.ts'
 import type { Actor } from '../schemas/prompt-history.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { writeEvent } from '../src/registry/discovered.ts'
 import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
@@ -258,6 +259,29 @@ test('a policy has a value for everything, by mode; a canary share is kept by wh
   expect(count(half)).toBeGreaterThan(160)
   expect(count(half)).toBeLessThan(240)
   expect(few.every((isIn, i) => !isIn || half[i])).toBe(true)
+})
+
+test('a flood of versions stops experiments until a person has looked, and is told once', async () => {
+  await declare('one')
+  await declare('two')
+  const waits = async () =>
+    (await registry.unexamined(100)).filter((one) => one.workspace === workspace).length
+  expect(await waits()).toBe(1)
+  const event = {
+    type: 'registry_paused',
+    workspace,
+    registry: 'support',
+    newVersions: 6,
+    atMs: 0,
+  } as const
+  await writeEvent(postgres, event)
+  await writeEvent(postgres, event)
+  expect(await waits()).toBe(0)
+  expect(await registry.policyOf(support)).toMatchObject({ flooded: true })
+  await registry.resume(by(person))
+  expect(await waits()).toBe(1)
+  const facts = (await registry.history(support, { limit: 2 })).map((one) => one.fact.type)
+  expect(facts).toEqual(['resumed', 'flooded'])
 })
 
 test('another process serves what was promoted here within seconds', async () => {

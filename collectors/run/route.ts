@@ -6,7 +6,7 @@ import type { Caller } from '../../schemas/caller.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault, type FaultCode } from '../../schemas/faults.ts'
 import { type Id, toPrefixed } from '../../schemas/ids.ts'
-import type { PromptLinks } from '../../schemas/prompt.ts'
+import type { PromptLinks, PromptSights } from '../../schemas/prompt.ts'
 import type { SignedRecord, SignerOf } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import { ByteBudget, type Lease, readBody } from '../body.ts'
@@ -37,6 +37,8 @@ export type RunDeps = {
   redaction?: Redaction
   signerOf: SignerOf
   prompts: PromptLinks
+  /** Absent: a run that names no prompt has none. */
+  sights?: PromptSights
   counters: Counters
   environment: string
   /** Derives the ids of runs that name themselves; at least 32 bytes, never changed. */
@@ -91,6 +93,7 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
       toAgain(known.get(runIdOf(item) ?? ''), item, index),
     )
     if (kept.length === 0 && accepted.length > 0) throw new Fault('service_unavailable')
+    for (const { run } of kept) sight(deps, run)
     rejected.sort((a, b) => a.index - b.index)
     deps.counters.count('runs_posted_total', { outcome: 'accepted' }, kept.length)
     deps.counters.count('runs_posted_total', { outcome: 'rejected' }, rejected.length)
@@ -101,6 +104,25 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
       runs: [...kept.map(toAnswer), ...again].sort((a, b) => a.index - b.index),
     }
   }
+}
+
+/** Shown to whoever finds versions once it is stored: a version that is found is told to the stored run. */
+function sight({ sights }: RunDeps, run: Run): void {
+  if (run.operation !== 'chat' || run.prompt !== undefined) return
+  const facts = {
+    workspace: run.workspace,
+    runId: run.runId,
+    messages: run.input,
+    tools: undefined,
+    responseFormat: undefined,
+    temperature: run.attributes['gen_ai.request.temperature'],
+    slug: undefined,
+    version: undefined,
+    user: run.userId,
+    redact: undefined, // what is in a run has been redacted
+    atMs: Number(run.startUnixNano / 1_000_000n),
+  }
+  sights?.see(facts, () => false)
 }
 
 function toAnswer({ index, run }: Accepted): Answered {

@@ -10,6 +10,7 @@ import {
   pinShape,
   promotionShape,
   registryPatchShape,
+  resumeShape,
   rollbackShape,
 } from '../../schemas/prompt-content.ts'
 import { requireScope } from '../access.ts'
@@ -58,6 +59,7 @@ export function promptRoutes(router: Router, deps: Deps): void {
   router.post('/v1/prompts/:registry/promote', (ctx) => promote(ctx, deps))
   router.post('/v1/prompts/:registry/rollback', (ctx) => rollback(ctx, deps))
   router.post('/v1/prompts/:registry/pin', (ctx) => pin(ctx, deps))
+  router.post('/v1/prompts/:registry/resume', (ctx) => resume(ctx, deps))
 }
 
 async function declareVersion(ctx: Context, { registry }: Deps): Promise<void> {
@@ -122,6 +124,15 @@ async function pin(ctx: Context, deps: Deps): Promise<void> {
     version: version === null ? null : readVersionName(version, at.registry),
   })
   await showMoved(ctx, deps, { at, moved })
+}
+
+/** After a flood of new versions: they are numbered again, and experiments may start. */
+async function resume(ctx: Context, deps: Deps): Promise<void> {
+  const caller = requireScope(ctx, 'admin')
+  const at = registryAt(ctx, caller)
+  const { reason } = parseBody(resumeShape, await readJson(ctx))
+  await deps.registry.resume({ ...at, ...because(caller, reason) })
+  ctx.body = await itemOf(deps, at)
 }
 
 async function showMoved(

@@ -1,5 +1,6 @@
 // What discovery found, written to the registry: in order, each event whole, and the same event again changes nothing.
 
+import type { Template } from '../../replay/discovery/template.ts'
 import type { DiscoveryEvent, VersionHashes } from '../../schemas/discovery.ts'
 import { parsePromptVersionId } from '../../schemas/ids.ts'
 import type { Actor } from '../../schemas/prompt-history.ts'
@@ -83,6 +84,15 @@ export async function writeLearned(
 
 const conflictReason = 'The same name came with another content.'
 
+// A slot's sample is what one run held there, a name perhaps: of it only the white space is kept, and that something stood there.
+function withoutSamples(template: Template): Template {
+  const slots = template.slots.map((slot) => ({
+    ...slot,
+    sample: slot.sample.replace(/\S[\s\S]*\S|\S/, '…'),
+  }))
+  return { ...template, slots }
+}
+
 async function upsertVersion(sql: Sql, at: VersionAt, learned: LearnedVersion): Promise<void> {
   const { event, template, tools, responseFormat } = learned
   const { content: contentHash, ...hashes }: VersionHashes = event.hashes
@@ -98,7 +108,12 @@ async function upsertVersion(sql: Sql, at: VersionAt, learned: LearnedVersion): 
       contentHash,
       JSON.stringify(hashes),
       template
-        ? storable({ kind: 'discovered', template, tools, response_format: responseFormat })
+        ? storable({
+            kind: 'discovered',
+            template: withoutSamples(template),
+            tools,
+            response_format: responseFormat,
+          })
         : null,
       new Date(event.firstSeenMs),
     ],
@@ -114,7 +129,7 @@ function storable(content: object): string | null {
 
 /** A better template of a version that was found in traffic; its identity stays. */
 async function writeTemplate(sql: Sql, at: VersionAt, learned: LearnedVersion): Promise<void> {
-  const text = learned.template && storable(learned.template)
+  const text = learned.template && storable(withoutSamples(learned.template))
   if (!text) return
   await sql.query(
     `UPDATE prompt_versions SET content = coalesce(content, '{"kind": "discovered"}'::jsonb) || jsonb_build_object('template', $4::jsonb)

@@ -75,6 +75,8 @@ export type Registry = PromptServing & {
   setCanary(given: RegistryAt & Because & { canary: Canary | null }): Promise<Moved>
   setStatus(given: VersionAt & Because & { status: ExperimentStatus }): Promise<void>
   change(given: RegistryAt & Because & RegistryChange): Promise<RegistryFacts>
+  /** A flood is over: a person has looked at it. */
+  resume(given: RegistryAt & Because): Promise<void>
   history(
     at: RegistryAt,
     page: { before?: number | undefined; limit: number },
@@ -156,6 +158,10 @@ export async function openRegistry(deps: {
     setCanary: (given) => moving(given, moveCanary(postgres, given)),
     setStatus: (given) => setStatus(postgres, given),
     change: (given) => moving(given, changeFacts(postgres, given)),
+    resume: (given) =>
+      changeRegistry(postgres, given, async ({ registry, tell }) => {
+        if (registry.state.flooded) await tell({ type: 'resumed' }, given)
+      }),
     history: (at, page) => listEvents(postgres, at, page),
     checkHistory: (at) => checkHistory(postgres, at),
     async rerender({ from, to, messages, variables, ...at }) {
