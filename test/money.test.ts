@@ -170,6 +170,24 @@ describe('a budget', () => {
     expect(await booksOf(key)).toEqual({ spent: 10n, held: 0n })
   })
 
+  test('is taken from together with a balance, of both or of none', async () => {
+    const till = await tillOn(sql)
+    const key = await newKey(1_000n)
+    await sql.query('UPDATE users SET credited_nano_usd = 1500 WHERE id = $1', [workspace])
+    const period = till.month()
+    const both = [
+      till.purse({ purse: key, period, workspace }),
+      till.purse({ purse: workspace, period: '', workspace }),
+    ]
+    const needs = both.map((pot) => ({ pot, amount: 600n }))
+    await takeAll(needs)
+    for (const purse of both) purse.settle(600n, 600n)
+    await expect(takeAll(needs)).rejects.toThrow("the key's monthly budget")
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 600n, held: 0n })
+    expect(await booksOf(workspace)).toEqual({ spent: 600n, held: 0n })
+  })
+
   test('that one process holds and does not use comes back to the others', async () => {
     let tick = 0
     const [idle, busy] = [await tillOn(sql, () => tick), await tillOn(sql)]

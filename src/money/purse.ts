@@ -66,6 +66,8 @@ export class Purse implements Pot {
 
   granted({ granted, roomLeft, bound }: PurseState): void {
     this.free += granted
+    // Whoever it was leased for may still be waiting for another purse.
+    this.usedTick = this.#tickMs()
     this.#roomLeft = roomLeft
     this.#bound = bound
     if (roomLeft === 0n) this.#refusedUntil = this.#tickMs() + refusedMs

@@ -10,7 +10,7 @@ import { Purse, type PurseName } from './purse.ts'
 // How late the books may be, and how soon another process sees what this one gave back.
 const writeEveryMs = 250
 // What was leased and not used for so long goes back, for others to have.
-const idleMs = 1_000
+const idleMs = 2_000
 // Tells others that this process lives. A till not seen for an hour is taken for dead (recovery.ts).
 const seenEveryMs = 10_000
 const ordersMax = 500
@@ -61,10 +61,13 @@ export async function openTill(deps: {
 
   /** One exchange at a time: the totals it writes are then never older than those of another one under way. */
   function run(): void {
-    running ??= work().finally(() => {
-      running = undefined
-      if (next) run()
-    })
+    // A call that wants of two purses orders both before the first exchange begins.
+    running ??= Promise.resolve()
+      .then(work)
+      .finally(() => {
+        running = undefined
+        if (next) run()
+      })
   }
 
   async function work(): Promise<void> {
