@@ -13,7 +13,7 @@ export function openRouting(
   deps: { config: LiveConfig; outbound: Outbound; metrics: Metrics; nowMs: () => number },
 ): LiveRoutes {
   const { config, outbound, metrics, nowMs } = deps
-  const routes = openRoutes(config.current(), { outbound, nowMs })
+  const routes = openRoutes(config.current(), { outbound, counters: metrics, nowMs })
   config.onChange(routes.apply)
   metrics.gauge(
     'proxy_breakers_open',

@@ -302,6 +302,8 @@ test('a target that fails again and again is left alone, then tried by one call,
   const ask = async () => void (await (await proxy.post(hello)).arrayBuffer())
   for (let i = 0; i < 6; i++) await ask()
   expect([one.seen.length, two.seen.length]).toEqual([3, 6])
+  const opened = 'proxy_breakers_opened_total{"provider":"one","model":"*"}'
+  expect(proxy.counted.get(opened)).toBe(1)
 
   now += 5_000
   await Promise.all([ask(), ask(), ask()])

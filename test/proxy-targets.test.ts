@@ -22,7 +22,7 @@ const fail = (breaker: Breaker, nowMs: number) => {
 }
 
 test('a breaker opens after failures in a row, lets one call try, and opens again when that fails', () => {
-  const breaker = new Breaker(rule)
+  const breaker = new Breaker(rule, () => {})
   fail(breaker, 0)
   fail(breaker, 0)
   expect(breaker.state(0)).toBe('closed')
@@ -42,7 +42,7 @@ test('a breaker opens after failures in a row, lets one call try, and opens agai
 })
 
 test('a call whose client left makes room for the next that tries', () => {
-  const breaker = new Breaker({ ...rule, failuresInRow: 1 })
+  const breaker = new Breaker({ ...rule, failuresInRow: 1 }, () => {})
   fail(breaker, 0)
   breaker.begin()
   breaker.left()
@@ -50,7 +50,7 @@ test('a call whose client left makes room for the next that tries', () => {
 })
 
 test('a breaker opens by the share of failures in a window, such as of streams that begin well and break', () => {
-  const breaker = new Breaker(rule)
+  const breaker = new Breaker(rule, () => {})
   for (let call = 0; call < 4; call++) {
     breaker.succeeded(call)
     breaker.failed(call)
@@ -60,7 +60,7 @@ test('a breaker opens by the share of failures in a window, such as of streams t
   breaker.failed(5)
   expect(breaker.state(5)).toBe('open')
 
-  const slow = new Breaker(rule)
+  const slow = new Breaker(rule, () => {})
   for (let call = 0; call < 20; call++) {
     slow.succeeded(call * 400)
     slow.failed(call * 400)
@@ -106,7 +106,7 @@ test('each target is chosen once at most, and all of them before none is left', 
   fc.assert(
     fc.property(arbitrary, ({ weights, open, random }) => {
       const targets = weights.map((weight, i) => {
-        const breaker = new Breaker({ ...rule, failuresInRow: 1, openMs: 10 })
+        const breaker = new Breaker({ ...rule, failuresInRow: 1, openMs: 10 }, () => {})
         if (open & (1 << i)) fail(breaker, 0)
         return { weight, breaker } as Target // what the choice looks at
       })

@@ -90,13 +90,13 @@ export async function startProxy(
     env: (name) => `sk-${name}`,
     known: [openai],
   })
-  const live = openRoutes(config, { outbound, nowMs: more.nowMs ?? Date.now })
   const counters: Counters = {
     count(name, labels, by = 1) {
       const key = `${name}${JSON.stringify(labels)}`
       counted.set(key, (counted.get(key) ?? 0) + by)
     },
   }
+  const live = openRoutes(config, { outbound, counters, nowMs: more.nowMs ?? Date.now })
   const mediaDir = mkdtempSync(join(tmpdir(), 'runledger-media-'))
   const deps: ProxyDeps = {
     routes: only ? answeredBy(live, only) : live,

@@ -16,8 +16,12 @@ export class Breaker {
   /** True while one call tries an open one. */
   #isProbing = false
 
-  constructor(rule: BreakerRule) {
+  readonly #opened: () => void
+
+  /** `opened` is called each time it opens. */
+  constructor(rule: BreakerRule, opened: () => void) {
     this.rule = rule
+    this.#opened = opened
   }
 
   /** `open`: not now, if there is another. */
@@ -50,6 +54,7 @@ export class Breaker {
     this.#openedAtMs = nowMs
     this.#calls = 0
     this.#failures = 0
+    this.#opened()
   }
 
   /** The call ended without saying anything about the upstream: its client left. */

@@ -2,6 +2,7 @@
 // (keys that rest, breakers, retry budgets) outlives a reload.
 
 import type { CaptureLevel, Config, RouteRule } from '../../schemas/config.ts'
+import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { Breaker, type BreakerState } from './breaker.ts'
 import type { Outbound } from './outbound.ts'
@@ -54,9 +55,9 @@ type Matched = { route: Route; matches: (model: string) => boolean }
 
 export function openRoutes(
   config: Config,
-  deps: { outbound: Outbound; nowMs: () => number },
+  deps: { outbound: Outbound; counters: Counters; nowMs: () => number },
 ): LiveRoutes {
-  const { outbound, nowMs } = deps
+  const { outbound, counters, nowMs } = deps
   const keysByProvider = new Map<string, ProviderKeys>()
   const breakers = new Map<string, { provider: string; model: string; breaker: Breaker }>()
   const budgets = new Map<string, RetryBudget>()
@@ -80,7 +81,10 @@ export function openRoutes(
       used.add(key)
       const known = breakers.get(key)
       if (known) known.breaker.rule = next.breaker
-      else breakers.set(key, { provider, model, breaker: new Breaker(next.breaker) })
+      else {
+        const opened = () => counters.count('proxy_breakers_opened_total', { provider, model })
+        breakers.set(key, { provider, model, breaker: new Breaker(next.breaker, opened) })
+      }
       return breakers.get(key)!.breaker
     }
     matched = next.routes.map((rule) => {
