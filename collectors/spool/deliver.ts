@@ -107,7 +107,8 @@ export async function untilDone<T>(
     }
     const { backoffFirstMs, backoffLastMs } = deps.limits
     const waitMs = Math.min(backoffLastMs, backoffFirstMs * 2 ** Math.min(tries, 20))
-    await pause(waitMs, undefined, { signal: deps.stop }).catch(() => {
+    // Two tables that a server short of memory refused together are not offered together again.
+    await pause(waitMs * (0.5 + Math.random() / 2), undefined, { signal: deps.stop }).catch(() => {
       throw new Stopped()
     })
   }
