@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
-import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
+import { type Clickhouse, ClickhouseError, connectClickhouse } from '../src/clickhouse.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { rollDue } from '../src/rollups/roll.ts'
 import { get, type Json } from './clients.ts'
@@ -261,6 +261,32 @@ describe('figures', () => {
     expect(slow.items[0].points.filter((point: Json) => point.value === null).length).toBe(
       values.filter((value: number) => value === 0).length,
     )
+  })
+
+  test('of more than one statement bears are rolled up by halves', async () => {
+    const other = at - 4 * quarterMs
+    const late = async () => {
+      for (const startMs of [other, at + 6_000])
+        await send([{ traceId: randomHex(16), startMs, attributes: chat('small', 1, 1) }])
+      await top('by=model')
+    }
+    // The plane makes nothing anew that was made within five minutes: from here on only this test does.
+    await late()
+    await rollDue(clickhouse, Date.now() + 9_000_000)
+    await late()
+    const asked: number[] = []
+    const narrow: typeof clickhouse = {
+      ...clickhouse,
+      command: async (sql, options) => {
+        const { quarters } = options?.params ?? {}
+        if (Array.isArray(quarters)) asked.push(quarters.length)
+        if (asked.at(-1) === 2)
+          throw new ClickhouseError('Memory limit exceeded', { code: 241, transient: true })
+        return clickhouse.command(sql, options)
+      },
+    }
+    expect(await rollDue(narrow, Date.now() + 9_900_000)).toBe(2)
+    expect(asked).toEqual([2, 1, 1, 1, 1])
   })
 
   test('of what was rolled up need no spans any more', async () => {

@@ -2,7 +2,7 @@
 // Law: a roll is named in `rolled` after all of its rows are stored, so that readers see it whole or not at all.
 
 import { randomBytes } from 'node:crypto'
-import type { Clickhouse } from '../clickhouse.ts'
+import { type Clickhouse, ClickhouseError } from '../clickhouse.ts'
 import { type Repeated, repeatEvery } from '../repeat.ts'
 import { inWorkspace } from '../trace-query.ts'
 import { callsInQuarters, callsSql, figuresOfCalls } from './calls.ts'
@@ -14,7 +14,7 @@ const quietMs = 60_000
 const againMs = 300_000
 const quarterMs = 900_000
 // One statement and one look: what an idle moment can bear.
-const quartersAtOnce = 24
+const quartersAtOnce = 96
 const statementsAtOnce = 20
 const deadlineMs = 300_000
 
@@ -56,7 +56,8 @@ export async function rollDue(store: Store, nowMs: number): Promise<number> {
     },
     lane: 'heavy',
   })
-  for (const { workspace, quarters, seqs } of due) await roll(store, workspace, { quarters, seqs })
+  for (const { workspace, quarters, seqs } of due)
+    await rollInParts(store, workspace, { quarters, seqs })
   return due.reduce((sum, { quarters }) => sum + quarters.length, 0)
 }
 
@@ -70,6 +71,29 @@ const dueSql = `SELECT workspace, groupArray(toString(toUnixTimestamp(quarter)))
     WHERE seq > seen AND at < toDateTime({again:UInt32})
     ORDER BY workspace, quarter DESC LIMIT {atOnce:UInt32} BY workspace)
   GROUP BY workspace LIMIT {statements:UInt32}`
+
+/** Busy quarters may be too much for one statement: what the engine refuses is tried by halves, down to single ones. */
+async function rollInParts(
+  store: Store,
+  workspace: string,
+  { quarters, seqs }: Pick<Due, 'quarters' | 'seqs'>,
+): Promise<void> {
+  try {
+    await roll(store, workspace, { quarters, seqs })
+  } catch (error) {
+    const isRefused = error instanceof ClickhouseError && error.code !== undefined
+    if (!isRefused || quarters.length === 1) throw error
+    const middle = quarters.length >> 1
+    for (const [from, to] of [
+      [0, middle],
+      [middle, quarters.length],
+    ])
+      await rollInParts(store, workspace, {
+        quarters: quarters.slice(from, to),
+        seqs: seqs.slice(from, to),
+      })
+  }
+}
 
 async function roll(
   store: Store,
