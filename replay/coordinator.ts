@@ -45,7 +45,8 @@ export function openCoordinator(deps: CoordinatorDeps): Coordinator {
     if (row === undefined) return
     try {
       if (job.name === 'advance') await advance(row)
-      else if (row.status === 'replaying') await replay(row, unit ?? 0, job)
+      else if (row.status === 'replaying' || row.status === 'shadow')
+        await replay(row, unit ?? 0, job)
     } catch (error) {
       if (error instanceof NotNow)
         return void (error.message === 'stopped' && (await nudge(experimentId)))
@@ -64,10 +65,8 @@ export function openCoordinator(deps: CoordinatorDeps): Coordinator {
       if (!isOver) return handOut(row)
       const decided = await store.find(row.experimentId)
       if (decided) await deps.aftermath.afterDecision(decided)
-    } else if (row.promotionStatus === 'pending' && row.decision !== null) {
-      if (row.status === 'shadow' || row.status === 'canary') await deps.aftermath.live(row)
-      else await deps.aftermath.afterDecision(row)
-    } else await deps.aftermath.live(row)
+    } else if (row.live !== null) await add(row, await deps.aftermath.live(row))
+    else if (row.promotionStatus === 'pending') await deps.aftermath.afterDecision(row)
   }
 
   /** The rest of the first unfinished batch. The next one only after the fold: what is decided is not paid for. */
@@ -78,8 +77,11 @@ export function openCoordinator(deps: CoordinatorDeps): Coordinator {
       await jobs.add('warm', `warm-${experimentId}-${owner}`, { experimentId })
       return
     }
-    const open = await store.openUnits(experimentId, registered.registration.policy.batch)
-    for (const unit of open) {
+    await add(row, await store.openUnits(experimentId, registered.registration.policy.batch))
+  }
+
+  async function add({ experimentId }: ExperimentRow, units: readonly number[]): Promise<void> {
+    for (const unit of units) {
       await jobs.add('unit', `unit-${experimentId}-${unit}-${owner}`, { experimentId, unit })
     }
   }

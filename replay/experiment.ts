@@ -63,6 +63,8 @@ export type Move = {
   promotionStatus?: PromotionStatus
   reason: string
   actor?: string
+  /** Where the ramp and the watch are from now on; absent: where they were. */
+  live?: unknown
 }
 
 export type Beginning = {
@@ -138,6 +140,6 @@ export type Conclusion = { status: ExperimentStatus; decision: Decision; reason:
 /** What follows a conclusion: promoting, holding, telling. Each may be called again after a crash and does its part once. */
 export type Aftermath = {
   afterDecision(row: ExperimentRow): Promise<void>
-  /** Ramp and watch of a version that is served. */
-  live(row: ExperimentRow): Promise<void>
+  /** Shadow, ramp and watch of a version that is served; returns the units that are to be replayed now. */
+  live(row: ExperimentRow): Promise<number[]>
 }

@@ -4,6 +4,8 @@ import { useQuery } from '@tanstack/react-query'
 import { useEffect } from 'react'
 import { sessionQuery } from './client.ts'
 import { replace, useUrl } from './history.ts'
+import { Experiment } from './pages/Experiment.tsx'
+import { Experiments } from './pages/Experiments.tsx'
 import { Login } from './pages/Login.tsx'
 import { Prompt } from './pages/Prompt.tsx'
 import { Prompts } from './pages/Prompts.tsx'
@@ -48,6 +50,10 @@ function Shown({ page, search }: { page: Page; search: string }) {
       return <Prompts />
     case 'prompt':
       return <Prompt key={page.registryId} registryId={page.registryId} search={search} />
+    case 'experiments':
+      return <Experiments />
+    case 'experiment':
+      return <Experiment key={page.id} id={page.id} />
     case 'login':
       return null
     case 'missing':

@@ -13,6 +13,12 @@ import type { Session } from './wire.ts'
 const places: { name: string; icon: IconName; href: string; pages: Page['name'][] }[] = [
   { name: 'Traces', icon: 'traces', href: link.traces(), pages: ['traces', 'trace'] },
   { name: 'Prompts', icon: 'prompts', href: link.prompts(), pages: ['prompts', 'prompt'] },
+  {
+    name: 'Experiments',
+    icon: 'experiments',
+    href: link.experiments(),
+    pages: ['experiments', 'experiment'],
+  },
 ]
 
 export function Shell({

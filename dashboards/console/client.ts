@@ -15,6 +15,7 @@ import {
   type Session,
   type TraceItem,
 } from './wire.ts'
+import { readExperimentDetail, readExperiments } from './wire-experiments.ts'
 import { readDiff, readHistory, readPrompts, readRegistry } from './wire-prompts.ts'
 
 const pageSize = 100
@@ -156,6 +157,25 @@ export async function movePrompt(
     await queryClient.invalidateQueries({ queryKey: ['prompt', registryId] })
     void queryClient.invalidateQueries({ queryKey: promptsQuery.queryKey })
   }
+}
+
+/** Experiments move by themselves: both pages ask again while they are looked at. */
+export const experimentsQuery = queryOptions({
+  queryKey: ['experiments'],
+  queryFn: async ({ signal }) =>
+    readExperiments(await get('/v1/prompt-regressions?limit=200', signal)),
+  refetchInterval: liveEveryMs,
+})
+
+export function experimentQuery(id: string) {
+  return queryOptions({
+    queryKey: ['experiment', id],
+    queryFn: async ({ signal }) =>
+      readExperimentDetail(
+        await get(`/v1/prompt-regressions/${encodeURIComponent(id)}?limit=100`, signal),
+      ),
+    refetchInterval: liveEveryMs,
+  })
 }
 
 /** The evidence pack as its text: the checks read it strictly themselves, and judge what was really sent. */

@@ -5,6 +5,8 @@ export type Page =
   | { name: 'trace'; traceId: string }
   | { name: 'prompts' }
   | { name: 'prompt'; registryId: string }
+  | { name: 'experiments' }
+  | { name: 'experiment'; id: string }
   | { name: 'login' }
   | { name: 'missing' }
 
@@ -64,6 +66,8 @@ export function pageOf(pathname: string): Page {
   if (parts.length === 1 || (parts.length === 2 && parts[1] === 'traces')) return { name: 'traces' }
   if (parts.length === 3 && parts[1] === 'traces') return { name: 'trace', traceId: parts[2]! }
   if (parts.length === 2 && parts[1] === 'prompts') return { name: 'prompts' }
+  if (parts.length === 2 && parts[1] === 'experiments') return { name: 'experiments' }
+  if (parts.length === 3 && parts[1] === 'experiments') return { name: 'experiment', id: parts[2]! }
   if (parts.length === 3 && parts[1] === 'prompts') return { name: 'prompt', registryId: parts[2]! }
   if (parts.length === 2 && parts[1] === 'login') return { name: 'login' }
   return { name: 'missing' }
@@ -74,6 +78,8 @@ export const link = {
     `/console/traces${query(fromFilters(filters ?? {}))}`,
   trace: (traceId: string, view?: Partial<TraceView>) =>
     `/console/traces/${encodeURIComponent(traceId)}${query(fromView(view ?? {}))}`,
+  experiments: () => '/console/experiments',
+  experiment: (id: string) => `/console/experiments/${encodeURIComponent(id)}`,
   prompts: () => '/console/prompts',
   prompt: (registryId: string, compared?: Partial<Compared>) =>
     `/console/prompts/${encodeURIComponent(registryId)}${query({ from: compared?.from ?? '', to: compared?.to ?? '' })}`,

@@ -12,6 +12,7 @@ import { maySelfPromote } from '../../replay/promotion.ts'
 import type { Postgres } from '../postgres.ts'
 import type { ExperimentStatus, Registry } from '../registry/registry.ts'
 import { findBaseline } from './baseline.ts'
+import { beginLive, type LiveDeps, stepLive } from './live.ts'
 
 export const engineActor = { kind: 'machine', id: 'experiments' } as const
 
@@ -20,6 +21,7 @@ export type AftermathDeps = {
   store: ExperimentStore
   registry: Registry
   rules: Rules
+  live: LiveDeps
   /** Tells whoever listens that a version that is live was proven worse. */
   tellRegression: (row: ExperimentRow) => Promise<void>
 }
@@ -71,9 +73,11 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
         rule.autoPromote === 'off'
           ? 'the policy promotes nothing by itself'
           : 'threshold evidence does not route traffic'
-      return held(`${row.reason} Held: ${why}.`)
+      return held(`Held: ${why}.`)
     }
-    return promote(row)
+    if (rule.mode === 'observe') return promote(row)
+    await setStatus(row, 'shadow')
+    return beginLive(deps.live.nowMs())
   }
 
   return {
@@ -101,7 +105,7 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
           return row.status satisfies never
       }
     },
-    async live() {},
+    live: (row) => stepLive(deps.live, row),
   }
 }
 

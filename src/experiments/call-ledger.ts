@@ -42,7 +42,8 @@ export function openCallLedger(sql: Postgres, experimentId: string, owner: strin
         )
         if (held?.answer) return { kind: 'known', answer: held.answer }
         if (held?.is_alive) return { kind: 'taken' }
-        if (holder?.status !== 'replaying' || holder.stopped !== null) return { kind: 'stopped' }
+        const isOpen = holder?.status === 'replaying' || holder?.status === 'shadow'
+        if (!isOpen || holder.stopped !== null) return { kind: 'stopped' }
         const reserve = terms.reserveNanoUsd
         if (!(await isAffordable(tx, holder, reserve))) {
           await tx.query(`UPDATE experiments SET stopped = 'budget' WHERE experiment_id = $1`, [id])

@@ -87,7 +87,10 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       `${row.registryId}@${row.candidate} is proven worse than ${row.registryId}@${row.baseline}.`,
     )
   }
-  const aftermath = openAftermath({ postgres, store, registry, rules, tellRegression })
+  const aftermath = openAftermath({
+    ...{ postgres, store, registry, rules, tellRegression },
+    live: { ...deps, store, frames },
+  })
   const pool =
     deps.redisUrl === undefined
       ? postgres.openPool({ schema: jobsSchema, connectionsMax: jobConnectionsMax })

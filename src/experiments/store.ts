@@ -7,6 +7,7 @@ import type { DrawnUnit } from '../../schemas/replay.ts'
 import { type Postgres, type Sql, sqlState } from '../postgres.ts'
 import { openCallLedger } from './call-ledger.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow } from './rows.ts'
+import { shadowFrom } from './shadow.ts'
 
 // A look that is lost with its process is made up for after this.
 const lookAgainMs = 3_000
@@ -128,8 +129,8 @@ async function findUnit(sql: Sql, experimentId: string, unit: number) {
 
 async function openUnits(sql: Sql, experimentId: string, batch: number): Promise<number[]> {
   const open = await sql.query<{ unit: number }>(
-    `SELECT unit FROM experiment_units WHERE experiment_id = $1 AND outcome IS NULL ORDER BY unit LIMIT $2`,
-    [getUuid(experimentId), batch],
+    `SELECT unit FROM experiment_units WHERE experiment_id = $1 AND outcome IS NULL AND unit < $3 ORDER BY unit LIMIT $2`,
+    [getUuid(experimentId), batch, shadowFrom],
   )
   const first = open[0]?.unit ?? 0
   const end = (Math.floor(first / batch) + 1) * batch
@@ -140,7 +141,7 @@ function saveOutcome(sql: Postgres, experimentId: string, sample: Sample): Promi
   const id = getUuid(experimentId)
   return sql.transaction(async (tx) => {
     const open = await tx.query(
-      `SELECT 1 FROM experiments WHERE experiment_id = $1 AND status = 'replaying' FOR SHARE`,
+      `SELECT 1 FROM experiments WHERE experiment_id = $1 AND status IN ('replaying', 'shadow') FOR SHARE`,
       [id],
     )
     if (open.length === 0) return
@@ -162,8 +163,8 @@ async function isWarm(sql: Sql, experimentId: string): Promise<boolean> {
 /** The rows of evidence of an experiment, in the drawn order. */
 export async function readOutcomes(sql: Sql, id: string): Promise<Sample[]> {
   const rows = await sql.query<{ outcome: Sample }>(
-    'SELECT outcome FROM experiment_units WHERE experiment_id = $1 AND outcome IS NOT NULL ORDER BY unit',
-    [id],
+    'SELECT outcome FROM experiment_units WHERE experiment_id = $1 AND outcome IS NOT NULL AND unit < $2 ORDER BY unit',
+    [id, shadowFrom],
   )
   return rows.map(({ outcome }) => outcome)
 }
@@ -172,6 +173,7 @@ export async function readOutcomes(sql: Sql, id: string): Promise<Sample[]> {
 export async function moveIn(tx: Sql, row: ExperimentRow, to: Move): Promise<boolean> {
   const moved = await tx.query(
     `UPDATE experiments SET status = $4, promotion_status = $5, reason = $6, due_at = now(),
+       live = CASE WHEN $7 THEN $8::json ELSE live END,
        decided_at = CASE WHEN $4 IN ('queued', 'replaying') THEN decided_at ELSE coalesce(decided_at, now()) END
      WHERE experiment_id = $1 AND status = $2 AND promotion_status = $3 RETURNING 1`,
     [
@@ -181,6 +183,8 @@ export async function moveIn(tx: Sql, row: ExperimentRow, to: Move): Promise<boo
       to.status ?? row.status,
       to.promotionStatus ?? row.promotionStatus,
       to.reason,
+      to.live !== undefined,
+      to.live === undefined || to.live === null ? null : JSON.stringify(to.live),
     ],
   )
   if (moved.length === 0) return false

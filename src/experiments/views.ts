@@ -85,10 +85,9 @@ function summaryOf(row: ExperimentRow, decision: Decision | null): string {
     selfAgreement === null || candidateAgreement === null
       ? ''
       : ` The baseline agrees with itself ${percent(selfAgreement)}, the candidate ${percent(candidateAgreement)}.`
-  const held =
-    row.promotionStatus === 'held' && row.reason !== decision.detail ? ` ${row.reason}` : ''
   const what = row.status === 'error' ? row.reason : decision.detail
-  return `${what}${agreement}${held === ` ${what}` ? '' : held}`
+  const since = row.reason === '' || row.reason === what ? '' : ` ${row.reason}`
+  return `${what}${agreement}${since}`
 }
 
 function toGuardrail(reading: MetricReading) {

@@ -3,6 +3,7 @@
 const paths = {
   traces: 'M2.5 3.5h7M5 6.5h8.5M5 9.5h5M7.5 12.5h6',
   prompts: 'M3 3.5h10v7.5H8L5 13.5V11H3z',
+  experiments: 'M6 2.5h4M7 2.5v4L3.5 13h9L9 6.500v-4M5 10.500h6',
   verify: 'M8 2.2 13 4v4c0 3-2.1 4.9-5 5.8C5.1 12.9 3 11 3 8V4zM5.7 8l1.7 1.700L10.5 6.5',
   copy: 'M5.5 5.500h7v7h-7zM3.5 10.500v-7h7',
   done: 'M3.5 8.500l3 3 6-7',

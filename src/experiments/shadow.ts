@@ -1,0 +1,74 @@
+// Shadow: conversations that came in after the decision, replayed under the candidate while the version in force goes on
+// answering them. The last look at what the replayed past could not know.
+
+import type { ExperimentRow, Frames } from '../../replay/experiment.ts'
+import { activeMetrics, toUnitValue } from '../../replay/metrics.ts'
+import { Monitor } from '../../replay/monitor.ts'
+import { drawFrame } from '../../replay/sampler.ts'
+import type { DecisionPolicy, Sample } from '../../schemas/experiment.ts'
+import type { Postgres, Sql } from '../postgres.ts'
+import { getUuid } from './rows.ts'
+
+/** Their numbers lie above those of every drawn sample, so the decision never reads them. */
+export const shadowFrom = 1_000_000
+export const shadowUnits = 10
+
+/** Draws what is still missing from the traffic since then, and says which have no outcome yet. */
+export async function openShadowUnits(
+  deps: { postgres: Postgres; frames: Frames; nowMs: () => number },
+  row: ExperimentRow,
+  sinceMs: number,
+): Promise<number[]> {
+  const id = getUuid(row.experimentId)
+  const known = await readShadow(deps.postgres, id)
+  const missing = shadowUnits - known.length
+  if (missing > 0) {
+    const versionId = `${row.registryId}@${row.baseline}`
+    const runs = await deps.frames.runs(row.workspace, versionId, sinceMs)
+    const seen = new Set(known.map(({ conversation }) => conversation))
+    const fresh = runs.filter((run) => run.startMs >= sinceMs && !seen.has(run.conversation))
+    const { units } = await drawFrame(fresh, await deps.frames.open(row), {
+      seed: `${row.experimentId} shadow ${known.length}`,
+      unitsMax: missing,
+      nowMs: deps.nowMs(),
+    })
+    for (const [i, { source, request }] of units.entries()) {
+      await deps.postgres.query(
+        `INSERT INTO experiment_units (experiment_id, unit, source, request) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+        [id, shadowFrom + known.length + i, JSON.stringify(source), JSON.stringify(request)],
+      )
+    }
+  }
+  const now = await readShadow(deps.postgres, id)
+  return now.filter(({ outcome }) => outcome === null).map(({ unit }) => unit)
+}
+
+/** What the shadow showed: enough of it, and whether the candidate was proven worse. */
+export async function readShadowOutcome(
+  sql: Sql,
+  row: ExperimentRow,
+  policy: DecisionPolicy,
+): Promise<{ count: number; isWorse: boolean; hardFailures: number }> {
+  const stored = await readShadow(sql, getUuid(row.experimentId))
+  const outcomes = stored.flatMap(({ outcome }) => (outcome === null ? [] : [outcome]))
+  const monitor = new Monitor({ ...policy, guardrails: ['hard_failures'] })
+  const active = activeMetrics({ ...policy, guardrails: ['hard_failures'] })
+  let hardFailures = 0
+  for (const outcome of outcomes) {
+    if (outcome.outcome !== 'judged') continue
+    monitor.add(active.map((metric) => toUnitValue(metric, [outcome])))
+    const { candidateHard, baselineHard } = outcome.verdict
+    if (candidateHard && !baselineHard) hardFailures++
+  }
+  return { count: outcomes.length, isWorse: monitor.look() === 'failed', hardFailures }
+}
+
+type Shadow = { unit: number; conversation: string; outcome: Sample | null }
+
+function readShadow(sql: Sql, id: string): Promise<Shadow[]> {
+  return sql.query<Shadow>(
+    `SELECT unit, source->>'conversation' AS conversation, outcome FROM experiment_units
+     WHERE experiment_id = $1 AND unit >= $2 ORDER BY unit`,
+    [id, shadowFrom],
+  )
+}
