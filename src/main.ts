@@ -1,6 +1,7 @@
 // The command line: reads the environment, starts what was asked for, and stops it when told. Nothing else reads process.env.
 
 import { closeSync, openSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
 import { readSettings } from '../schemas/settings.ts'
 import { doctor } from './cli/doctor.ts'
 import { seedCommand } from './cli/seed.ts'
@@ -44,6 +45,9 @@ async function run(name: string): Promise<void> {
 }
 
 async function serve(): Promise<void> {
+  // The buffers of requests are outside V8's heap and yet make it collect all of that heap. With four times the heap between two
+  // collections: seven in place of thirty for 500,000 spans, 2 of 11.5 µs of CPU a span less, 65 MB of memory more.
+  setFlagsFromString('--heap-growing-percent=300')
   const settings = readSettings(process.env)
   const log = (line: string) => console.error(`${new Date().toISOString()} ${line}`)
   const stopping = new AbortController()

@@ -94,7 +94,7 @@ export class JsonCursor {
   /** Writes the string read last as a protobuf string field. */
   writeTo(writer: WireWriter, field: number): void {
     if (this.escaped) writer.textMember(field, this.text())
-    else writer.bytesMember(field, this.bytes.subarray(this.start, this.end))
+    else writer.bytesFrom(field, this.bytes, this.start, this.end)
   }
 
   /** Four bytes at a time up to where a quote, a backslash or a control character is near. */

@@ -9,6 +9,14 @@ import type { WireWriter } from './wire-writer.ts'
 const quote = 0x22
 // Beyond a few dozen digits no number is a 64-bit integer, and BigInt takes its time.
 const digitsMax = 40
+// Up to here every number is a positive 32-bit integer.
+const shortDigitsMax = 9
+
+// The value of each hex digit by its character code; 16 for every other byte.
+const nibbles = Uint8Array.from({ length: 256 }, (_, code) => {
+  const value = Number.parseInt(String.fromCharCode(code), 16)
+  return Number.isNaN(value) ? 16 : value
+})
 
 export type JsonIo = { cursor: JsonCursor; writer: WireWriter; tally: Tally }
 
@@ -46,7 +54,7 @@ export function transcodeScalar(io: JsonIo, field: Field): void {
     case 'uint32':
     case 'fixed32':
     case 'fixed64':
-      writeInteger(io, field, readInteger(readToken(cursor), field))
+      if (!writeShort(io, field)) writeInteger(io, field, readInteger(readToken(cursor), field))
       return
     case 'message':
       throw new Error(`${field.json} is not a scalar`)
@@ -67,6 +75,12 @@ function writeString({ cursor, writer, tally }: JsonIo, field: Field): void {
 }
 
 function writeId({ cursor, writer }: JsonIo, field: Field): void {
+  const from = cursor.at
+  if (cursor.peek() === quote) {
+    cursor.string()
+    if (!cursor.escaped && writeHex(writer, field, cursor)) return
+    cursor.at = from
+  }
   const text = readToken(cursor)
   if (text === '') return
   if (text.length % 2 === 0 && /^[0-9a-fA-F]+$/.test(text)) {
@@ -77,6 +91,28 @@ function writeId({ cursor, writer }: JsonIo, field: Field): void {
   const hint = isBase64 ? '; it looks like base64' : ''
   const digits = field.json === 'traceId' ? 32 : 16
   throw new BadSpan(idRejection(field.json), `${field.json} is not ${digits} hex digits${hint}`)
+}
+
+/** The string read last, if it is hex digits in pairs, without making a string of it. */
+function writeHex(writer: WireWriter, field: Field, { bytes, start, end }: JsonCursor): boolean {
+  const size = (end - start) >> 1
+  // Every id is shorter; what is not is told in words further on.
+  if (size === 0 || size > 16 || (end - start) % 2 !== 0) return false
+  const before = writer.length
+  writer.tag(field.number, 2)
+  writer.varint(size)
+  writer.reserve(size)
+  let valid = 0
+  for (let i = 0; i < size; i++) {
+    const high = nibbles[bytes[start + 2 * i]!]!
+    const low = nibbles[bytes[start + 2 * i + 1]!]!
+    valid |= high | low
+    writer.bytes[writer.length + i] = (high << 4) | low
+  }
+  writer.length += size
+  if (valid < 16) return true
+  writer.length = before
+  return false
 }
 
 function idRejection(name: string): Rejection {
@@ -121,6 +157,30 @@ function writeEnum({ cursor, writer, tally }: JsonIo, field: Field): void {
   if (!Number.isInteger(value) || value < -(2 ** 31) || value >= 2 ** 31)
     throw new BadSpan('invalid_enum', `${field.json} is not a known name or a 32-bit integer`)
   writer.varintField(field.number, value)
+}
+
+/** An unsigned integer of a few digits, with quotes or without: most are, and need no BigInt. False, and nothing is read, for others. */
+function writeShort({ cursor, writer }: JsonIo, field: Field): boolean {
+  const { bytes } = cursor
+  const isQuoted = cursor.peek() === quote
+  const start = cursor.at + (isQuoted ? 1 : 0)
+  let value = 0
+  let at = start
+  for (; at < start + shortDigitsMax; at++) {
+    const digit = bytes[at]! - 0x30
+    if (!(digit >= 0 && digit <= 9)) break
+    value = value * 10 + digit
+  }
+  if (at === start || (bytes[start] === 0x30 && at > start + 1)) return false
+  const next = bytes[at]
+  const isEnd = isQuoted ? next === quote : next === 0x2c || next === 0x7d || next === 0x5d
+  if (!isEnd) return false
+  cursor.at = isQuoted ? at + 1 : at
+  if (field.kind === 'fixed64') {
+    if (value !== 0) writer.fixed64Words(field.number, value, 0)
+  } else if (field.kind === 'fixed32') writer.fixed32Field(field.number, value)
+  else if (value !== 0 || field.oneof) writer.varintMember(field.number, value, 0)
+  return true
 }
 
 function readInteger(text: string, field: Field): bigint {

@@ -4,6 +4,8 @@ import { shortCharsMax, writeAscii } from '../short-text.ts'
 
 // Most spans fit without growing; a larger start would be wasted on each of them.
 const bufferBytesFirst = 1024
+// Below it a loop copies faster than the view that `set` needs is made.
+const loopBytesMax = 48
 
 /**
  * Grows as it is written. `…Field` leaves out the default value, as proto3 does; `…Member` writes it, as a oneof needs.
@@ -109,6 +111,18 @@ export class WireWriter {
     this.tag(field, 2)
     this.varint(value.length)
     this.raw(value)
+  }
+
+  /** The same for a part of other bytes; most texts are short, and a view on them costs more than they do. */
+  bytesFrom(field: number, source: Uint8Array, start: number, end: number): void {
+    const size = end - start
+    this.tag(field, 2)
+    this.varint(size)
+    this.reserve(size)
+    const { bytes, length } = this
+    if (size > loopBytesMax) bytes.set(source.subarray(start, end), length)
+    else for (let i = 0; i < size; i++) bytes[length + i] = source[start + i]!
+    this.length = length + size
   }
 
   bytesField(field: number, value: Uint8Array): void {
