@@ -98,3 +98,32 @@ test('a failure is not given again, and a route that does not ask for it never c
   await world.chat(world.key, plain)
   expect(isHit(await world.chat(world.key, plain))).toBe(false)
 })
+
+test('a picture is no video, and a job is never given twice', async () => {
+  const post = async (path: string): Promise<string> => {
+    const answer = await fetch(world.url + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'priced', prompt: 'A fox' }),
+    })
+    const body = await answer.json()
+    return body.id ?? body.data[0].url
+  }
+  let jobs = 0
+  world.upstream.play((res, seen) =>
+    seen.path.endsWith('/videos')
+      ? json({ id: `video_${++jobs}`, object: 'video', status: 'queued' })(res, seen)
+      : json({ created: 1, data: [{ url: 'https://x.example/a.png' }] })(res, seen),
+  )
+  const before = asked()
+  const paths = ['/v1/images', '/v1/images', '/v1/videos', '/v1/videos']
+  const answers: string[] = []
+  for (const path of paths) answers.push(await post(path))
+  expect(answers).toEqual([
+    'https://x.example/a.png',
+    'https://x.example/a.png',
+    'video_1',
+    'video_2',
+  ])
+  expect(asked() - before).toBe(3)
+})

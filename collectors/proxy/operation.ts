@@ -61,6 +61,8 @@ export type Operation = {
   readonly accept?: string
   /** True where an answer is bytes that leave as they come, rather than a body that is read before it leaves. */
   readonly passesBytes?: boolean
+  /** True where an answer names work that goes on: it is never given again to another call. */
+  readonly startsJob?: boolean
   /** Absent: never answered with server-sent events. */
   events?(call: Call): EventStream
 }

@@ -145,10 +145,10 @@ export class CachingAnswer implements UpstreamHandler {
   }
 }
 
-/** Undefined where the route does not cache. A body on the disk is not looked into for its likes. */
+/** Undefined where the route does not cache. A body on the disk is not looked into for its likes; a job is one of its own each time. */
 export function cachingOf(call: Call, to: UpstreamHandler): CachingAnswer | undefined {
-  const { deps, route, upload } = call
-  if (route.cacheS === undefined || !deps.cache || upload) return undefined
+  const { deps, operation, route, upload } = call
+  if (route.cacheS === undefined || !deps.cache || upload || operation.startsJob) return undefined
   return new CachingAnswer(deps.cache, call, to)
 }
 
@@ -171,7 +171,7 @@ function keyOf(call: Call): string {
   const request = Object.entries(call.request).filter(([name]) => !ignored.has(name))
   const text = toLooseJcs([
     call.caller.workspace,
-    call.operation.name,
+    call.operation.upstreamPath,
     signatureOf(call.route),
     call.model,
     call.prompt?.versionId ?? 'default',

@@ -28,6 +28,7 @@ export const videos: Operation = {
     return seconds === undefined ? undefined : { videoSeconds: seconds }
   },
   answerName: 'a video job',
+  startsJob: true,
   readWhole: readVideo,
 }
 
