@@ -77,9 +77,15 @@ test('a video is a job: open until it is seen, then closed once; its file is her
   expect(job).toMatchObject({ object: 'video.generation', status: 'queued', duration_seconds: 8 })
   const record = response.headers.get('x-vaas-record-id')
   expect((await get(world, `/v1/vaas/${record}`)).status).toBe(202)
+  const runs = async () => {
+    const { body } = await get(world, '/metrics')
+    return Number(/proxy_runs_total\{provider="sandbox",status="ok"\} (\d+)/.exec(body)?.[1] ?? 0)
+  }
+  const before = await runs()
   const looks = await Promise.all([1, 2, 3].map(() => get(world, `/v1/videos/${job.id}`)))
   expect(looks.map(({ body }) => body.status)).toEqual(['completed', 'completed', 'completed'])
   expect(await verdictOf(response.headers)).toEqual({ valid: true, status: 'completed' })
+  expect((await runs()) - before).toBe(1)
   const runId = response.headers.get('x-batchin-run-id')
   const { body } = await get(world, '/v1/traces?limit=100')
   expect(body.items.filter((item: Json) => item.run_id === runId)).toHaveLength(1)

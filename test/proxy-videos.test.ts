@@ -2,18 +2,33 @@
 
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Cost, Money } from '../collectors/proxy/money.ts'
 import { newId } from '../schemas/ids.ts'
 import { outputHashOf, type ProxyWorld, startProxy, until } from './proxy-world.ts'
 import { json, raw, type Script } from './upstream.ts'
 
+const settled: (Cost | undefined)[] = []
+/** A thousand nano-dollars a second of video. */
+const money: Money = {
+  take: () => ({
+    headers: [],
+    cost: (_usage, pieces) => ({
+      nanoUsd: BigInt((pieces?.videoSeconds ?? 0) * 1000),
+      version: 'p1',
+    }),
+    settle: (cost) => void settled.push(cost),
+  }),
+}
+
 let world: ProxyWorld
 let openai: OpenAI
 beforeAll(async () => {
-  world = await startProxy()
+  world = await startProxy({ money })
   openai = new OpenAI({ apiKey: 'batchin_api_test', baseURL: world.baseUrl, maxRetries: 0 })
 })
 afterAll(() => world.end())
 beforeEach(() => {
+  settled.length = 0
   world.upstream.seen.length = 0
   for (const rows of Object.values(world.intake.rows)) rows.length = 0
 })
@@ -81,7 +96,7 @@ test('the SDK creates a job, sees it through and downloads it; one run is kept, 
   for (const name of names) expect(seen.headers.get(name)).toBe(response.headers.get(name))
   expect(seen.headers.get('x-vaas-phase')).toBe('final')
   expect(world.intake.rows.spans).toMatchObject([
-    { name: 'generate_content sora-2', status: 'ok', input_preview: 'A fox', usage: 5 },
+    { name: 'generate_content sora-2', status: 'ok', input_preview: 'A fox', usage: 7 },
   ])
   expect(world.intake.rows.spans[0]?.attr_num).toMatchObject({ 'batchin.usage.video_seconds': 8 })
   const [begin, final, ...others] = records()
@@ -102,10 +117,27 @@ test('the SDK creates a job, sees it through and downloads it; one run is kept, 
   expect(await thumbnail.text()).toBe('a thumbnail')
 })
 
+test('a video costs by its seconds, by the price of the moment it was asked for', async () => {
+  const id = newName()
+  for (const status of ['queued', 'completed']) {
+    world.upstream.play(json(openaiJob(id, status)))
+    if (status === 'queued') {
+      await (
+        await world.postTo('/v1/videos', { model: 'sora-2', prompt: 'A', seconds: '8' })
+      ).json()
+      expect(settled).toEqual([{ nanoUsd: 8000n, version: 'p1' }])
+    } else await (await get(`/videos/${id}`)).json()
+  }
+  expect(world.intake.rows.spans).toMatchObject([{ status: 'ok', cost_nano_usd: 8000n }])
+  expect(world.intake.rows.spans[0]?.attr_str).toMatchObject({ 'batchin.price.version': 'p1' })
+  expect(settled).toHaveLength(1)
+})
+
 test('a job that fails is an error that costs nothing, and says why', async () => {
   const id = newName()
   world.upstream.play(json(openaiJob(id, 'in_progress')))
-  await (await world.postTo('/v1/videos', { model: 'sora-2', prompt: 'A fox' })).json()
+  const asked = { model: 'sora-2', prompt: 'A fox', duration_seconds: 8 }
+  await (await world.postTo('/v1/videos', asked)).json()
   const error = { code: 'moderation_blocked', message: 'no foxes' }
   world.upstream.play(json(openaiJob(id, 'failed', { error })))
   expect((await (await get(`/videos/${id}`)).json()).error).toEqual(error)

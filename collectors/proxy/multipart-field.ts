@@ -52,7 +52,7 @@ function textOf(
   if (headEnd < 0) return undefined
   const head = part.toString('latin1', delimiter.length, headEnd)
   const [, quoted, plain] = /;\s*name=(?:"([^"]*)"|([^\s;]+))/i.exec(head) ?? []
-  if ((quoted ?? plain) !== name || /;\s*filename\*?=/i.test(head)) return undefined
+  if ((quoted ?? plain) !== name) return undefined
   const start = headEnd + 4
   const end = part.indexOf(Buffer.concat([Buffer.from('\r\n'), delimiter]), start)
   return end < 0 ? undefined : { start, end }
