@@ -36,7 +36,7 @@ beforeAll(async () => {
     ],
     routes: [
       { id: 'private-7', public: false, public_label: 'managed', models: ['hidden-*'], targets },
-      { id: 'open', models: ['*'], ttft_timeout_ms: 400, targets },
+      { id: 'open', models: ['*'], ttft_timeout_ms: 2_000, targets },
     ],
     models: [{ id: 'm', pricing: { std_input: 1, std_output: 2 } }],
     breaker: { failures_in_row: 100 },

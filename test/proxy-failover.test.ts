@@ -62,8 +62,6 @@ async function start(route: RouteFile = {}, more: object = {}): Promise<ProxyWor
         {
           id: 'main',
           targets: [{ provider: 'one' }, { provider: 'two', weight: 0 }],
-          ttft_timeout_ms: 300,
-          answer_timeout_ms: 600,
           ...route,
         },
       ],
@@ -129,7 +127,7 @@ for (const [what, script] of lateOnes) {
   test(`a stream with ${what} is answered by the next target`, async () => {
     one.play(script)
     two.play(stream)
-    const proxy = await start()
+    const proxy = await start({ ttft_timeout_ms: 300 })
     const answer = await proxy.post(streamed)
     expect([answer.status, answer.headers.get('x-batchin-provider')]).toEqual([200, 'two'])
     expect(await answer.text()).toMatch(/"phase":"final".*\ndata: \[DONE\]\n\n$/)
@@ -140,7 +138,7 @@ for (const [what, script] of lateOnes) {
 
 test('an answer that is not streamed and does not come in its own time is asked for elsewhere', async () => {
   one.play(hangBeforeHead)
-  const proxy = await start()
+  const proxy = await start({ answer_timeout_ms: 500 })
   const answer = await proxy.post(hello)
   expect([answer.status, answer.headers.get('x-batchin-provider')]).toEqual([200, 'two'])
 })
@@ -328,7 +326,7 @@ test('a breaker never refuses a call that has nowhere else to go', async () => {
 
 test('a call that takes longer than its route allows ends: with 504, or inside its stream', async () => {
   one.play(hangBeforeHead)
-  const proxy = await start({ total_timeout_ms: 200, targets: [{ provider: 'one' }] })
+  const proxy = await start({ total_timeout_ms: 1_500, targets: [{ provider: 'one' }] })
   const whole = await proxy.post(hello)
   expect([whole.status, (await whole.json()).error.code]).toEqual([504, 'upstream_timeout'])
 
@@ -364,13 +362,13 @@ for (const body of [hello, streamed]) {
 }
 
 test('every answer says how much of its time was ours', async () => {
-  one.play((res, seen) => void setTimeout(() => json(completion('x'))(res, seen), 150))
+  one.play((res, seen) => void setTimeout(() => json(completion('x'))(res, seen), 1_500))
   const proxy = await start()
   const answer = await proxy.post(hello)
   await answer.arrayBuffer()
   const [, ms] = /^gw;dur=(\d+\.\d\d)$/.exec(answer.headers.get('server-timing') ?? '') ?? []
   expect(Number(ms)).toBeGreaterThanOrEqual(0)
-  expect(Number(ms)).toBeLessThan(150)
+  expect(Number(ms)).toBeLessThan(1_500)
 })
 
 function freePort(): Promise<number> {

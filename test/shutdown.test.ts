@@ -67,7 +67,7 @@ test('while a stream finishes, new calls and health are answered 503; then every
   const dataDir = newDataDir()
   dataDirs.push(dataDir)
   const plane = await start(dataDir)
-  const running = await startStream(plane.url, 40)
+  const running = await startStream(plane.url, 250)
   const stopped = plane.stop()
   expect(await statusOf(`${plane.url}/v1/traces`, { headers: { authorization } })).toEqual([
     503,
