@@ -90,10 +90,22 @@ async function change(
 ): Promise<void> {
   const { workspace, versionId, ids } = given
   const registry = parsePromptVersionId(versionId)?.slug ?? ''
+  const params = { workspace, registry, version: versionId, ids }
   await runs.change({
     sql: `ALTER TABLE spans UPDATE prompt_registry = {registry:String}, prompt_version_id = {version:String}
-      WHERE workspace = {workspace:String} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))`,
-    params: { workspace, registry, version: versionId, ids },
+      WHERE workspace = {workspace:String} AND run_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))
+      SETTINGS mutations_sync = 1`,
+    params,
+  })
+  // Quarters of an hour that were rolled up before are rolled up again: to them this is an arrival, as of now (src/rollups).
+  await runs.change({
+    sql: `INSERT INTO arrivals (workspace, quarter, last_seq, ingested_at)
+      SELECT workspace, toStartOfFifteenMinutes(start_time) AS quarter,
+        bitShiftLeft(toUInt64(toUnixTimestamp64Milli(now64(3))), 20), max(ingested_at)
+      FROM spans WHERE workspace = {workspace:String}
+        AND run_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))
+      GROUP BY workspace, quarter`,
+    params: { workspace, ids },
   })
 }
 
