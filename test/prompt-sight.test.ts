@@ -72,6 +72,14 @@ test('a stream that was opened keeps what it said, and its run is stored under w
   await answer.text()
   expect(header(answer)).toBe('default')
   expect(storedVersion()).toBe('support@v3')
+  const said = proxy.intake.rows.records.map(({ phase, canonical }) => [
+    phase,
+    JSON.parse(String(canonical)).prompt_version_id,
+  ])
+  expect(said).toEqual([
+    ['begin', 'default'],
+    ['final', 'default'],
+  ])
 })
 
 test('who names a version means it; who names a prompt alone is told', async () => {

@@ -1,11 +1,12 @@
 // The prompt registry on a real Postgres: versions are content, what is in force moves by compare-and-swap, history adds up.
 
+import { hash } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
-import type { Actor } from '../schemas/prompt-history.ts'
+import { type Actor, hashedTextOf } from '../schemas/prompt-history.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
 import { writeEvent } from '../src/registry/discovered.ts'
@@ -182,6 +183,15 @@ describe('what is in force', () => {
   })
 })
 
+async function setEvent(column: 'reason' | 'hash', value: string): Promise<void> {
+  await postgres.query('ALTER TABLE prompt_events DISABLE TRIGGER prompt_events_stay')
+  await postgres.query(`UPDATE prompt_events SET ${column} = $2 WHERE workspace = $1 AND seq = 5`, [
+    workspace,
+    value,
+  ])
+  await postgres.query('ALTER TABLE prompt_events ENABLE TRIGGER prompt_events_stay')
+}
+
 describe('history', () => {
   test('replays to the present state, and a changed event is found', async () => {
     await declare('one')
@@ -204,13 +214,13 @@ describe('history', () => {
       'only ever added',
     )
     await expect(postgres.query('DELETE FROM prompt_events')).rejects.toThrow('only ever added')
-    await postgres.query('ALTER TABLE prompt_events DISABLE TRIGGER prompt_events_stay')
-    await postgres.query(
-      `UPDATE prompt_events SET reason = 'another' WHERE workspace = $1 AND seq = 5`,
-      [workspace],
-    )
-    await postgres.query('ALTER TABLE prompt_events ENABLE TRIGGER prompt_events_stay')
+    await setEvent('reason', 'another')
     expect(await registry.checkHistory(support)).toMatchObject({ brokenAt: 5, matches: true })
+    // With its own hash made to fit, the event after it tells.
+    const changed = (await registry.history(support, { limit: 10 })).find(({ seq }) => seq === 5)!
+    const fitting = hash('sha256', hashedTextOf(support, changed), 'hex')
+    await setEvent('hash', `sha256:${fitting}`)
+    expect(await registry.checkHistory(support)).toMatchObject({ brokenAt: 6, matches: true })
   })
 
   test('belongs to one workspace, and goes with it', async () => {
