@@ -9,8 +9,10 @@ import { Experiments } from './pages/Experiments.tsx'
 import { Login } from './pages/Login.tsx'
 import { Prompt } from './pages/Prompt.tsx'
 import { Prompts } from './pages/Prompts.tsx'
+import { Settings } from './pages/Settings.tsx'
 import { Trace } from './pages/Trace.tsx'
 import { Traces } from './pages/Traces.tsx'
+import { Usage } from './pages/Usage.tsx'
 import { Shell } from './Shell.tsx'
 import { Failure, Link, Loading } from './ui/atoms.tsx'
 import { Boundary } from './ui/Boundary.tsx'
@@ -54,6 +56,10 @@ function Shown({ page, search }: { page: Page; search: string }) {
       return <Experiments />
     case 'experiment':
       return <Experiment key={page.id} id={page.id} />
+    case 'usage':
+      return <Usage search={search} />
+    case 'settings':
+      return <Settings />
     case 'login':
       return null
     case 'missing':

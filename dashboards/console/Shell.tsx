@@ -19,6 +19,8 @@ const places: { name: string; icon: IconName; href: string; pages: Page['name'][
     href: link.experiments(),
     pages: ['experiments', 'experiment'],
   },
+  { name: 'Usage', icon: 'usage', href: link.usage(), pages: ['usage'] },
+  { name: 'Settings', icon: 'keys', href: link.settings(), pages: ['settings'] },
 ]
 
 export function Shell({

@@ -212,7 +212,7 @@ export async function logout(): Promise<void> {
   queryClient.clear()
 }
 
-async function get(path: string, signal?: AbortSignal): Promise<unknown> {
+export async function get(path: string, signal?: AbortSignal): Promise<unknown> {
   const answer = await call(path, { headers: { accept: 'application/json' } }, signal)
   try {
     return await answer.json()
@@ -222,9 +222,13 @@ async function get(path: string, signal?: AbortSignal): Promise<unknown> {
   }
 }
 
-async function send(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<void> {
+export async function send(
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+): Promise<Response> {
   const headers = { 'x-runledger-csrf': '1', 'content-type': 'application/json' }
-  await call(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
+  return call(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) })
 }
 
 async function call(path: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {

@@ -7,6 +7,8 @@ export type Page =
   | { name: 'prompt'; registryId: string }
   | { name: 'experiments' }
   | { name: 'experiment'; id: string }
+  | { name: 'usage' }
+  | { name: 'settings' }
   | { name: 'login' }
   | { name: 'missing' }
 
@@ -60,6 +62,14 @@ export function parseCompared(search: string): Compared {
   return { from: params.get('from') ?? undefined, to: params.get('to') ?? undefined }
 }
 
+export const usageDays = [1, 7, 30, 90] as const
+const daysDefault = 30
+
+export function parseDays(search: string): number {
+  const asked = Number(new URLSearchParams(search).get('days'))
+  return usageDays.find((days) => days === asked) ?? daysDefault
+}
+
 export function pageOf(pathname: string): Page {
   const parts = pathname.split('/').filter((part) => part !== '')
   if (parts[0] !== 'console') return { name: 'missing' }
@@ -69,6 +79,8 @@ export function pageOf(pathname: string): Page {
   if (parts.length === 2 && parts[1] === 'experiments') return { name: 'experiments' }
   if (parts.length === 3 && parts[1] === 'experiments') return { name: 'experiment', id: parts[2]! }
   if (parts.length === 3 && parts[1] === 'prompts') return { name: 'prompt', registryId: parts[2]! }
+  if (parts.length === 2 && parts[1] === 'usage') return { name: 'usage' }
+  if (parts.length === 2 && parts[1] === 'settings') return { name: 'settings' }
   if (parts.length === 2 && parts[1] === 'login') return { name: 'login' }
   return { name: 'missing' }
 }
@@ -83,6 +95,9 @@ export const link = {
   prompts: () => '/console/prompts',
   prompt: (registryId: string, compared?: Partial<Compared>) =>
     `/console/prompts/${encodeURIComponent(registryId)}${query({ from: compared?.from ?? '', to: compared?.to ?? '' })}`,
+  usage: (days?: number) =>
+    `/console/usage${query({ days: days === undefined || days === daysDefault ? '' : String(days) })}`,
+  settings: () => '/console/settings',
   login: (next?: string) => `/console/login${query({ next: next ?? '' })}`,
   verify: (recordId?: string) => `/verify${query({ record: recordId ?? '' })}`,
   evidence: (recordId: string) => `/v1/vaas/${encodeURIComponent(recordId)}/evidence`,
