@@ -44,16 +44,24 @@ export type SeenVersion = { version_id: string; runs: string; first: string; las
 
 // A call is counted once however often it was sent, and once when both its client and the proxy reported it: a linked span with
 // a child that is linked to the same version is that call seen from outside. Replays are not traffic.
-const seenSql = `SELECT prompt_version_id AS version_id, uniqExact(trace_id, span_id) AS runs,
+const seenSql = (
+  ofOne: string,
+) => `SELECT prompt_version_id AS version_id, uniqExact(trace_id, span_id) AS runs,
     toUnixTimestamp64Milli(min(start_time)) AS first, toUnixTimestamp64Milli(max(start_time)) AS last
-  FROM spans WHERE workspace = {workspace:String} AND prompt_version_id != '' AND origin != 'replay'
+  FROM spans WHERE workspace = {workspace:String} AND prompt_version_id != '' AND origin != 'replay' ${ofOne}
     AND (trace_id, span_id, prompt_version_id) NOT IN (
       SELECT trace_id, parent_span_id, prompt_version_id FROM spans
-      WHERE workspace = {workspace:String} AND prompt_version_id != '' AND origin != 'replay')
+      WHERE workspace = {workspace:String} AND prompt_version_id != '' AND origin != 'replay' ${ofOne})
   GROUP BY prompt_version_id`
 
-export function seenVersions(rows: Rows, workspace: string): Promise<SeenVersion[]> {
-  return rows.query<SeenVersion>({ sql: seenSql, params: { workspace } })
+/** Of all registries, or of one. */
+export function seenVersions(
+  rows: Rows,
+  workspace: string,
+  registry?: string,
+): Promise<SeenVersion[]> {
+  const sql = seenSql(registry === undefined ? '' : 'AND prompt_registry = {registry:String}')
+  return rows.query<SeenVersion>({ sql, params: { workspace, registry: registry ?? '' } })
 }
 
 type RegistryRow = Pick<

@@ -122,7 +122,7 @@ export async function openPrompts(deps: {
   return {
     link,
     async list(workspace, registry) {
-      const seen = await seenVersions(deps.rows, workspace)
+      const seen = await seenVersions(deps.rows, workspace, registry)
       await recover(workspace, seen)
       return listRegistries(deps.sql, workspace, { seen, registry })
     },

@@ -208,6 +208,21 @@ describe('promotion', () => {
   })
 })
 
+test('a prompt of which nothing can be sent is not served', async () => {
+  const span = { model: 'm', started_at: new Date(), ended_at: new Date(), input: 'x', output: 'y' }
+  const posted = await fetch(`${world.url}/v1/runs`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ ...span, prompt: { id: 'seen-only', version: 'v1' } }),
+  })
+  expect(posted.status).toBe(200)
+  await expect.poll(async () => (await call('GET', '/seen-only')).body.total_runs).toBe(1)
+  const served = await call('PATCH', '/seen-only', { mode: 'serve' })
+  expect(errorOf(served)).toEqual([409, 'conflict'])
+  expect(served.body.error.message).toContain('nothing to serve')
+  expect((await call('GET', '/seen-only')).body).toMatchObject({ mode: 'observe', total_runs: 1 })
+})
+
 describe('a policy', () => {
   test('keeps what is not named, and is refused with every mistake', async () => {
     await declared('rules', 'one')

@@ -2,6 +2,7 @@
 
 import type { Counters } from '../../schemas/counters.ts'
 import type { DiscoveryEvent } from '../../schemas/discovery.ts'
+import { Fault } from '../../schemas/faults.ts'
 import type { PromptServing } from '../../schemas/prompt.ts'
 import type { Declaration } from '../../schemas/prompt-content.ts'
 import type { Canary, PromptEvent } from '../../schemas/prompt-history.ts'
@@ -11,6 +12,7 @@ import {
   type PromptPolicy,
   policyInForce,
 } from '../../schemas/prompt-policy.ts'
+import type { Sql } from '../keys.ts'
 import type { Postgres } from '../postgres.ts'
 import { type Declared, declare } from './declare.ts'
 import {
@@ -206,14 +208,26 @@ function changeFacts(
   given: RegistryAt & Because & RegistryChange,
 ): Promise<RegistryFacts> {
   const { displayName, mode, policy } = given
-  return changeRegistry(postgres, given, async ({ registry, tell }) => {
+  return changeRegistry(postgres, given, async ({ sql, registry, tell }) => {
     let { state } = registry
+    if (mode === 'serve') await refuseUnservable(sql, given, state.promoted ?? state.baseline)
     if (displayName !== undefined && displayName !== state.displayName)
       state = await tell({ type: 'renamed', displayName }, given)
     if (mode !== undefined && mode !== state.mode) state = await tell({ type: 'mode', mode }, given)
     if (policy !== undefined)
       state = await tell({ type: 'policy', policy: { ...state.policy, ...policy } }, given)
     return { ...registry, state }
+  })
+}
+
+/** What is in force when a registry begins to be served must be something that can be sent. */
+async function refuseUnservable(sql: Sql, at: RegistryAt, version: string | null): Promise<void> {
+  const found = version === null ? undefined : await findVersion(sql, { ...at, version })
+  if (found?.content?.kind === 'declared') return
+  const what = version === null ? 'Nothing' : `${at.registry}@${version}, which was not declared,`
+  throw new Fault('conflict', {
+    message: `${what} is in force, so there is nothing to serve. Declare a version and promote it first.`,
+    param: 'mode',
   })
 }
 
