@@ -37,7 +37,14 @@ export async function post(
 /** One call of a version, labelled when `label` is given. */
 export async function chat(
   target: Target,
-  call: { system: string; user: string; label?: string; headers?: Record<string, string> },
+  call: {
+    system: string
+    user: string
+    /** Who asks, as OpenAI's API has it. */
+    by?: string
+    label?: string
+    headers?: Record<string, string>
+  },
 ): Promise<void> {
   const answer = await post(
     target,
@@ -45,6 +52,7 @@ export async function chat(
     {
       model: 'gpt-4o-mini',
       temperature: 0.3,
+      ...(call.by === undefined ? {} : { user: call.by }),
       messages: [
         { role: 'system', content: call.system },
         { role: 'user', content: call.user },

@@ -187,5 +187,6 @@ function eValue(log: number | undefined): number | null {
 }
 
 function percent(share: number): string {
-  return `${Math.round(share * 100)} %`
+  // A figure and its unit stay on one line.
+  return `${Math.round(share * 100)}\u00a0%`
 }
