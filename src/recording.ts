@@ -9,6 +9,9 @@ import { openRecords } from './records.ts'
 import type { Lanes } from './spooling.ts'
 import type { Rows } from './traces.ts'
 
+// As for every read: ClickHouse away means an older answer, not none.
+const flushDeadlineMs = 2_000
+
 export function openRecording(
   router: Router,
   deps: {
@@ -21,7 +24,10 @@ export function openRecording(
 ): void {
   const { ledger } = deps
   vaasRoutes(router, {
-    records: openRecords(deps),
+    records: openRecords({
+      ...deps,
+      flushCalls: async () => void (await deps.spool.calls.flush(flushDeadlineMs)),
+    }),
     evidence: openEvidence(ledger),
     ledger,
     intake: deps.spool.calls,

@@ -37,7 +37,12 @@ const findSql = `SELECT phase, workspace, base64Encode(canonical) AS canonical, 
   ORDER BY phase, ingest_seq LIMIT 1 BY phase`
 
 /** `flush` resolves when what was accepted before it can be read: it is called when a record is not there yet, or not whole. */
-export function openRecords(deps: { rows: Rows; flush: () => Promise<void> }): Records {
+export function openRecords(deps: {
+  rows: Rows
+  flush: () => Promise<void>
+  /** The lane of calls alone, where nearly every record is: it does not wait behind a backlog of traces. */
+  flushCalls?: () => Promise<void>
+}): Records {
   async function look(recordId: Id): Promise<StoredRecord | undefined> {
     const id = Buffer.from(recordId).toString('hex')
     const rows = await deps.rows.query<Row>({ sql: findSql, params: { id } })
@@ -51,7 +56,13 @@ export function openRecords(deps: { rows: Rows; flush: () => Promise<void> }): R
     async find(recordId) {
       const found = await look(recordId)
       if (found?.final) return found
-      await deps.flush()
+      const { flush, flushCalls } = deps
+      if (!flushCalls) return flush().then(() => look(recordId))
+      await flushCalls()
+      const called = await look(recordId)
+      // What is open now is a call's; what is nowhere may be of a run that was posted, in bulk.
+      if (called) return called
+      await flush()
       return look(recordId)
     },
   }

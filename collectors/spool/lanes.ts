@@ -19,7 +19,7 @@ const eraseLookMs = 20
 /** The face is that of a spool whose own writes are bulk. */
 export type Lanes = Omit<Spool, 'open' | 'state'> & {
   /** Of calls: their runs, records, and notes. */
-  calls: Intake & Openings & Pick<Spool, 'refusal' | 'interrupted'>
+  calls: Intake & Openings & Pick<Spool, 'refusal' | 'interrupted' | 'flush'>
   /** Both lanes together; `status` and `reason` are those of bulk. */
   state(): SpoolState & { lanes: { bulk: SpoolState; calls: SpoolState } }
 }
