@@ -19,6 +19,7 @@ import type { Accounts } from './accounts.ts'
 import { destinationRoutes } from './api/destinations.ts'
 import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
+import { mediaRoutes } from './api/media.ts'
 import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
 import { createApp, type Door, listRoutes, type Route } from './app.ts'
@@ -31,7 +32,7 @@ import type { OtlpShared } from './grpc-door.ts'
 import { ingestDoors } from './ingest-doors.ts'
 import { ensureOwner } from './keys.ts'
 import { openLogin } from './login.ts'
-import { openMedia } from './media.ts'
+import type { Media } from './media.ts'
 import type { Metrics } from './metrics.ts'
 import { openPrices } from './money/prices.ts'
 import type { Stores } from './plane.ts'
@@ -85,7 +86,7 @@ export type DoorDeps = Stores &
     config: LiveConfig
     money: Money
     keptAnswers: IdempotentAnswers
-    mediaDir: string
+    media: Media
   }
 
 export async function openDoors(deps: DoorDeps): Promise<Doors> {
@@ -104,7 +105,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
     loadedBefore: deps.watermark.loadedBefore,
   })
   const { traces, storedSpans } = traced
-  const media = await openMedia(router, { ...deps, counters: metrics })
+  mediaRoutes(router, deps.media)
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
   const prompting = await openPrompting(router, { ...deps, flush })
   const { engine, internal } = await openExperimenting(router, {
@@ -132,7 +133,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   }
   const live = new LiveAnswers()
   metrics.gauge('proxy_live_answers', () => live.size)
-  const doors = ingestDoors(deps, { otlp, router, routes, live, media, findRuns, prompting })
+  const doors = ingestDoors(deps, { otlp, router, routes, live, findRuns, prompting })
   await endCutOff(deps)
   return {
     app: createApp({
@@ -150,7 +151,6 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
       await destinations.close()
       await prompting.close()
       await outbound.close(closeDeadlineMs)
-      await media.close()
     },
   }
 }

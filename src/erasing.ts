@@ -1,9 +1,11 @@
 // Deleting for good what a caller may have deleted: one trace, everything of a user, everything of a workspace.
 // Law: when it resolves no query sees any of it, in any table; evidence stays, because it holds no text.
 
+import type { MediaStore } from '../collectors/proxy/media/store.ts'
 import type { Erase } from '../collectors/spool/spool.ts'
 import { fromHex, toUuid } from '../schemas/ids.ts'
 import type { Clickhouse } from './clickhouse.ts'
+import { eraseJobs, eraseMedia } from './erasing-media.ts'
 import type { Sql } from './keys.ts'
 import { and, inIds, inWorkspace, ofTrace, type Where } from './trace-query.ts'
 
@@ -13,11 +15,16 @@ const deadlineMs = 600_000
 // An envelope is written again after half a day of use; one that is older is not referred to by what comes in now.
 const envelopeIdleS = 14 * 3_600
 
-type Stores = { clickhouse: Pick<Clickhouse, 'query' | 'command'>; sql: Sql }
+type Stores = {
+  clickhouse: Pick<Clickhouse, 'query' | 'command'>
+  sql: Sql
+  media: Pick<MediaStore, 'remove'>
+}
 
 /** For the spool, which calls it when all that was accepted before the wish is in ClickHouse. Safe to repeat. */
 export function openEraser(stores: Stores): Erase {
   return async ({ workspace, traceId, userId, beforeSeq }, { signal }) => {
+    await eraseJobs(stores, { workspace, traceId, userId })
     const all = and(inWorkspace(workspace), 'ingest_seq < {beforeSeq:UInt64}', { beforeSeq })
     if (traceId !== undefined) {
       await eraseSpans(stores, and(ofTrace(workspace, traceId), seqBefore, { beforeSeq }))
@@ -65,6 +72,7 @@ async function eraseSpans(stores: Stores, where: Where): Promise<void> {
   const quarters = touched.map(({ quarter }) => quarter)
   const workspace = String(where.params.workspace)
   await forgetAnswers(stores, where)
+  await eraseMedia(stores, where)
   // Before and after: a crash in between must not leave figures that nobody would make anew.
   await unroll(stores, workspace, quarters)
   await deleteFrom(stores, 'traces', { ...where, sql: where.sql.replace('ingest_seq', 'last_seq') })

@@ -18,7 +18,6 @@ import type { Door } from './app.ts'
 import type { DoorDeps } from './doors.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { openJobs } from './jobs.ts'
-import type { Media } from './media.ts'
 import type { Prompting } from './prompting.ts'
 import type { Traces } from './traces.ts'
 
@@ -30,7 +29,6 @@ export function ingestDoors(
     router: Router
     routes: LiveRoutes
     live: LiveAnswers
-    media: Media
     findRuns: Traces['findRuns']
     prompting: Prompting
   },
@@ -55,7 +53,7 @@ export function ingestDoors(
     money: deps.money,
     idempotent: deps.keptAnswers,
     cache: new ResponseCache(),
-    media: made.media,
+    media: deps.media,
     jobs: openJobs({ sql: deps.postgres, nowMs: deps.nowMs, log: deps.log }),
     ready: () => spool.calls.refusal() === undefined,
   }

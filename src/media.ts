@@ -1,11 +1,9 @@
 // The media folder of this plane: pieces that calls carried, by their hashes. Swept once an hour; what is under way when the
 // plane stops is written first.
 
-import type Router from '@koa/router'
 import { type MediaStore, openMediaStore } from '../collectors/proxy/media/store.ts'
 import { sweepMedia } from '../collectors/proxy/media/sweep.ts'
 import type { Counters } from '../schemas/counters.ts'
-import { mediaRoutes } from './api/media.ts'
 import type { LiveConfig } from './config.ts'
 
 const sweepEveryMs = 60 * 60 * 1000
@@ -14,18 +12,14 @@ const mediaBytesMax = 10 * 1024 * 1024 * 1024
 
 export type Media = MediaStore & { close(): Promise<void> }
 
-/** Opens the folder, and the route that reads from it. */
-export async function openMedia(
-  router: Router,
-  deps: {
-    mediaDir: string
-    counters: Counters
-    nowMs: () => number
-    config: LiveConfig
-    log: (line: string) => void
-  },
-): Promise<Media> {
-  const { mediaDir: dir, counters, nowMs, config, log } = deps
+export async function openMedia(deps: {
+  dir: string
+  counters: Counters
+  nowMs: () => number
+  config: LiveConfig
+  log: (line: string) => void
+}): Promise<Media> {
+  const { dir, counters, nowMs, config, log } = deps
   const store = openMediaStore({ dir, counters, nowMs })
   const sweep = async (): Promise<void> => {
     try {
@@ -37,7 +31,6 @@ export async function openMedia(
     }
   }
   await sweep()
-  mediaRoutes(router, store)
   const timer = setInterval(() => void sweep(), sweepEveryMs).unref()
   return {
     ...store,

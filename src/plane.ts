@@ -17,6 +17,7 @@ import { openGrpcDoor } from './grpc-door.ts'
 import { openKeptAnswers } from './kept-answers.ts'
 import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
+import { openMedia } from './media.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { openBooks } from './money/books.ts'
 import { loadPlaneId } from './plane-id.ts'
@@ -92,14 +93,14 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   io.signal.throwIfAborted()
   await holdRetention({ config, clickhouse: stores.clickhouse, log })
   const kept = await openKept({ settings, dataDir, stores, config, metrics, nowMs, log }, closers)
-  const { books, accounts, spool, planeId, watermark, wishes, keptAnswers } = kept
+  const { books, accounts, spool, media, planeId, watermark, wishes, keptAnswers } = kept
   const doors = await openDoors({
     ...{ settings, version, metrics, nowMs, log, spool, config, planeId, watermark, wishes },
     ...stores,
     ...accounts,
     money: books.money,
     keptAnswers,
-    mediaDir: dataDir.sub('media'),
+    media,
     url: () => listener.url,
   })
   closers.push({ name: 'doors', close: () => doors.close() })
@@ -167,10 +168,14 @@ async function openKept(
     sql: stores.postgres,
     nowMs,
   })
+  const media = await openMedia({
+    ...{ dir: dataDir.sub('media'), counters: metrics, nowMs, config, log },
+  })
+  closers.push({ name: 'media', close: () => media.close() })
   const spool = await openIntake({
     dir: dataDir.sub('spool'),
     clickhouse: stores.clickhouse,
-    erase: openEraser({ clickhouse: stores.clickhouse, sql: stores.postgres }),
+    erase: openEraser({ clickhouse: stores.clickhouse, sql: stores.postgres, media }),
     metrics,
     nowMs,
     log,
@@ -205,7 +210,7 @@ async function openKept(
     log,
   })
   closers.push({ name: 'kept answers', close: () => keptAnswers.close() })
-  return { accounts, spool, books, planeId, watermark, wishes, keptAnswers }
+  return { accounts, spool, media, books, planeId, watermark, wishes, keptAnswers }
 }
 
 export type Stores = {

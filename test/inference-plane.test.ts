@@ -1,5 +1,6 @@
 // Every inference route of the started product, by the real SDK: answered, recorded, verifiable, and closed to other workspaces.
 
+import { createHash } from 'node:crypto'
 import type OpenAI from 'openai'
 import { toFile } from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -126,6 +127,42 @@ test('media in a call are given back by their hash, to their own workspace only;
     expect((await get(other, path)).status).toBe(404)
     expect((await get({ url: world.url, key: 'none' }, path)).status).toBe(401)
   }
+})
+
+test('who is forgotten leaves no picture and no job; others keep theirs', async () => {
+  const say = async (user: string, bytes: string): Promise<string> => {
+    const url = `data:image/png;base64,${Buffer.from(bytes).toString('base64')}`
+    await sdk.chat.completions.create({
+      model,
+      user,
+      messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }],
+    })
+    return createHash('sha256').update(bytes).digest('hex')
+  }
+  const [theirs, others] = [await say('ada', 'of ada'), await say('grace', 'of grace')]
+  const create = (user: string) =>
+    fetch(`${world.url}/v1/videos`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'sora-2', prompt: `By ${user}`, user }),
+    }).then((answer): Promise<Json> => answer.json())
+  const [job, otherJob] = [await create('ada'), await create('grace')]
+  const statuses = async () =>
+    Promise.all(
+      [
+        `/v1/media/${theirs}`,
+        `/v1/media/${others}`,
+        `/v1/videos/${job.id}`,
+        `/v1/videos/${otherJob.id}`,
+      ].map(async (path) => (await get(world, path)).status),
+    )
+  expect(await statuses()).toEqual([200, 200, 200, 200])
+  const erased = await fetch(`${world.url}/v1/data?user_id=ada`, {
+    method: 'DELETE',
+    headers: { authorization: `Bearer ${world.key}` },
+  })
+  expect((await erased.json()).status).toBe('deleted')
+  expect(await statuses()).toEqual([404, 200, 404, 200])
 })
 
 async function keyOfSomebodyElse(): Promise<string> {

@@ -27,6 +27,8 @@ export type MediaStore = {
   newPath(): Promise<string>
   /** The file of a piece, while it is kept. */
   find(workspace: string, sha256: string): Promise<{ path: string; bytes: number } | undefined>
+  /** No error when it is not kept. */
+  remove(workspace: string, sha256: string): Promise<void>
   /** Resolves when everything given before is written or given up. */
   flush(): Promise<void>
 }
@@ -74,6 +76,9 @@ export function openMediaStore(options: {
       const path = placeOf(shared.dir, workspace, sha256)
       const found = await statOf(path)
       return found && { path, bytes: found.size }
+    },
+    async remove(workspace, sha256) {
+      await rm(placeOf(shared.dir, workspace, sha256), { force: true })
     },
     async flush() {
       while (shared.work.size > 0) await Promise.all(shared.work)

@@ -1,0 +1,40 @@
+// What a deletion reaches besides rows: the pieces that the deleted spans name, and jobs that have not closed.
+// Law: a piece that another run names too goes all the same; its name stays there. Whoever is forgotten leaves no picture.
+
+import type { MediaStore } from '../collectors/proxy/media/store.ts'
+import type { Clickhouse } from './clickhouse.ts'
+import type { Sql } from './keys.ts'
+import type { Where } from './trace-query.ts'
+
+type Stores = {
+  clickhouse: Pick<Clickhouse, 'query'>
+  sql: Sql
+  media: Pick<MediaStore, 'remove'>
+}
+
+/** Before the rows go, because they name the pieces. `where`: a clause over spans and payloads alike. */
+export async function eraseMedia({ clickhouse, media }: Stores, where: Where): Promise<void> {
+  const found = await clickhouse.query<{ sha256: string }>({
+    sql: `SELECT DISTINCT arrayJoin(extractAll(raw, '"sha256":"([0-9a-f]{64})"')) AS sha256 FROM payloads WHERE ${where.sql}`,
+    params: where.params,
+    lane: 'heavy',
+  })
+  const workspace = String(where.params.workspace)
+  for (const { sha256 } of found) await media.remove(workspace, sha256)
+}
+
+/** By what its note says of the run that would close it; with neither, all of the workspace. */
+export async function eraseJobs(
+  { sql }: Stores,
+  of: { workspace: string; traceId?: string | undefined; userId?: string | undefined },
+): Promise<void> {
+  const note = "(job->>'note')::jsonb"
+  const [clause, value] =
+    of.traceId !== undefined
+      ? [`AND ${note}->>'traceId' = $2`, of.traceId]
+      : of.userId !== undefined
+        ? [`AND ${note}->>'userId' = $2`, of.userId]
+        : ['', undefined]
+  const params = value === undefined ? [of.workspace] : [of.workspace, value]
+  await sql.query(`DELETE FROM jobs WHERE workspace = $1 ${clause}`, params)
+}
