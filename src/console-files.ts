@@ -32,13 +32,14 @@ const types: Record<string, string> = {
   '.txt': 'text/plain; charset=utf-8',
 }
 
-/** Routes of the console and of `/verify`. `dir` holds the build; without one every page answers how to make it. */
+/** Routes of the console, of `/verify` and of the pages under `/docs`. `dir` holds the build; without one every page answers how to make it. */
 export async function consoleRoutes(router: Router, dir: string): Promise<void> {
   const files = await loadFiles(dir)
   const page = (name: string) => (ctx: Context) => send(ctx, files.get(name))
 
   router.get('/', (ctx) => ctx.redirect('/console/traces'))
   router.get('/verify', page(files.has('verify.html') ? 'verify.html' : 'index.html'))
+  router.get('/docs/:page', (ctx) => send(ctx, files.get(`docs/${ctx.params.page}.html`)))
   router.get('/console', (ctx) => ctx.redirect('/console/traces'))
   router.get('/console/assets/:file', (ctx) => {
     send(ctx, files.get(`assets/${ctx.params.file}`))

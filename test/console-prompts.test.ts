@@ -132,6 +132,18 @@ describe.skipIf(!hasBrowser)('the page of a prompt', () => {
     await page.getByText('nothing else is promoted').waitFor()
   })
 
+  test('has a page that explains it, which needs neither a session nor a script', async () => {
+    const answer = await fetch(`${world.url}/docs/prompts`)
+    expect([answer.status, answer.headers.get('content-security-policy')]).toEqual([
+      200,
+      expect.stringContaining("default-src 'none'"),
+    ])
+    await page.goto(`${world.url}/docs/prompts`)
+    await page.getByRole('heading', { name: 'Two modes' }).waitFor()
+    await picture('docs-prompts')
+    expect((await fetch(`${world.url}/docs/nothing`)).status).toBe(404)
+  })
+
   test('says so when there is no such prompt; and nothing failed or was refused by the policy', async () => {
     await page.goto(`${world.url}/console/prompts/nothing`)
     await page.getByRole('heading', { name: 'There is no such prompt' }).waitFor()

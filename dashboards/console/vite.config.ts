@@ -1,4 +1,4 @@
-// Builds the console and the verify page into dist/console: two HTML files, hashed assets, nothing inline, nothing from outside.
+// Builds the console, the verify page and the pages of docs/ into dist/console: HTML files, hashed assets, nothing inline, nothing from outside.
 
 import { fileURLToPath } from 'node:url'
 import react from '@vitejs/plugin-react'
@@ -23,6 +23,12 @@ export default defineConfig({
     // A data: font or script would need a wider policy than the plane sends.
     assetsInlineLimit: 0,
     sourcemap: true,
-    rolldownOptions: { input: { index: at('./index.html'), verify: at('./verify.html') } },
+    rolldownOptions: {
+      input: {
+        index: at('./index.html'),
+        verify: at('./verify.html'),
+        prompts: at('./docs/prompts.html'),
+      },
+    },
   },
 })
