@@ -11,7 +11,7 @@ beforeAll(async () => {
   world = await startWorld()
   const headers = { Authorization: `Bearer ${world.key}` }
   outcomes = await runRows(rows, { url: world.url, headers, isOurs: true })
-}, 120_000)
+}, 300_000)
 afterAll(() => world.end())
 
 test('every requirement, tricky payload and bad input that was catalogued has its row', () => {
