@@ -1,6 +1,7 @@
 // Sounds and pictures, in and out: bytes as they came, committed to by their hashes, kept in the media folder, never in rows.
 
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
@@ -441,4 +442,73 @@ test('a form that says it is too large is refused at once; one that is cut off l
   await until('the form has begun', () => readdirSync(join(world.mediaDir, 'incoming')).length > 0)
   cut.destroy()
   await until('nothing is left', () => readdirSync(join(world.mediaDir, 'incoming')).length === 0)
+})
+
+test('a form goes to the disk as it comes; the upstream is asked when it is whole, however slowly it came', async () => {
+  world.upstream.play(json({ text: 'ok' }))
+  const head =
+    part('name="model"', 'whisper-1') +
+    '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+  const tail = '\r\n--b--\r\n'
+  const mega = Buffer.alloc(1024 * 1024, 3)
+  const call = request(`${world.baseUrl}/audio/transcriptions`, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+  })
+  const answered = once(call, 'response')
+  call.write(head)
+  for (let i = 0; i < 24; i++) if (!call.write(mega)) await once(call, 'drain')
+  // The form itself, and the file in it for the media store.
+  const onDisk = () =>
+    readdirSync(join(world.mediaDir, 'incoming')).map((name) => {
+      return statSync(join(world.mediaDir, 'incoming', name)).size
+    })
+  await until(
+    'both are on the disk',
+    () => onDisk().filter((size) => size >= 24 * mega.length).length === 2,
+  )
+  expect(world.upstream.seen).toEqual([])
+  call.end(tail)
+  const [response] = await answered
+  response.resume()
+  expect(response.statusCode).toBe(200)
+  expect(world.upstream.seen[0]?.body.length).toBe(head.length + 24 * mega.length + tail.length)
+  await until('the form is removed', () => onDisk().length === 0)
+})
+
+test('a listener who takes nothing holds the upstream back, not this process', async () => {
+  let sent = 0
+  world.upstream.play(async (res) => {
+    res.writeHead(200, { 'content-type': 'audio/mpeg' })
+    while (!res.destroyed) {
+      sent += sound.length
+      if (res.write(sound)) continue
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          res.off('drain', go).off('close', go)
+          resolve()
+        }
+        res.on('drain', go).on('close', go)
+      })
+    }
+  })
+  const call = request(`${world.baseUrl}/audio/speech`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+  })
+  call.on('error', () => {}) // it is destroyed below
+  call.end(JSON.stringify(speech))
+  const [response] = await once(call, 'response')
+  response.pause()
+  let last = -1
+  let stillFor = 0
+  await until('the upstream has stopped sending', () => {
+    stillFor = sent === last ? stillFor + 1 : 0
+    last = sent
+    return stillFor > 30
+  })
+  expect(sent).toBeLessThan(60_000_000)
+  call.destroy()
+  await until('the run is stored', () => world.intake.rows.spans.length === 1)
+  expect(world.intake.rows.spans).toMatchObject([{ status: 'client_closed' }])
 })
