@@ -92,7 +92,14 @@ test('the SDK creates a job, sees it through and downloads it; one run is kept, 
   const seen = await get(`/videos/${id}`)
   expect(await seen.json()).toEqual(withOurs(openaiJob(id, 'completed')))
   expect(seen.headers.get('openai-poll-after-ms')).toBe('50')
-  const names = ['x-batchin-run-id', 'x-vaas-record-id', 'x-batchin-provider', 'x-batchin-route-id']
+  const names = [
+    'x-batchin-run-id',
+    'x-vaas-record-id',
+    'x-batchin-provider',
+    'x-batchin-route-id',
+    'access-control-expose-headers',
+    'traceparent',
+  ]
   for (const name of names) expect(seen.headers.get(name)).toBe(response.headers.get(name))
   expect(seen.headers.get('x-vaas-phase')).toBe('final')
   expect(world.intake.rows.spans).toMatchObject([

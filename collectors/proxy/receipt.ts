@@ -6,7 +6,7 @@ import type { Call } from './call.ts'
 import { toTraceparent } from './trace-context.ts'
 
 // No browser reads a header that is not listed here.
-const exposed = [
+export const exposed = [
   'traceparent',
   'X-Request-Id',
   'X-Upstream-Request-Id',

@@ -10,7 +10,9 @@ import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from '../answer-hea
 import { parseObject } from '../completion.ts'
 import { faultOf } from '../held-answer.ts'
 import { fromNote } from '../openings.ts'
+import { exposed } from '../receipt.ts'
 import type { Routes } from '../routes.ts'
+import { toTraceparent } from '../trace-context.ts'
 import type { UpstreamGet } from '../upstream.ts'
 import { fetchWhole, passBytes } from './fetching.ts'
 import type { Job, JobReceipt } from './job.ts'
@@ -117,6 +119,10 @@ function refusal(message: string): Fault {
 function receiptOf(job: Job, receipt: JobReceipt): string[] {
   const { run, facts } = fromNote({ id: Buffer.from(job.runId, 'hex'), note: job.note })
   const headers = [
+    'traceparent',
+    toTraceparent(run.traceId, run.spanId, job.traceFlags),
+    'Access-Control-Expose-Headers',
+    exposed,
     'X-BatchIn-Run-Id',
     toPrefixed('run', run.runId),
     'X-BatchIn-Route-Id',

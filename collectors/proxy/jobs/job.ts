@@ -15,6 +15,8 @@ export type Job = {
   runId: string
   /** As for a call that a crash cuts off (openings.ts): the opening record is in it. */
   note: string
+  /** Of the caller's trace, as it came. */
+  traceFlags: number
   /** What the run keeps as its input; null where texts are not kept. */
   input: unknown
   cost: { nanoUsd: string; version: string; till?: string | undefined } | null

@@ -49,6 +49,7 @@ export async function startJob(
     fileId: started?.fileId ?? null,
     runId: Buffer.from(call.runId).toString('hex'),
     note: openingOf(call, opening).note,
+    traceFlags: call.trace.flags,
     input: capture === 'full' ? operation.keptInput(call.request) : null,
     cost: toJobCost(cost),
     seconds: secondsOf(answer) ?? secondsOf(call.request) ?? null,
