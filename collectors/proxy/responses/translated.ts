@@ -16,21 +16,27 @@ import { toChatRequest } from './to-chat.ts'
 
 type Fields = Record<string, unknown>
 
+/** By `performance.now()`. */
+type Known = { lacksRouteUntil: number }
+
+// That a provider has no such route may have been a misunderstanding, or change: it is asked again after this long.
+const believedMs = 10 * 60_000
 // An error body; what comes after it is read by nobody.
 const refusalBytesMax = 64 * 1024
 
 /**
- * `has`: whether the provider has the route. Undefined: it is asked, and translated from the first time on that it says there
- * is no such route.
+ * `has`: whether the provider has the route. Undefined: it is asked, and translated for a while when it says there is no such
+ * route.
  */
 export function responsesUpstream(upstream: Upstream, has: boolean | undefined): Upstream {
   if (has) return upstream
-  const known = { lacksRoute: has === false }
+  const known = { lacksRouteUntil: has === false ? Number.POSITIVE_INFINITY : 0 }
   return {
     ...upstream,
     call(request, handler) {
       if (request.operation.upstreamPath !== responsesPath) return upstream.call(request, handler)
-      if (known.lacksRoute) return callTranslated(upstream, request, handler)
+      if (performance.now() < known.lacksRouteUntil)
+        return callTranslated(upstream, request, handler)
       return new AskedCall(upstream, { request, handler, known })
     },
   }
@@ -62,7 +68,7 @@ class AskedCall implements UpstreamHandler, UpstreamCall {
   readonly #upstream: Upstream
   readonly #request: UpstreamRequest
   readonly #handler: UpstreamHandler
-  readonly #known: { lacksRoute: boolean }
+  readonly #known: Known
   #call: UpstreamCall
   #isPaused = false
   /** Set while the answer may be that there is no such route: it is held until its body has told. */
@@ -70,7 +76,7 @@ class AskedCall implements UpstreamHandler, UpstreamCall {
 
   constructor(
     upstream: Upstream,
-    of: { request: UpstreamRequest; handler: UpstreamHandler; known: { lacksRoute: boolean } },
+    of: { request: UpstreamRequest; handler: UpstreamHandler; known: Known },
   ) {
     this.#upstream = upstream
     this.#request = of.request
@@ -114,7 +120,7 @@ class AskedCall implements UpstreamHandler, UpstreamCall {
     const { status, headers, chunks } = this.#refusal
     const body = Buffer.concat(chunks)
     if (isOfRoute(body)) {
-      this.#known.lacksRoute = true
+      this.#known.lacksRouteUntil = performance.now() + believedMs
       this.#call = callTranslated(this.#upstream, this.#request, this.#handler)
       if (this.#isPaused) this.#call.pause()
       return
