@@ -18,6 +18,7 @@ import type { Door } from './app.ts'
 import type { DoorDeps } from './doors.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { openJobs } from './jobs.ts'
+import { runPrices } from './money/prices.ts'
 import type { Prompting } from './prompting.ts'
 import type { Traces } from './traces.ts'
 
@@ -81,6 +82,7 @@ export function ingestDoors(
       enter: runs({
         ...signed,
         sights: made.prompting.discovering,
+        priceOf: runPrices(deps.config.current),
         idSecret: deps.idSecret,
         findRuns: made.findRuns,
       }),

@@ -69,8 +69,10 @@ export type UsageLog = {
   byDay(workspace: string, filters: UsageFilters): Promise<({ date: string } & UsageTotals)[]>
 }
 
+// What a run that was made elsewhere cost was reckoned, and charged to nobody.
+const charged = "if(mapContains(attr_num, 'batchin.cost.computed'), 0, cost_nano_usd)"
 const sums = `toString(count()) AS requests, toString(sum(input_tokens)) AS input, toString(sum(output_tokens)) AS output,
-  toString(sum(cost_nano_usd)) AS cost`
+  toString(sum(charged)) AS cost`
 
 export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
   async function grouped<T>(
@@ -82,7 +84,7 @@ export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
     // A run posted twice within one batch is stored twice, and counts once.
     return rows.query<T & TotalsRow>({
       sql: `SELECT ${by.column} AS name, ${sums} FROM (
-          SELECT model, start_time, input_tokens, output_tokens, cost_nano_usd FROM spans
+          SELECT model, start_time, input_tokens, output_tokens, ${charged} AS charged FROM spans
           WHERE ${where.sql} LIMIT 1 BY run_id
         ) GROUP BY name ORDER BY ${by.order} LIMIT ${modelsMax}`,
       params: where.params,
@@ -111,7 +113,7 @@ export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
       return toTotals(row ?? { requests: '0', input: '0', output: '0', cost: '0' })
     },
     async byModel(workspace, filters) {
-      const order = 'sum(cost_nano_usd) DESC, count() DESC, name'
+      const order = 'sum(charged) DESC, count() DESC, name'
       const found = await grouped<{ name: string }>(workspace, filters, { column: 'model', order })
       return found.map((row) => ({ model: row.name, ...toTotals(row) }))
     },
@@ -138,7 +140,7 @@ function runsOf(workspace: string, filters: UsageFilters): Where {
 
 const selectEntry = `SELECT lower(hex(run_id)) AS run, lower(hex(trace_id)) AS trace, attr_str['batchin.key.id'] AS key, model,
   provider, route_id AS route, type, status, input_tokens AS input, cached_tokens AS cached, output_tokens AS output,
-  reasoning_tokens AS reasoning, bitAnd(usage, ${usageBits.estimated}) AS estimated, toString(cost_nano_usd) AS cost,
+  reasoning_tokens AS reasoning, bitAnd(usage, ${usageBits.estimated}) AS estimated, toString(${charged}) AS cost,
   attr_str['batchin.price.version'] AS version, duration_ns / 1e6 AS latency, toString(toUnixTimestamp64Milli(start_time)) AS started`
 
 type EntryRow = Record<'run' | 'trace' | 'key' | 'model' | 'provider' | 'route' | 'type', string> &

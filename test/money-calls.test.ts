@@ -180,6 +180,36 @@ describe('usage', () => {
     expect(days.by_day).toEqual([{ date: new Date().toISOString().slice(0, 10), ...totals }])
   })
 
+  test('of a run that was made elsewhere has its tokens; its cost is reckoned, and charged to nobody', async () => {
+    const before = await world.get('/v1/usage/summary')
+    const now = Date.now()
+    const posted = await fetch(`${world.url}/v1/runs`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'priced',
+        started_at: new Date(now - 1000).toISOString(),
+        ended_at: new Date(now).toISOString(),
+        output: 'Hello',
+        usage: { input_tokens: 1000, output_tokens: 500 },
+      }),
+    })
+    const [run] = (await posted.json()).runs
+    const trace = await world.get(`/v1/traces/${run.trace_id}?include=payload`)
+    expect(trace.spans[0].cost_usd).toBe(0.002)
+    expect(trace.spans[0].attributes).toContainEqual({
+      key: 'batchin.cost.computed',
+      value: true,
+    })
+    const after = await world.get('/v1/usage/summary')
+    expect(after).toEqual({
+      ...before,
+      total_requests: before.total_requests + 1,
+      total_input_tokens: before.total_input_tokens + 1000,
+      total_output_tokens: before.total_output_tokens + 500,
+    })
+  })
+
   test('of another workspace is not seen', async () => {
     const post = (path: string, body: object) =>
       fetch(world.url + path, {

@@ -39,6 +39,8 @@ export type RunDeps = {
   prompts: PromptLinks
   /** Absent: a run that names no prompt has none. */
   sights?: PromptSights
+  /** What a run cost by our own prices; absent: nobody knows. */
+  priceOf?: (run: Run) => { nanoUsd: bigint; version: string } | undefined
   counters: Counters
   environment: string
   /** Derives the ids of runs that name themselves; at least 32 bytes, never changed. */
@@ -85,6 +87,7 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
         prompts: deps.prompts,
         environment: deps.environment,
       })
+      reckon(deps, run)
       const memory = posted.run_id ? `${workspace} ${toPrefixed('run', run.runId)}` : undefined
       accepted.push({ index, run, signed: signer.final(toFacts(run)), memory })
     })
@@ -104,6 +107,15 @@ export function runs(deps: RunDeps): (ctx: Context) => Promise<void> {
       runs: [...kept.map(toAnswer), ...again].sort((a, b) => a.index - b.index),
     }
   }
+}
+
+/** A run that was made elsewhere was paid for elsewhere: its cost is reckoned, marked as such, and charged to nobody. */
+function reckon({ priceOf }: RunDeps, run: Run): void {
+  const cost = priceOf?.(run)
+  if (!cost) return
+  run.costNanoUsd = cost.nanoUsd
+  run.attributes['batchin.price.version'] = cost.version
+  run.attributes['batchin.cost.computed'] = true
 }
 
 /** Shown to whoever finds versions once it is stored: a version that is found is told to the stored run. */

@@ -49,7 +49,7 @@ export async function openBooks(deps: {
   let working: Promise<void> = Promise.resolve()
   const sweep = () => {
     working = working
-      .then(() => sweepAll({ sql, rows }))
+      .then(() => sweepAll({ sql, rows }, till.id))
       .catch((error) => log(`money, sweeping again in a minute: ${String(error)}`))
   }
   const timer = setInterval(sweep, sweepEveryMs)
@@ -77,9 +77,9 @@ export async function openBooks(deps: {
   }
 }
 
-async function sweepAll(deps: { sql: Postgres; rows: Rows }): Promise<void> {
+async function sweepAll(deps: { sql: Postgres; rows: Rows }, own: string): Promise<void> {
   await deps.sql.query(`DELETE FROM rate_buckets WHERE at < now() - interval '1 hour'`)
-  await settleLost(deps)
+  await settleLost(deps, own)
 }
 
 async function recover(deps: {

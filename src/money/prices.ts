@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { Pieces } from '../../collectors/proxy/money.ts'
 import type { Config, ModelRow, Pricing } from '../../schemas/config.ts'
-import type { Usage } from '../../schemas/run.ts'
+import type { Run, Usage } from '../../schemas/run.ts'
 
 const attoPerNano = 1_000_000_000n
 // Decimals that are kept of a price: more than any price list has, and all that a number holds exactly.
@@ -51,6 +51,20 @@ export function openPrices(config: () => Config): Prices {
       const asked = table.prices.get(model)
       return asked ? [asked] : (table.targets.get(routeId) ?? none)
     },
+  }
+}
+
+/** What a run cost that was posted with its tokens: by the model that answered, else by the one that was asked for. */
+export function runPrices(
+  config: () => Config,
+): (run: Run) => { nanoUsd: bigint; version: string } | undefined {
+  const prices = openPrices(config)
+  return ({ modelServed, modelRequested, usage }) => {
+    if (!usage) return undefined
+    const price =
+      prices.of(modelServed ?? modelRequested, '')[0] ?? prices.of(modelRequested, '')[0]
+    const nanoUsd = price?.cost(usage, undefined)
+    return price && nanoUsd !== undefined ? { nanoUsd, version: price.version } : undefined
   }
 }
 

@@ -36,12 +36,13 @@ export async function settleOwn(deps: Deps, home: string, except: string): Promi
 
 /**
  * Settles what is known of tills whose process is lost, and frees what they held. They stay in the books: should their data
- * directory come back, with runs that nobody had seen, it settles the rest.
+ * directory come back, with runs that nobody had seen, it settles the rest. A machine that slept is not lost to itself.
  */
-export async function settleLost(deps: Deps): Promise<number> {
+export async function settleLost(deps: Deps, except: string): Promise<number> {
   const lost = await deps.sql.query<TillRow>(
     `SELECT till, opened_at, seen_at FROM tills t WHERE seen_at < now() - interval '${lostAfter}'
-     AND EXISTS (SELECT 1 FROM till_purses p WHERE p.till = t.till AND p.held_nano_usd > 0) ORDER BY opened_at LIMIT 100`,
+     AND till <> $1 AND EXISTS (SELECT 1 FROM till_purses p WHERE p.till = t.till AND p.held_nano_usd > 0) ORDER BY opened_at LIMIT 100`,
+    [except],
   )
   for (const till of lost) await settleTill(deps, till, 'kept')
   return lost.length
