@@ -15,11 +15,10 @@ import {
 import { ofWholeTrace, replayMark, type Whole } from './trace-whole.ts'
 import type { Rows } from './traces.ts'
 
-const minuteMs = 60_000
-const hourMs = 60 * minuteMs
+const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 // "Newest first" cannot read in key order, so it looks at a short window first and goes on until the page is full.
-const windowsMs = [15 * minuteMs, 6 * hourMs, 4 * dayMs, 20_000 * dayMs] as const
+const windowsMs = [2 * hourMs, 3 * dayMs, 20_000 * dayMs] as const
 // A filter may match a span that starts long after its trace did; beyond this distance the trace is listed by the span.
 const slackMs = 6 * hourMs
 // How far the minutes of one trace may lie apart and still be put together.
