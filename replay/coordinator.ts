@@ -100,10 +100,10 @@ export function openCoordinator(deps: CoordinatorDeps): Coordinator {
     }
     if (job.name === 'warm') await warmUp(calls, found.drawn)
     else {
-      const { judge, expectations } = registered.registration
+      const { judge, judges, expectations } = registered.registration
       const { judgeMore } = deps
       const sample = await replayUnit(
-        { ...calls, seed, judge, expectations, judgeMore },
+        { ...calls, seed, judge, judges, expectations, judgeMore },
         found.drawn,
       )
       await store.saveOutcome(experimentId, sample)

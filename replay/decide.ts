@@ -9,8 +9,10 @@ import type {
   MetricReading,
   Registered,
   Sample,
+  Verdict,
 } from '../schemas/experiment.ts'
 import { boundOf } from './e-process.ts'
+import { llmJudge } from './judges/asked.ts'
 import { activeMetrics, failAlpha, type Judged, toUnitValue } from './metrics.ts'
 import { Monitor } from './monitor.ts'
 import { checkRegistered, provableUnitsMin } from './registration.ts'
@@ -177,6 +179,7 @@ function conclude(
     avgSimilarity: mean(verdicts.map(({ similarity }) => similarity)),
     noiseFloorSimilarity: toNoiseFloor(verdicts),
     selfAgreement: mean(verdicts.map(({ selfAgrees }) => selfAgrees).map(toNumber)),
+    judgeInconsistency: inconsistencyOf(verdicts),
     candidateAgreement: mean(
       verdicts.map((one) => Number(!one.candidateHard && !one.candidateDeviates)),
     ),
@@ -232,6 +235,13 @@ function latencyPairs(rows: readonly Sample[]) {
     const answers = typeof repeat?.latencyMs === 'number' ? 2 : 1
     return [{ baselineMs, answers, candidateMs: candidate.latencyMs }]
   })
+}
+
+function inconsistencyOf(verdicts: readonly Verdict[]): number | null {
+  const asked = verdicts.flatMap(({ findings }) =>
+    findings.filter(({ judge }) => judge.startsWith(llmJudge)),
+  )
+  return mean(asked.map(({ detail }) => Number(detail.startsWith('inconsistent'))))
 }
 
 function toNumber(value: boolean | null): number | null {

@@ -8,6 +8,7 @@ import type {
   Sample,
 } from '../schemas/experiment.ts'
 import type { DrawnUnit } from '../schemas/replay.ts'
+import type { Calibration } from './calibration.ts'
 import type { CallLedger } from './calls.ts'
 import type { StopReason } from './decide.ts'
 import type { FrameReport, FrameRun, LoadedRun } from './sampler.ts'
@@ -128,12 +129,18 @@ export type Rule = {
   budgetNanoUsd: number
   budgetPerDayNanoUsd: number
   judge: string
+  /** Models that may be asked to judge, in order; those of an arm's own family are left out. */
+  judgeModels: readonly string[]
   expectations: Expectations
   /** Told when a version that is live is proven worse. */
   webhookUrl: string | null
 }
 
-export type Rules = { of(workspace: string, registryId: string): Promise<Rule> }
+export type Rules = {
+  of(workspace: string, registryId: string): Promise<Rule>
+  /** How well the models that judge this registry agree with people. */
+  calibration(workspace: string, registryId: string, judge: string): Promise<Calibration>
+}
 
 export type Conclusion = { status: ExperimentStatus; decision: Decision; reason: string }
 

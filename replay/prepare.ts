@@ -3,6 +3,7 @@
 import type { Registered, Registration } from '../schemas/experiment.ts'
 import type { DrawnUnit } from '../schemas/replay.ts'
 import type { ExperimentRow, ExperimentStore, Frames, Rule, Rules } from './experiment.ts'
+import { llmJudge, mayJudge } from './judges/asked.ts'
 import { judgeNamesOf } from './judges/table.ts'
 import { planPolicy, register } from './registration.ts'
 import { drawFrame, type Frame } from './sampler.ts'
@@ -10,6 +11,7 @@ import { thresholdSamplesMin } from './threshold.ts'
 
 export const pairsMax = 2_000
 const dayMs = 86_400_000
+const panelSize = 3
 // A registry without traffic is looked at less and less often.
 const firstWaitMs = 2_000
 const waitMaxMs = 600_000
@@ -49,7 +51,7 @@ export async function prepare(deps: PrepareDeps, row: ExperimentRow): Promise<vo
     return
   }
   const began = await deps.store.begin(row.experimentId, {
-    registered: toRegistered(row, rule, frame),
+    registered: toRegistered(row, await withJudge(deps, row, { rule, units }), frame),
     frame: report,
     units,
     budgetNanoUsd: row.asked.budgetNanoUsd ?? rule.budgetNanoUsd,
@@ -78,6 +80,22 @@ export async function draw(
   })
 }
 
+/** The rule with the judges that may judge these arms, and the margin that such a judge leaves. */
+async function withJudge(
+  { rules }: PrepareDeps,
+  row: ExperimentRow,
+  { rule, units }: { rule: Rule; units: readonly DrawnUnit[] },
+): Promise<Rule> {
+  const arms = units.flatMap(({ request }) => [request.baseline.model, request.candidate.model])
+  const may = rule.judgeModels.filter((model) => mayJudge(model, [...new Set(arms)]))
+  const judgeModels = may.slice(0, may.length >= panelSize ? panelSize : 1)
+  if (judgeModels.length === 0) return { ...rule, judgeModels }
+  const judge = judgeModels.length === panelSize ? 'panel' : 'pairwise_llm'
+  const { j, isCalibrated } = await rules.calibration(row.workspace, row.registryId, judge)
+  const chosen = isCalibrated && j !== null ? { ...rule.chosen, judgeJ: j } : rule.chosen
+  return { ...rule, judge, judgeModels, chosen }
+}
+
 /** What is hashed before the first call. A model without a price has no cost to guard. */
 export function toRegistered(
   row: Pick<ExperimentRow, 'experimentId' | 'registryId' | 'baseline' | 'candidate' | 'asked'>,
@@ -97,7 +115,12 @@ export function toRegistered(
       seed: row.experimentId,
     },
     judge: rule.judge,
-    judges: judgeNamesOf(rule.judge),
+    judges: [
+      ...judgeNamesOf(rule.judge),
+      ...(rule.judge === 'deterministic_replay'
+        ? []
+        : rule.judgeModels.map((model) => `${llmJudge} ${model}`)),
+    ],
     expectations: expectationsOf(rule, units),
     budgetUsd: budget / 1e9,
     policy: {

@@ -104,7 +104,10 @@ export async function drawFrame(
     const loaded = await load(page)
     for (const [i, run] of page.entries()) {
       const one = loaded[i] ?? { rejected: 'deleted' }
-      if ('rejected' in one) reject(one.rejected)
+      // Others of the same page may have filled the share since.
+      const over = drawing.overCap(run)
+      if (over !== undefined) reject(over)
+      else if ('rejected' in one) reject(one.rejected)
       else {
         kept++
         drawing.add(run, one)

@@ -20,6 +20,7 @@ const reserveFactor = 2
 export type UnitDeps = CallDeps & {
   seed: string
   judge: string
+  judges: readonly string[]
   expectations: Expectations
   judgeMore: JudgeMore
 }
@@ -44,12 +45,12 @@ export async function replayUnit(deps: UnitDeps, drawn: DrawnUnit): Promise<Samp
     candidate: candidate.output,
     expectations: deps.expectations,
   }
-  const similarity = await deps.judgeMore.similarityOf(pair)
+  const similarity = await deps.judgeMore.similarityOf(deps.workspace, pair)
   const verdict = judgePair(deps.judge, pair, similarity)
   return {
     ...place(drawn),
     outcome: 'judged',
-    verdict: await deps.judgeMore.ask(deps, { drawn, pair, verdict }),
+    verdict: await deps.judgeMore.ask(deps, { judges: deps.judges, drawn, pair, verdict }),
     baseline: figuresOf(baseline),
     repeat: figuresOf(repeat),
     candidate: figuresOf(candidate),

@@ -155,6 +155,8 @@ export type Decision = {
   selfAgreement: number | null
   /** Share of samples whose candidate agrees with the baseline, by the same judges. */
   candidateAgreement: number | null
+  /** Of the samples that models were asked about, the share of answers that followed the order. Null: none was asked. */
+  judgeInconsistency: number | null
   baselineAvgLatencyMs: number | null
   candidateAvgLatencyMs: number | null
   costUsd: number | null

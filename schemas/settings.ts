@@ -10,6 +10,9 @@ export type Settings = {
   databaseUrl: string | undefined
   /** Unset: jobs are kept in Postgres. */
   redisUrl: string | undefined
+  /** In order; the first three of families that no arm belongs to. */
+  judgeModels: string[]
+  embeddingModel: string | undefined
   openaiBaseUrl: string | undefined
   openaiApiKey: string | undefined
   environment: string
@@ -75,6 +78,16 @@ export const settingRows: Record<keyof Settings, Row> = {
     fallback: undefined,
     help: 'postgres://… Unset: embedded.',
     check: isUrlOf('postgres:', 'postgresql:'),
+  },
+  judgeModels: {
+    env: 'RUNLEDGER_JUDGE_MODELS',
+    fallback: '',
+    help: 'Models that compare answers in experiments, with commas between: one judges, three are a panel. Unset: none is asked.',
+  },
+  embeddingModel: {
+    env: 'RUNLEDGER_EMBEDDING_MODEL',
+    fallback: undefined,
+    help: 'The model whose vectors say how alike answers are. Unset: they are compared by their letters.',
   },
   redisUrl: {
     env: 'REDIS_URL',
@@ -151,6 +164,7 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
   return {
     ...values,
     port: Number(port),
+    judgeModels: (values.judgeModels ?? '').split(/[\s,]+/).filter((name) => name !== ''),
     otlpGrpcPort: otlpGrpcPort === undefined ? undefined : Number(otlpGrpcPort),
     selfTraces: values.selfTraces === 'on',
     publicSignup: values.publicSignup === '1',

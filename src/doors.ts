@@ -111,7 +111,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
   const { engine, internal } = await openExperimenting(router, {
     ...{ ...deps, rows, storedSpans, flush, outbound, counters: metrics },
     registry: prompting.registry,
-    redisUrl: settings.redisUrl,
+    ...settings,
     prices: openPrices(deps.config.current),
   })
   openRecording(router, { ...deps, rows, flush })

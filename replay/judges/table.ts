@@ -6,7 +6,7 @@ import { findCritical } from './critical.ts'
 import type { Checked } from './validators.ts'
 import * as validators from './validators.ts'
 
-/** `llm`, `panel` and `human` have no rows yet: they answer later than a function returns. */
+/** `llm`, `panel` and `human` have no rows here: they answer later than a function returns (asked.ts, calibration.ts). */
 export type Rung =
   | 'equality'
   | 'validator'
@@ -53,6 +53,9 @@ export const judges: readonly Judge[] = [
 /** A ladder's name is what an experiment's `judge` shows. */
 export const ladders: Record<string, readonly Judge[]> = {
   deterministic_replay: judges,
+  // The same, and above it models that are asked (asked.ts); a registration names them beside these.
+  pairwise_llm: judges,
+  panel: judges,
 }
 
 /** Throws for a name that no ladder has. */

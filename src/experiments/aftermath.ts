@@ -75,6 +75,17 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
           : 'threshold evidence does not route traffic'
       return held(`Held: ${why}.`)
     }
+    const judge = row.registered?.registration.judge ?? 'deterministic_replay'
+    if (judge !== 'deterministic_replay') {
+      const { isCalibrated, labels, j } = await deps.rules.calibration(
+        row.workspace,
+        row.registryId,
+        judge,
+      )
+      const shown = j === null ? '' : `, J ${j.toFixed(2)}`
+      if (!isCalibrated)
+        return held(`Held: the judge is not calibrated (${labels} labels${shown}).`)
+    }
     if (rule.mode === 'observe') return promote(row)
     await setStatus(row, 'shadow')
     return beginLive(deps.live.nowMs())

@@ -5,7 +5,7 @@ import type { Outbound } from '../../collectors/proxy/outbound.ts'
 import type { PriceOf } from '../../replay/calls.ts'
 import { type Coordinator, openCoordinator } from '../../replay/coordinator.ts'
 import type { ExperimentRow, ExperimentStore, Frames, Rules } from '../../replay/experiment.ts'
-import { noMoreJudges } from '../../replay/judges/asked.ts'
+import { openJudgeMore } from '../../replay/judges/asked.ts'
 import { openLoopback } from '../../replay/loopback.ts'
 import { jobsSchema, openJobs, prepareJobStore } from '../../replay/queues.ts'
 import type { Counters } from '../../schemas/counters.ts'
@@ -42,6 +42,9 @@ export type EngineDeps = {
   counters: Counters
   redisUrl: string | undefined
   prices: Prices
+  /** Models that judge, and the one that embeds, when they are configured. */
+  judgeModels: readonly string[]
+  embeddingModel: string | undefined
   /** Where this process answers, once it does. */
   url: () => string
   internalToken: string
@@ -72,7 +75,7 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
   const { postgres, registry, log } = deps
   const owner = randomBytes(6).toString('hex')
   const store = openExperimentStore(postgres, owner)
-  const rules = openRules(registry)
+  const rules = openRules(postgres, registry, deps.judgeModels)
   const frames = openFrames({ ...deps, rerender: (given) => registry.rerender(given) })
   const loopback = openLoopback({ url: deps.url, token: deps.internalToken })
   const candidates = openCandidates(deps)
@@ -121,7 +124,7 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
         ...{ store, frames, rules, aftermath, loopback, owner, log },
         nowMs: deps.nowMs,
         priceOf: toPriceOf(deps.prices),
-        judgeMore: noMoreJudges,
+        judgeMore: openJudgeMore(loopback, deps.embeddingModel),
         openJobs: (handle) =>
           openJobs('experiments', { store: jobStore, log, concurrency: slots, handle }),
       })

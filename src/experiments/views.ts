@@ -50,7 +50,7 @@ export function toRegression(row: ExperimentRow, decision: Decision | null) {
     n_min: policy?.unitsMin ?? null,
     n_max: policy?.unitsMax ?? null,
     guardrails: (decision?.metrics ?? []).filter(({ name }) => name !== 'quality').map(toGuardrail),
-    judge_inconsistency: null,
+    judge_inconsistency: decision?.judgeInconsistency ?? null,
     cost_usd: row.spentNanoUsd / 1e9,
     budget_usd: row.budgetNanoUsd === null ? null : row.budgetNanoUsd / 1e9,
     call_count: row.calls,
