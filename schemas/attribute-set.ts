@@ -1,7 +1,8 @@
 // The attributes and events of one span, read by what they mean: the first key of a field's list that is not empty.
 // Attributes live in a Map: whatever their keys are, no object's prototype is ever touched.
 
-import { type AnyValue, cutAtDot, type DialectField, dialects } from './dialects.ts'
+import { type AnyValue, type DialectField, dialects } from './dialects.ts'
+import { toProvider } from './provider.ts'
 
 export type Attribute = readonly [string, AnyValue]
 export type SpanEvent = { name: string; attributes: Iterable<Attribute> }
@@ -20,9 +21,7 @@ export class AttributeSet {
     for (const key of dialects[field]) {
       const value = this.all.get(key)
       if (isEmpty(value)) continue
-      return typeof value === 'string' && cutAtDot.includes(key)
-        ? (value.split('.')[0] ?? '')
-        : value
+      return typeof value === 'string' && field === 'provider' ? toProvider(value) : value
     }
     return undefined
   }

@@ -248,9 +248,6 @@ export const dialects = {
 
 export type DialectField = keyof typeof dialects
 
-/** Providers that travel with an API name behind a dot (`openai.responses`): the part before it is the provider. */
-export const cutAtDot: readonly string[] = ['ai.model.provider', 'aisdk.model.provider']
-
 /** Fields whose attributes are conversations: never searched as attributes, always in the raw span. */
 export const bulkFields: readonly DialectField[] = [
   'systemInstructions',

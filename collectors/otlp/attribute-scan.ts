@@ -27,7 +27,6 @@ export class AttributeScan implements ReadValue {
 
   /** The best attribute of each field so far, by fieldIndex. */
   readonly rank = new Uint8Array(fieldNames.length)
-  readonly cut = new Uint8Array(fieldNames.length)
   readonly fields = new Values(fieldNames.length)
   /** How often a field was filled; 0 for most spans that are no model call. */
   claims = 0
@@ -179,7 +178,7 @@ export class AttributeScan implements ReadValue {
     if (this.maps) this.#pass(this.maps, entry)
     else this.attributes.file(entry, this.reader, { key: keyAt, keyEnd, value: this })
     if (entry.marker >= 0 && entry.marker < this.marker) this.marker = entry.marker
-    for (const { field, rank, cut } of entry.fields) this.claim(field, rank, cut)
+    for (const { field, rank } of entry.fields) this.claim(field, rank)
   }
 
   /** Straight into the row's maps. */
@@ -200,11 +199,10 @@ export class AttributeScan implements ReadValue {
   }
 
   /** Gives the value read last to a field, unless it is empty or a better key has filled the field. */
-  claim(field: number, rank: number, cut: boolean): void {
+  claim(field: number, rank: number): void {
     if (this.valueEnd === this.valueAt || rank > this.rank[field]!) return
     this.claims += 1
     this.rank[field] = rank
-    this.cut[field] = cut ? 1 : 0
     this.fields.copy(field, this)
   }
 }

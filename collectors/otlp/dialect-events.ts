@@ -33,7 +33,7 @@ export function readDialectEvent(scan: SpanScan, start: number, end: number): vo
     const inner = reader.lengthEnd(end)
     const key = readKeyValue(scan, inner)
     const claim = keys.get(key)
-    if (claim) scan.claim(claim.field, claim.rank, false)
+    if (claim) scan.claim(claim.field, claim.rank)
   }
   reader.at = end
 }

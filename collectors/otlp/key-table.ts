@@ -2,13 +2,7 @@
 // Probes and entries are bounded, so that no choice of keys makes a lookup long; what finds no place is looked at afresh.
 
 import { isUtf8 } from 'node:buffer'
-import {
-  bulkFields,
-  cutAtDot,
-  type DialectField,
-  dialects,
-  typeMarkers,
-} from '../../schemas/dialects.ts'
+import { bulkFields, type DialectField, dialects, typeMarkers } from '../../schemas/dialects.ts'
 
 // Slots are four times the entries: probes stay short. Entries hold their key: 4,096 of at most 256 bytes are 1 MiB.
 const slots = 16_384
@@ -20,7 +14,7 @@ const keyBytesMax = 256
 export type KeyEntry = {
   readonly bytes: DataView
   /** Pairs of field index and rank: where this key stands in the list of that field. */
-  readonly fields: readonly { field: number; rank: number; cut: boolean }[]
+  readonly fields: readonly { field: number; rank: number }[]
   /** Index into typeMarkers, or -1. */
   readonly marker: number
   /** Part of a conversation: kept out of the search attributes. */
@@ -69,7 +63,7 @@ export const fieldIndex = Object.fromEntries(
 export const eventKeys = new Map<string, Map<string, { field: number; rank: number }>>()
 
 const patterns: { regex: RegExp; field: number; rank: number; bulk: boolean }[] = []
-const known = new Map<string, { field: number; rank: number; cut: boolean }[]>()
+const known = new Map<string, { field: number; rank: number }[]>()
 const markerOf = new Map<string, number>()
 const bulkKeys = new Set<string>()
 // Every pattern starts so; whatever does not, needs no regular expression to be told apart.
@@ -156,7 +150,7 @@ function makeEntry(bytes: Buffer): KeyEntry {
   const indexed = patterns.filter(({ regex }) => regex.test(key))
   return {
     bytes: viewOf(bytes),
-    fields: [...fields, ...indexed.map(({ field, rank }) => ({ field, rank, cut: false }))],
+    fields: [...fields, ...indexed.map(({ field, rank }) => ({ field, rank }))],
     marker: markerOf.get(key) ?? -1,
     bulk: bulkKeys.has(key) || indexed.some(({ bulk }) => bulk),
     valid: isUtf8(bytes),
@@ -178,8 +172,7 @@ function compile(): void {
       else if (key.includes('{n}') || key.endsWith('*'))
         patterns.push({ regex: toRegex(key), field, rank, bulk })
       else {
-        const cut = cutAtDot.includes(key)
-        known.set(key, [...(known.get(key) ?? []), { field, rank, cut }])
+        known.set(key, [...(known.get(key) ?? []), { field, rank }])
         if (bulk) bulkKeys.add(key)
       }
     })

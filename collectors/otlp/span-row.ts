@@ -1,6 +1,7 @@
 // A scanned span becomes a row of `spans` and a row of `payloads`: one value to every column but the two of the seal.
 
 import type { PromptLinks } from '../../schemas/prompt.ts'
+import { toProvider } from '../../schemas/provider.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import type { Batch } from '../spool/intake.ts'
 import type {
@@ -76,7 +77,7 @@ export function pushSpanRow(
 /** The columns that named attributes fill. */
 function pushFields(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {
   const to = block.columns
-  pushField(to.provider, scan, fields.provider)
+  pushProvider(to.provider, scan)
   pushField(
     to.model,
     scan,
@@ -155,14 +156,16 @@ export function pushField(column: TextColumn, scan: SpanScan, field: number): vo
     column.pushText(fieldText(scan, field) ?? '')
     return
   }
-  const { bytes } = scan.reader
   const start = scan.fields.at[field]!
-  let end = scan.fields.end[field]!
-  if (scan.cut[field] === 1) {
-    const dot = bytes.subarray(start, end).indexOf(0x2e)
-    if (dot > 0) end = start + dot
-  }
-  pushLabel(column, scan.reader, [start, end])
+  pushLabel(column, scan.reader, [start, scan.fields.end[field]!])
+}
+
+/** By one name however it is spelled; anything else is a label like others. */
+function pushProvider(column: TextColumn, scan: SpanScan): void {
+  const given = hasField(scan, fields.provider) ? (fieldText(scan, fields.provider) ?? '') : ''
+  const name = /^[\w.-]{1,128}$/.test(given) ? toProvider(given) : given
+  if (name === given) pushField(column, scan, fields.provider)
+  else column.pushText(name)
 }
 
 function pushPrompt(block: NativeBlock<'spans'>, scan: SpanScan, context: RowContext): void {
