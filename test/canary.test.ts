@@ -87,6 +87,8 @@ async function fill(): Promise<void> {
   })
   expect(destination.status, destination.text).toBe(201)
   const key = await call(world.key, 'POST', '/v1/keys', { name: canary })
+  const video = await call(world.key, 'POST', '/v1/videos', { model: canary, prompt: say('scene') })
+  expect(video.status, video.text).toBe(200)
   const trace = await call(world.key, 'GET', `/v1/traces/${traceId}`)
   const regression = await call(world.key, 'POST', '/v1/prompt-regressions', {
     registry_id: canary,
@@ -107,6 +109,7 @@ async function fill(): Promise<void> {
     key: key.body.id,
     workspace: me.body.id,
     unknown: randomHex(32),
+    video: video.body.id,
   })
 }
 
@@ -186,6 +189,9 @@ const reads: Record<string, Case | Case[]> = {
   '/v1/keys': [owned('/v1/keys'), plain('/v1/keys?user_id={workspace}', 200, 403)],
   '/v1/users/me': plain('/v1/users/me'),
   '/v1/users/by-email': plain('/v1/users/by-email?email=stranger@example.com', 200, 403),
+  '/v1/videos/:id': plain('/v1/videos/{video}', 200, 404),
+  '/v1/videos/:id/content': plain('/v1/videos/{video}/content', 200, 404),
+  '/v1/files/:id/content': plain('/v1/files/file_{video}/content', 200, 404),
   '/v1/media/:sha256': plain('/v1/media/{unknown}', 404),
   ...evidenceAt('/v1/vaas'),
   ...evidenceAt('/v1/audit'),
@@ -205,7 +211,15 @@ const isPublic = (path: string) => /^\/v1\/(vaas|audit)\/\{record\}(\/evidence)?
 
 /** About no workspace: pages, keys to verify with, how it goes, who is asking. */
 const aboutNobody = [
-  ...['/', '/verify', '/console', '/console/*path', '/console/assets/:file', '/console/session'],
+  ...[
+    '/',
+    '/verify',
+    '/console',
+    '/console/*path',
+    '/console/assets/:file',
+    '/console/session',
+    '/docs/:page',
+  ],
   ...['/health', '/readyz', '/healthz', '/metrics', '/v1/models', '/v1/models/*id'],
   ...['/v1/vaas/keys', '/v1/vaas/pubkey/current', '/v1/vaas/log/*path'],
   ...['/v1/audit/keys', '/v1/audit/pubkey/current'],
