@@ -68,6 +68,26 @@ describe.skipIf(!hasBrowser)('the account in the console', () => {
     expect((await world.chat(key)).status).toBe(401)
   })
 
+  test('a user comes in with email and password, and sees a workspace of their own', async () => {
+    await fetch(`${world.url}/v1/users`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${world.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ email: 'ann@example.com', name: 'Ann', password: 'correct horse' }),
+    })
+    const own = await launch()
+    const theirs = await own.newPage()
+    await theirs.goto(`${world.url}/console/settings`)
+    await theirs.getByRole('button', { name: 'Use email and password' }).click()
+    await theirs.getByLabel('Email').fill('ann@example.com')
+    await theirs.getByLabel('Password').fill('wrong horse')
+    await theirs.getByRole('button', { name: 'Sign in' }).click()
+    await theirs.getByText('This email and password do not fit.').waitFor()
+    await theirs.getByLabel('Password').fill('correct horse')
+    await theirs.getByRole('button', { name: 'Sign in' }).click()
+    await theirs.getByRole('heading', { name: 'No keys' }).waitFor()
+    await own.close()
+  })
+
   test('usage shows what the API says', async () => {
     await page.getByRole('link', { name: 'Usage' }).click()
     await page.getByRole('table', { name: 'By model' }).waitFor()

@@ -203,8 +203,10 @@ export async function fetchEvidence(recordId: string, signal?: AbortSignal): Pro
   return answer.text()
 }
 
-export async function login(key: string): Promise<void> {
-  await send('POST', '/console/session', { key })
+export type Credentials = { key: string } | { email: string; password: string }
+
+export async function login(credentials: Credentials): Promise<void> {
+  await send('POST', '/console/session', credentials)
 }
 
 export async function logout(): Promise<void> {
