@@ -1,6 +1,7 @@
 // One call of our own /v1, as any client makes it: over loopback HTTP, captured, priced and signed like all traffic, and marked
 // as a replay by a token that only this process knows.
 
+import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
 import type { ArmRequest, CallAnswer } from '../schemas/replay.ts'
 import type { Usage } from '../schemas/run.ts'
@@ -12,6 +13,7 @@ const attemptsMax = 4
 const firstWaitMs = 400
 const waitMaxMs = 10_000
 const socketsMax = 32
+const conflict = 409
 
 export type LoopbackCall = {
   workspace: string
@@ -102,8 +104,14 @@ export function openLoopback(at: { url: () => string; token: string }): Loopback
 
   return {
     async chat(call) {
+      let { idempotencyKey } = call
       for (let attempt = 1; ; attempt++) {
-        const { answer, retryAfterS = 0 } = await once(call)
+        const { answer, retryAfterS = 0 } = await once({ ...call, idempotencyKey })
+        // Our lease says that whoever began this call is dead; the gateway will believe it a minute from now. An answer that was
+        // kept under the first key has been given by then; one that was not is asked for anew.
+        if (answer.kind === 'failed' && answer.status === conflict) {
+          idempotencyKey = `${call.idempotencyKey}-${randomUUID()}`
+        }
         if (answer.kind === 'answered' || !mayRetry(answer.status) || attempt === attemptsMax) {
           return answer
         }
@@ -126,7 +134,7 @@ type PostOptions = { workspace: string; signal: AbortSignal; headers: Record<str
 type Reply = { status: number; retryAfterS: number; runId: string | null; text: string }
 
 function mayRetry(status: number | null): boolean {
-  return status === null || status === 409 || status === 429 || status >= 500
+  return status === null || status === conflict || status === 429 || status >= 500
 }
 
 /** Resolves after the time; rejects when the signal aborts first. */

@@ -98,7 +98,7 @@ export async function openDoors(deps: DoorDeps): Promise<Doors> {
 
   const router = new Router({ strict: true, sensitive: true })
   const routes = openRouting(router, { ...deps, outbound })
-  healthRoutes(router, { vitals: vitalsOf(deps, routes), metrics, version })
+  healthRoutes(router, { vitals: vitalsOf(deps, routes, () => engine.depth()), metrics, version })
   accountRoutes(router, deps)
   const traced = openTraceDoors(router, {
     ...{ rows, wishes: deps.wishes, flush, nowMs, log },
@@ -219,15 +219,15 @@ async function openPush(
   return destinations
 }
 
-function vitalsOf(deps: DoorDeps, routes: LiveRoutes) {
+function vitalsOf(deps: DoorDeps, routes: LiveRoutes, jobsWaiting: () => Promise<number>) {
   return {
     // The doors exist only once everything behind them does; a spool that refuses is overload, not a start.
     isReady: () => true,
     describe: async () => ({
       engines: deps.engines(),
       db: (await deps.postgres.ping()) ? 'ok' : 'down',
+      queue_depth: await jobsWaiting(),
       // What the contract names and this version does not have yet, said as such.
-      queue_depth: 0,
       tiers: {},
       cache: 'off',
       stripe: 'off',

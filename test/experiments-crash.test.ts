@@ -106,7 +106,8 @@ describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
         expect(calm).toMatchObject({ status: 'failed', evidence: 'proven', duplicate_calls: 0 })
 
         playModel(upstream, says, () => 120)
-        const budget = costUsd * (25 * 3 + 2 + slots * kills + slots + 5)
+        // What is lost with a process keeps its reservation, which is twice what such a call cost before.
+        const budget = costUsd * (25 * 3 + 2 + 2 * (slots * kills + slots) + 5)
         await prepare(product, 'rough', budget)
         await experimentOf(product, 'rough@v2', ({ status }) => status === 'replaying')
         const before = upstream.seen.length

@@ -23,6 +23,7 @@ import { findBaseline } from './baseline.ts'
 import { openCandidates } from './candidates.ts'
 import { openFrames } from './frames.ts'
 import { cancelExperiment, type QueueAnswer, type QueueAsk, queueExperiment } from './queueing.ts'
+import { openReading } from './reading.ts'
 import { openRules } from './rules.ts'
 import { openExperimentStore } from './store.ts'
 import { openWebhooks } from './webhooks.ts'
@@ -31,6 +32,8 @@ import { openWebhooks } from './webhooks.ts'
 const slots = 6
 const jobConnectionsMax = 4
 const lookEveryMs = 1_500
+// Decisions of the last day are folded again this often: a mismatch would mean that rows were changed, or the rule was.
+const checkEveryMs = 3_600_000
 
 export type EngineDeps = {
   postgres: Postgres
@@ -90,17 +93,21 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       `${row.registryId}@${row.candidate} is proven worse than ${row.registryId}@${row.baseline}.`,
     )
   }
+  const reading = openReading(postgres)
+  async function checkDecisions(): Promise<void> {
+    for (const row of await reading.decidedLately()) {
+      const checked = await reading.check(row)
+      if (checked === null) continue
+      deps.counters.count('decisions_checked_total', { matches: String(checked.matches) })
+      if (!checked.matches) log(`${row.experimentId}: its rows do not give its decision any more.`)
+    }
+  }
   const aftermath = openAftermath({
     ...{ postgres, store, registry, rules, tellRegression },
     live: { ...deps, store, frames },
   })
-  const pool =
-    deps.redisUrl === undefined
-      ? postgres.openPool({ schema: jobsSchema, connectionsMax: jobConnectionsMax })
-      : undefined
-  const jobStore = pool ? { pool } : { redisUrl: deps.redisUrl ?? '' }
-  await postgres.exclusively(() => prepareJobStore(jobStore))
-  let running: { coordinator: Coordinator; looking: Repeated } | undefined
+  const { pool, jobStore } = await openJobStore(deps)
+  let running: { coordinator: Coordinator; looking: Repeated; checking: Repeated } | undefined
 
   return {
     store,
@@ -135,11 +142,15 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       const looking = repeatEvery(lookEveryMs, look, (error) =>
         log(`experiments, looking for candidates: ${String(error)}`),
       )
+      const checking = repeatEvery(checkEveryMs, checkDecisions, (error) =>
+        log(`experiments, folding decisions again: ${String(error)}`),
+      )
       webhooks.start()
-      running = { coordinator, looking }
+      running = { coordinator, looking, checking }
     },
     async close() {
       await running?.looking.stop()
+      await running?.checking.stop()
       await webhooks.close()
       await running?.coordinator.close()
       running = undefined
@@ -147,6 +158,17 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       await pool?.end()
     },
   }
+}
+
+/** Redis where there is one; else connections to Postgres of its own, which the caller ends. */
+async function openJobStore({ postgres, redisUrl }: EngineDeps) {
+  const pool =
+    redisUrl === undefined
+      ? postgres.openPool({ schema: jobsSchema, connectionsMax: jobConnectionsMax })
+      : undefined
+  const jobStore = pool ? { pool } : { redisUrl: redisUrl ?? '' }
+  await postgres.exclusively(() => prepareJobStore(jobStore))
+  return { pool, jobStore }
 }
 
 /** By the same prices that the gateway reckons with. */

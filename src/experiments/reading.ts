@@ -85,6 +85,15 @@ export function openReading(sql: Sql) {
     return events.map((event) => ({ ...event, at: event.at.toISOString() }))
   }
 
+  /** Of all workspaces: for the plane's own check, never for an answer. */
+  async function decidedLately(): Promise<ExperimentRow[]> {
+    const found = await sql.query<StoredExperiment>(
+      `SELECT ${experimentColumns} FROM experiments WHERE decided_at > now() - interval '1 day' AND decision IS NOT NULL
+       ORDER BY decided_at DESC LIMIT 500`,
+    )
+    return found.map(toRow)
+  }
+
   /** Whether the stored rows, folded again, give the stored decision; null before there is one. */
   async function check(row: ExperimentRow): Promise<{ matches: boolean } | null> {
     if (row.decision === null) return null
@@ -137,5 +146,5 @@ export function openReading(sql: Sql) {
     return found.length > 0
   }
 
-  return { list, find, check, webhooks, samples, events, slices, findLabel, label }
+  return { list, find, check, decidedLately, webhooks, samples, events, slices, findLabel, label }
 }
