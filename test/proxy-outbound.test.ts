@@ -25,6 +25,34 @@ afterAll(async () => {
   await upstream.close()
 })
 
+test('what a handler throws at the end of an answer comes back to it as an error', async () => {
+  upstream.play(raw('ok'))
+  const told = await new Promise<string>((resolve) => {
+    outbound.dispatch(
+      {
+        origin: new URL(upstream.baseUrl).origin,
+        path: '/v1/x',
+        method: 'GET',
+        headers: [],
+        body: undefined,
+        headTimeoutMs: 10_000,
+        idleTimeoutMs: 10_000,
+        bodyBytesMax: 100,
+        trusted: true,
+      },
+      {
+        onHead() {},
+        onData() {},
+        onEnd() {
+          throw new Error('a defect')
+        },
+        onError: (error) => resolve(error.kind),
+      },
+    )
+  })
+  expect(told).toBe('broken')
+})
+
 /** What a handler was told, in order. */
 function ask(more: Partial<OutboundRequest> = {}): { told: Promise<string[]>; call: OutboundCall } {
   const told: string[] = []

@@ -41,7 +41,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const trace = continueTrace(headers)
   const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
   const userId =
-    readLabel(headers, 'x-batchin-user-id') ?? toText(arrived.received.request.user) ?? ''
+    readLabel(headers, 'x-batchin-user-id') ?? labelOf(arrived.received.request.user) ?? ''
   const { prompt, named, variables, dropsMember, request, body } = readPrompt(deps, operation, {
     caller,
     headers,
@@ -172,7 +172,11 @@ function readCapture(headers: IncomingHttpHeaders): CaptureLevel {
 }
 
 function readLabel(headers: IncomingHttpHeaders, name: string): string | undefined {
-  return toText(headers[name])?.slice(0, labelCharsMax)
+  return labelOf(headers[name])
+}
+
+function labelOf(value: unknown): string | undefined {
+  return toText(value)?.slice(0, labelCharsMax)
 }
 
 /** Sampling parameters by their OTel names, and what ties attempts of one call together. */
@@ -186,7 +190,8 @@ function attributesOf(arrived: Arrived, request: JsonObject): Run['attributes'] 
   }
   // Whoever may not be replayed says so in the request's metadata, as OpenAI's API has it.
   const metadata = isObject(request.metadata) ? request.metadata : undefined
-  if (String(metadata?.no_replay) === 'true') attributes['batchin.no_replay'] = true
+  const noReplay = metadata?.no_replay
+  if (noReplay === true || noReplay === 'true') attributes['batchin.no_replay'] = true
   const attempt = Number(arrived.headers['x-stainless-retry-count'])
   if (Number.isSafeInteger(attempt) && attempt > 0)
     attributes['http.request.resend_count'] = attempt

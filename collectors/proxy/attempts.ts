@@ -6,6 +6,7 @@ import type { SpanId } from '../../schemas/ids.ts'
 import type { Call } from './call.ts'
 import { OutboundError, type OutboundErrorKind } from './outbound.ts'
 import type { Target } from './routes.ts'
+import { shownProvider, shownRoute } from './shown-names.ts'
 import { chooseTarget } from './target-choice.ts'
 import { newSpanId, toTraceparent } from './trace-context.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
@@ -90,14 +91,14 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
 
   onHead(status: number, headers: IncomingHttpHeaders): void {
     this.#status = status
-    const { breaker, keys, upstream } = this.#target!
+    const { breaker, keys } = this.#target!
     const { nowMs, counters } = this.#call.deps
     if (status >= 500) breaker.failed(nowMs())
     else if (status >= 400) breaker.left()
     if (status === 429) keys.limited(this.#key, headers['retry-after'], nowMs())
     else if (status === 401 || status === 403) {
       keys.refused(this.#key, nowMs())
-      counters.count('proxy_keys_refused_total', { provider: upstream.provider })
+      counters.count('proxy_keys_refused_total', { provider: shownProvider(this.#call) })
     }
     if ((status === 429 || movesOn.has(status)) && this.#goOn(String(status), status === 429))
       return
@@ -181,14 +182,14 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     const isNext = (isLimited && this.#chooseKey()) || this.#choose()
     if (!isNext) return false
     if (!route.budget.spend(deps.nowMs())) {
-      deps.counters.count('proxy_retries_refused_total', { route: route.id })
+      deps.counters.count('proxy_retries_refused_total', { route: shownRoute(call) })
       this.#use(before.target)
       this.#key = before.key
       return false
     }
     clearTimeout(this.#ttft)
     this.#current?.abort()
-    deps.counters.count('proxy_retries_total', { route: route.id, reason })
+    deps.counters.count('proxy_retries_total', { route: shownRoute(call), reason })
     call.attempts ??= [this.#toAttempt(before.target)]
     this.#closeAttempt(reason)
     this.#ask()

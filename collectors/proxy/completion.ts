@@ -3,6 +3,7 @@
 import { toOutputObject } from '../../schemas/commit.ts'
 import type { Usage } from '../../schemas/run.ts'
 import { isDeeper } from '../json-body.ts'
+import { asText } from './plain.ts'
 import { isObject, readUsage } from './usage.ts'
 
 export type ToolCall = {
@@ -80,7 +81,7 @@ export function readError(error: Record<string, unknown>): { code: string; messa
   const code = [error.code, error.type].find((it) => typeof it === 'string' && it !== '')
   return {
     code: String(code ?? 'upstream_error').slice(0, 128),
-    message: String(error.message ?? '').slice(0, messageCharsMax),
+    message: asText(error.message ?? '').slice(0, messageCharsMax),
   }
 }
 

@@ -2,6 +2,7 @@
 // only one of them is asked again for that one, and its answer is converted; an answer in the right form passes as it came.
 
 import { JsonExchange } from './json-exchange.ts'
+import { asNumber } from './plain.ts'
 import type { Upstream } from './upstream.ts'
 import { isObject } from './usage.ts'
 
@@ -62,7 +63,7 @@ export function inForm(body: Buffer, form: Form): Buffer {
 function toBase64(vector: unknown[]): string {
   const bytes = Buffer.allocUnsafe(vector.length * floatBytes)
   vector.forEach((value, i) => {
-    bytes.writeFloatLE(Number(value), i * floatBytes)
+    bytes.writeFloatLE(asNumber(value), i * floatBytes)
   })
   return bytes.toString('base64')
 }

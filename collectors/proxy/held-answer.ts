@@ -10,6 +10,7 @@ import { emptyCompletion, readErrorBody } from './completion.ts'
 import { keepWhole } from './idempotency.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
+import { shownRoute } from './shown-names.ts'
 import { storeFinal } from './store-call.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
@@ -211,7 +212,8 @@ export function noRecord(call: Call, error: unknown): boolean {
   if (!(error instanceof Fault)) throw error
   const { deps, route } = call
   call.isDropped = !route.captureRequired
-  if (call.isDropped) deps.counters.count('proxy_captures_dropped_total', { route: route.id })
+  if (call.isDropped)
+    deps.counters.count('proxy_captures_dropped_total', { route: shownRoute(call) })
   else deps.counters.count('proxy_records_lost_total', { code: error.code })
   return call.isDropped
 }

@@ -3,6 +3,7 @@
 import type { Histogram, Histograms } from '../../schemas/counters.ts'
 import type { Usage } from '../../schemas/run.ts'
 import type { Call } from './call.ts'
+import { shownModel, shownRoute } from './shown-names.ts'
 
 // Models are named by callers; beyond so many pairs with a route they are counted together.
 const pairsMax = 200
@@ -22,14 +23,14 @@ export function callMeters(histograms: Histograms): CallMeters {
   const pairs = new Map<string, Meters>()
 
   function metersOf(call: Call): Meters {
-    const key = `${call.route.id}\n${call.modelAsked}`
+    const route = shownRoute(call)
+    const model = shownModel(call)
+    const key = `${route}\n${model}`
     const known = pairs.get(key)
     if (known) return known
     const isRoom = pairs.size < pairsMax
     if (!isRoom && pairs.has('other')) return pairs.get('other')!
-    const labels = isRoom
-      ? { route: call.route.id, model: call.modelAsked }
-      : { route: 'other', model: 'other' }
+    const labels = isRoom ? { route, model } : { route: 'other', model: 'other' }
     const made: Meters = {
       gateway: histograms.histogram('proxy_gateway_seconds', labels, gatewaySeconds),
       firstToken: histograms.histogram('proxy_first_token_seconds', labels, firstTokenSeconds),

@@ -13,6 +13,7 @@ import type { Intake } from '../spool/intake.ts'
 import type { Opening } from '../spool/journal.ts'
 import { pushRecord } from '../spool/rows.ts'
 import type { Call } from './call.ts'
+import { unshown } from './shown-names.ts'
 import { serviceName, toNanos } from './store-call.ts'
 import { estimateTokensOf } from './usage.ts'
 
@@ -29,6 +30,8 @@ type Note = Pick<Run, 'workspace' | 'traceId' | 'spanId' | 'traceState' | 'opera
     routePublic: boolean
     model: string
     prompt?: Run['prompt']
+    /** Absent: traffic of the caller's own. */
+    origin?: Run['origin']
     startedAtMs: number
     requestBytes: number
     /** Of `usageOf`, by the prices of the moment: what the caller is charged if nobody sees the end. */
@@ -66,6 +69,7 @@ function noteOf(call: Call, begun: SignedRecord | undefined): Note {
     sessionId: capture === 'none' ? '' : call.sessionId,
     userId: capture === 'none' ? '' : call.userId,
     attributes: call.attributes,
+    origin: call.origin,
     startedAtMs: call.startedAtMs,
     requestBytes: call.upstreamBody.length,
   }
@@ -139,7 +143,8 @@ async function end(opening: Opening, deps: EndingDeps): Promise<void> {
     pushRun(batch, run, notes)
   }, closes)
   notes.keep()
-  deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+  const provider = facts.routePublic ? run.provider : unshown
+  deps.counters.count('proxy_runs_total', { provider, status: run.status })
 }
 
 type Ids = { runId: Id; recordId: Id }
@@ -205,7 +210,7 @@ function toRun(note: Note, ids: Ids): Run {
     promptVariables: undefined,
     sessionId: note.sessionId,
     userId: note.userId,
-    origin: '',
+    origin: note.origin ?? '',
     input: undefined,
     output: undefined,
     finishReasons: [],

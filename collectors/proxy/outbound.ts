@@ -190,7 +190,14 @@ class Exchange implements Dispatcher.DispatchHandler, OutboundCall {
   onResponseEnd(): void {
     if (this.#over) return
     this.#settle()
-    this.#handler.onEnd()
+    try {
+      this.#handler.onEnd()
+    } catch (error) {
+      // Thrown on, it would come back as an error of a call that is over, and nobody be told.
+      this.#handler.onError(
+        new OutboundError('broken', 'The answer could not be read.', { cause: error }),
+      )
+    }
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

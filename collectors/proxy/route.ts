@@ -18,6 +18,7 @@ import { cachingOf, noUpstream } from './response-cache.ts'
 import { sight } from './sight.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { uploadsBytesMax } from './upload.ts'
+import type { UpstreamHandler } from './upstream.ts'
 
 // Of all requests under way: their bodies are held until they are answered.
 const heldBytesMax = 256 * 1024 * 1024
@@ -148,8 +149,31 @@ function pass(call: Call, ctx: Context): Promise<void> {
     const cached = call.caching?.find(call.route.cacheS ?? 0)
     given.attach(cached ? noUpstream : attempts)
     if (cached) call.caching?.give(cached)
-    else attempts.start(call.caching ?? given)
+    else {
+      const failed = (error: unknown) => {
+        attempts.abort()
+        done(error)
+      }
+      attempts.start(guarded(call.caching ?? given, failed))
+    }
   })
+}
+
+/** A defect of ours in an answer ends its call: thrown into whoever reads the socket it would be lost, and the call never end. */
+function guarded(handler: UpstreamHandler, failed: (error: unknown) => void): UpstreamHandler {
+  const guard = (work: () => void): void => {
+    try {
+      work()
+    } catch (error) {
+      failed(error)
+    }
+  }
+  return {
+    onHead: (status, headers) => guard(() => handler.onHead(status, headers)),
+    onData: (chunk) => guard(() => handler.onData(chunk)),
+    onEnd: () => guard(() => handler.onEnd()),
+    onError: (error) => guard(() => handler.onError(error)),
+  }
 }
 
 function answerOf(call: Call, done: Done): HeldAnswer | StreamedAnswer | PassedAnswer {

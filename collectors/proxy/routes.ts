@@ -9,6 +9,7 @@ import type { Outbound } from './outbound.ts'
 import { ProviderKeys } from './provider-keys.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { sandboxUpstream } from './sandbox.ts'
+import { unshown } from './shown-names.ts'
 import { openaiUpstream, type Upstream } from './upstream.ts'
 
 export type Target = {
@@ -65,6 +66,17 @@ export function openRoutes(
 
   let upstreams = new Map<string, Upstream>()
 
+  /** As strangers may read it: behind routes that are not public nobody is named. */
+  function shown(key: string): { provider: string; model: string } {
+    const of = breakers.get(key)
+    const isPublic = matched.some(
+      ({ route }) => route.public && route.targets.some(({ breaker }) => breaker === of?.breaker),
+    )
+    return of && isPublic
+      ? { provider: of.provider, model: of.model }
+      : { provider: unshown, model: unshown }
+  }
+
   function apply(next: Config): void {
     upstreams = new Map()
     for (const { id, baseUrl, apiKeys, responses } of next.providers) {
@@ -82,7 +94,7 @@ export function openRoutes(
       const known = breakers.get(key)
       if (known) known.breaker.rule = next.breaker
       else {
-        const opened = () => counters.count('proxy_breakers_opened_total', { provider, model })
+        const opened = () => counters.count('proxy_breakers_opened_total', shown(key))
         breakers.set(key, { provider, model, breaker: new Breaker(next.breaker, opened) })
       }
       return breakers.get(key)!.breaker

@@ -1,6 +1,7 @@
 // What the sandbox says: a text that repeats what it was given and names itself, or one tool call. Rules in README.md.
 
 import { createHash } from 'node:crypto'
+import { asText } from './plain.ts'
 import { estimateTokens, estimateUsage, isObject } from './usage.ts'
 
 const instructionsCharsMax = 80
@@ -195,7 +196,7 @@ function sampleOf(schema: unknown, depth: number): unknown {
   const properties = isObject(schema.properties) ? schema.properties : {}
   const required: unknown[] = Array.isArray(schema.required) ? schema.required : []
   return Object.fromEntries(
-    required.map((name) => [String(name), sampleOf(properties[String(name)], depth + 1)]),
+    required.map((name) => [asText(name), sampleOf(properties[asText(name)], depth + 1)]),
   )
 }
 

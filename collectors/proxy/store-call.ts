@@ -9,6 +9,7 @@ import { type Call, type Outcome, settleMoney } from './call.ts'
 import { addPieces, countUse, keptOutput, type Use } from './call-use.ts'
 import { startJob } from './jobs/run-of-job.ts'
 import { type KeepMedia, withoutMedia } from './media/refs.ts'
+import { shownProvider } from './shown-names.ts'
 import { settleSight } from './sight.ts'
 
 // The service of runs whose caller is known by a key only.
@@ -95,7 +96,7 @@ async function store(
     { closes: call.runId },
   )
   notes.keep()
-  deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+  deps.counters.count('proxy_runs_total', { provider: shownProvider(call), status: run.status })
   deps.meters?.ended(call, { ttftMs: outcome.ttftMs, usage })
   return signed
 }

@@ -39,20 +39,20 @@ export function passBytes(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const pass = new BytePass(ctx, more, (fault) => (fault ? reject(fault) : resolve()))
-    pass.call = ask(pass)
+    pass.start(ask)
   })
 }
 
 class BytePass implements UpstreamHandler {
-  call: UpstreamCall | undefined
+  #call: UpstreamCall | undefined
   readonly #ctx: Context
   readonly #res: ServerResponse
   readonly #more: string[]
   readonly #done: (fault?: Fault) => void
-  readonly #onDrain = () => this.call?.resume()
+  readonly #onDrain = () => this.#call?.resume()
   readonly #onClose = () => {
     if (this.#res.writableFinished) return
-    this.call?.abort()
+    this.#call?.abort()
     this.#done()
   }
 
@@ -63,9 +63,20 @@ class BytePass implements UpstreamHandler {
     this.#done = done
   }
 
+  /** From here on whoever leaves stops the upstream: also before its head, when nothing would be written that could fail. */
+  start(ask: (handler: UpstreamHandler) => UpstreamCall): void {
+    if (this.#res.destroyed) {
+      this.#done()
+      return
+    }
+    this.#res.once('close', this.#onClose)
+    this.#call = ask(this)
+  }
+
   onHead(status: number, headers: IncomingHttpHeaders): void {
     if (status !== 200 || isEncoded(headers)) {
-      this.call?.abort()
+      this.#call?.abort()
+      this.#res.off('close', this.#onClose)
       this.#done(refusalOf(status))
       return
     }
@@ -83,12 +94,11 @@ class BytePass implements UpstreamHandler {
       ...(length !== undefined && /^\d{1,15}$/.test(length) ? ['Content-Length', length] : []),
     ])
     this.#res.setTimeout(stalledMs, () => this.#res.destroy())
-    this.#res.once('close', this.#onClose)
   }
 
   onData(chunk: Buffer): void {
     if (this.#res.write(chunk)) return
-    this.call?.pause()
+    this.#call?.pause()
     this.#res.once('drain', this.#onDrain)
   }
 
@@ -98,12 +108,13 @@ class BytePass implements UpstreamHandler {
   }
 
   onError(error: OutboundError): void {
+    this.#res.off('close', this.#onClose)
     if (!this.#res.headersSent) {
       this.#done(faultOf(error))
       return
     }
     // Only a broken connection tells that these bytes are not all.
-    this.#res.off('close', this.#onClose).destroy()
+    this.#res.destroy()
     this.#done()
   }
 }

@@ -13,7 +13,9 @@ import { readError } from '../completion.ts'
 import type { Cost } from '../money.ts'
 import { fromNote, openingOf } from '../openings.ts'
 import type { JsonObject } from '../operation.ts'
+import { asText } from '../plain.ts'
 import { toSignatureText } from '../receipt.ts'
+import { unshown } from '../shown-names.ts'
 import { toNanos } from '../store-call.ts'
 import { isObject } from '../usage.ts'
 import { type Job, type JobReceipt, type Jobs, toJobCost } from './job.ts'
@@ -92,7 +94,8 @@ export async function closeJob(
     pushRun(batch, run, notes)
   })
   notes.keep()
-  deps.counters.count('proxy_runs_total', { provider: run.provider, status: run.status })
+  const provider = restored.facts.routePublic ? run.provider : unshown
+  deps.counters.count('proxy_runs_total', { provider, status: run.status })
   const receipt = toReceipt(signed, signer.publicKey, recordStatus)
   await deps.jobs.close(job, receipt)
   return { signed, receipt }
@@ -120,7 +123,7 @@ function toRun(
     durationNs: Math.max(0, Number(toNanos(endMs) - open.startUnixNano)),
     input: job.input ?? undefined,
     output: job.input === null ? undefined : toKeptVideo(answer),
-    finishReasons: [String(answer.status)],
+    finishReasons: [asText(answer.status)],
     costNanoUsd: cost ? BigInt(cost.nanoUsd) : undefined,
     attributes,
   }

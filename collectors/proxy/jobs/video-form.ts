@@ -5,6 +5,7 @@ import { parseObject } from '../completion.ts'
 import { JsonExchange } from '../json-exchange.ts'
 import { membersOf } from '../json-splice.ts'
 import type { JsonObject } from '../operation.ts'
+import { asText } from '../plain.ts'
 import type { Upstream, UpstreamRequest } from '../upstream.ts'
 import { isObject } from '../usage.ts'
 import { fileIdOf, secondsOf, videosPath } from './videos.ts'
@@ -79,11 +80,11 @@ function askedOf(request: UpstreamRequest): JsonObject {
 function inTheirWords(asked: JsonObject): Buffer | undefined {
   const { duration_seconds: duration, aspect_ratio: ratio, ...kept } = asked
   if (duration === undefined && ratio === undefined) return undefined
-  const size = sizes[String(ratio)]
+  const size = sizes[asText(ratio)]
   return Buffer.from(
     JSON.stringify({
       ...kept,
-      ...(duration === undefined ? {} : { seconds: String(duration) }),
+      ...(duration === undefined ? {} : { seconds: asText(duration) }),
       ...(size === undefined ? {} : { size }),
     }),
   )

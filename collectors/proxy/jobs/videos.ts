@@ -5,6 +5,7 @@ import { type Completion, emptyCompletion, parseObject, readError, takeIds } fro
 import { receiveForm } from '../form-rows.ts'
 import { json, needs, receiveJson } from '../json-rows.ts'
 import type { JsonObject, Operation, Received, Receiving } from '../operation.ts'
+import { asNumber, asText } from '../plain.ts'
 import { isObject } from '../usage.ts'
 
 export const videosPath = '/videos'
@@ -39,8 +40,8 @@ const failedStates = new Set(['failed', 'error', 'cancelled', 'canceled', 'expir
 export type VideoState = { isOver: boolean; hasFailed: boolean }
 
 export function stateOf({ status }: JsonObject): VideoState {
-  const hasFailed = failedStates.has(String(status))
-  return { hasFailed, isOver: hasFailed || overStates.has(String(status)) }
+  const hasFailed = failedStates.has(asText(status))
+  return { hasFailed, isOver: hasFailed || overStates.has(asText(status)) }
 }
 
 /** undefined when the body is no job. */
@@ -65,7 +66,7 @@ export function toKeptVideo(answer: unknown): unknown {
 
 /** By whichever of the two names was used; texts come from forms. */
 export function secondsOf({ duration_seconds: ours, seconds }: JsonObject): number | undefined {
-  const given = Number(ours ?? seconds)
+  const given = asNumber(ours ?? seconds)
   return Number.isFinite(given) && given > 0 ? given : undefined
 }
 

@@ -5,6 +5,7 @@ import type { Call } from '../call.ts'
 import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
 import { json, needs } from '../json-rows.ts'
 import type { EventStream, JsonObject, Operation, StreamTap } from '../operation.ts'
+import { asText } from '../plain.ts'
 import { readResponseUsage } from '../responses/answer.ts'
 import { doneTerminal, readData } from '../sse-blocks.ts'
 import { breakTyped, closedBy, parseEvent } from '../typed-events.ts'
@@ -66,7 +67,7 @@ function toKeptImages(completion: Completion, keep: KeepMedia): unknown {
   const content = imagesOf(completion).map((image) => {
     const { b64_json: text, url, output_format: format } = image
     if (typeof text !== 'string') return { type: 'image_url', image_url: { url } }
-    const ref = keep(Buffer.from(text, 'base64'), `image/${String(format ?? 'png')}`)
+    const ref = keep(Buffer.from(text, 'base64'), `image/${asText(format ?? 'png')}`)
     return { type: 'image_url', image_url: { url: ref } }
   })
   return { choices: [{ index: 0, message: { role: 'assistant', content } }] }

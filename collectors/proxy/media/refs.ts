@@ -1,6 +1,7 @@
 // Images, sounds and files inside messages, replaced by what they are called: a hash, a size, a type. Rows hold texts; the
 // bytes go to the media store. What is committed to is the message as it was sent, not this copy.
 
+import { asText } from '../plain.ts'
 import { isObject } from '../usage.ts'
 import type { MediaRef } from './store.ts'
 
@@ -17,7 +18,7 @@ const headCharsMax = 256
 const base64Members: Record<string, (owner: Fields) => string | undefined> = {
   data: (owner) => (typeof owner.format === 'string' ? `audio/${owner.format}` : undefined),
   file_data: () => 'application/octet-stream',
-  b64_json: (owner) => `image/${String(owner.output_format ?? 'png')}`,
+  b64_json: (owner) => `image/${asText(owner.output_format ?? 'png')}`,
   partial_image_b64: () => 'image/png',
   result: (owner) => (owner.type === 'image_generation_call' ? 'image/png' : undefined),
 }

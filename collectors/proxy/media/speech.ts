@@ -4,6 +4,7 @@ import type { Call } from '../call.ts'
 import { type Completion, emptyCompletion, readError } from '../completion.ts'
 import { json, needs } from '../json-rows.ts'
 import type { Operation, StreamTap } from '../operation.ts'
+import { asText } from '../plain.ts'
 import { readResponseUsage } from '../responses/answer.ts'
 import { readData } from '../sse-blocks.ts'
 import { breakTyped, closedBy, parseEvent } from '../typed-events.ts'
@@ -99,7 +100,7 @@ class SpeechTap implements StreamTap {
     if (this.#media || !this.#piece) return this.#media
     const { request, capture } = this.#call
     this.#media = this.#piece.name(
-      mediaTypes[String(request.response_format ?? 'mp3')] ?? 'audio/mpeg',
+      mediaTypes[asText(request.response_format ?? 'mp3')] ?? 'audio/mpeg',
     )
     if (capture === 'full') this.#piece.keep()
     else this.#piece.discard()

@@ -5,6 +5,7 @@ import { type Completion, emptyCompletion, parseObject, readError, takeIds } fro
 import { receiveForm } from '../form-rows.ts'
 import { isObjectText } from '../json-rows.ts'
 import type { Asked, JsonObject, Operation, StreamTap } from '../operation.ts'
+import { asNumber } from '../plain.ts'
 import { readResponseUsage } from '../responses/answer.ts'
 import { readData } from '../sse-blocks.ts'
 import { breakTyped, closedBy, parseEvent } from '../typed-events.ts'
@@ -82,7 +83,7 @@ function readTranscription(body: Buffer, contentType: string): Completion | unde
   completion.usage = readResponseUsage(usage)
   if (isObject(answer.error)) completion.error = readError(answer.error)
   const seconds = answer.duration ?? (isObject(usage) ? usage.seconds : undefined)
-  return withSeconds(completion, Number(seconds))
+  return withSeconds(completion, asNumber(seconds))
 }
 
 /** Only a time that can be one: some upstreams send it as text. */
@@ -139,7 +140,7 @@ class TranscriptTap implements StreamTap {
     completion.usage = readResponseUsage(this.#usage)
     completion.error = this.#error
     completion.cut = this.#isCut
-    const seconds = isObject(this.#usage) ? Number(this.#usage.seconds) : undefined
+    const seconds = isObject(this.#usage) ? asNumber(this.#usage.seconds) : undefined
     return withSeconds(completion, seconds)
   }
 }

@@ -1,6 +1,7 @@
 // What is kept of a Response: its items are committed to as they came; a run shows them as a message like any other.
 
 import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
+import { asText } from '../plain.ts'
 import { isObject, readUsage } from '../usage.ts'
 
 type Fields = Record<string, unknown>
@@ -48,7 +49,7 @@ export function toKeptOutput({ output }: Completion): unknown {
       calls.push({ id: item.call_id, type: 'function', function: called })
     } else if (item.type === 'reasoning') content.push(...thoughtsOf(item))
     // Tools of the upstream's own: shown as what they are.
-    else content.push({ ...item, type: String(item.type) })
+    else content.push({ ...item, type: asText(item.type) })
   }
   const message = { role: 'assistant', content, ...(calls.length > 0 ? { tool_calls: calls } : {}) }
   return { choices: [{ index: 0, message }] }
@@ -58,7 +59,7 @@ export function toKeptOutput({ output }: Completion): unknown {
 function finishReasonsOf(response: Fields, items: unknown[]): string[] {
   if (response.status === 'incomplete') {
     const details = isObject(response.incomplete_details) ? response.incomplete_details : {}
-    const reason = String(details.reason ?? 'incomplete').slice(0, 64)
+    const reason = asText(details.reason ?? 'incomplete').slice(0, 64)
     return [reason === 'max_output_tokens' ? 'length' : reason]
   }
   if (response.status !== 'completed') return []

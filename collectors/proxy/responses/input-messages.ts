@@ -2,6 +2,7 @@
 // become one message, as the chat route wants them.
 
 import { Fault } from '../../../schemas/faults.ts'
+import { asText } from '../plain.ts'
 import { isObject } from '../usage.ts'
 
 type Fields = Record<string, unknown>
@@ -35,7 +36,7 @@ function addItem(messages: Message[], item: unknown, where: string): void {
   else if (type === 'function_call_output') messages.push(toToolMessage(item, where))
   // A thought of an earlier turn: the chat route has no place for it, and models answer without it.
   else if (type !== 'reasoning') {
-    const name = String(type).slice(0, 64)
+    const name = asText(type).slice(0, 64)
     throw refusal(`${where}.type`, `An item "${name}" needs an upstream with /responses.`)
   }
 }
@@ -58,7 +59,7 @@ function plainText(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
   return content
-    .map((part) => (isObject(part) ? String(part.text ?? part.refusal ?? '') : ''))
+    .map((part) => (isObject(part) ? asText(part.text ?? part.refusal ?? '') : ''))
     .join('')
 }
 
@@ -70,7 +71,7 @@ function toPart(part: unknown, where: string): Fields {
   if (part.type === 'input_image') return toImage(part, where)
   if (part.type === 'input_file') return toFile(part, where)
   if (part.type === 'input_audio') return part
-  const name = String(part.type).slice(0, 64)
+  const name = asText(part.type).slice(0, 64)
   throw refusal(`${where}.type`, `A part "${name}" needs an upstream with /responses.`)
 }
 

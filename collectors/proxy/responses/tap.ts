@@ -3,6 +3,7 @@
 
 import { type Completion, emptyCompletion, readError, takeIds } from '../completion.ts'
 import type { StreamTap } from '../operation.ts'
+import { asText } from '../plain.ts'
 import { readData } from '../sse-blocks.ts'
 import { isObject } from '../usage.ts'
 import { toCompletion } from './answer.ts'
@@ -61,7 +62,7 @@ export class ResponsesTap implements StreamTap {
   }
 
   #takeEvent(event: Fields, chars: number): void {
-    const type = String(event.type)
+    const type = asText(event.type)
     if (isObject(event.error)) this.#error ??= readError(event.error)
     else if (type === 'error') this.#error ??= readError(event)
     if (isObject(event.response)) this.#takeResponse(type, event.response)
@@ -113,7 +114,7 @@ export class ResponsesTap implements StreamTap {
     if (!isObject(target)) return
     this.#textCharsLeft -= event.delta.length
     if (this.#textCharsLeft < 0) this.#head.cut = true
-    else target[member] = `${target[member] ?? ''}${event.delta}`
+    else target[member] = asText(target[member]) + event.delta
   }
 }
 

@@ -1,6 +1,7 @@
 // A Responses request as the chat request that says the same, for upstreams that have no /responses. What the chat route
 // cannot do is refused by the name of its parameter, never left out in silence when the answer would be another one.
 
+import { asNumber, asText } from '../plain.ts'
 import { isObject } from '../usage.ts'
 import { refusal, toChatMessages } from './input-messages.ts'
 
@@ -96,14 +97,14 @@ function toChatTool(tool: unknown, i: number): Fields {
   if (!isObject(tool)) throw refusal(`tools[${i}]`, 'A tool must be an object.')
   const { type, ...declared } = tool
   if (type === 'function') return { type, function: declared }
-  const name = String(type).slice(0, 64)
+  const name = asText(type).slice(0, 64)
   throw refusal(`tools[${i}].type`, `The tool "${name}" needs an upstream with /responses.`)
 }
 
 function toChatChoice(choice: unknown): unknown {
   if (!isObject(choice)) return choice
   if (choice.type === 'function') return { type: 'function', function: { name: choice.name } }
-  const name = String(choice.type).slice(0, 64)
+  const name = asText(choice.type).slice(0, 64)
   throw refusal('tool_choice', `tool_choice "${name}" needs an upstream with /responses.`)
 }
 
@@ -134,7 +135,7 @@ function addReasoning(chat: Fields, reasoning: unknown): void {
 function addLogprobs(chat: Fields, request: Fields): void {
   const include: unknown[] = Array.isArray(request.include) ? request.include : []
   const isWanted =
-    include.includes('message.output_text.logprobs') || Number(request.top_logprobs) > 0
+    include.includes('message.output_text.logprobs') || asNumber(request.top_logprobs) > 0
   if (!isWanted) return
   chat.logprobs = true
   if (isGiven(request.top_logprobs)) chat.top_logprobs = request.top_logprobs

@@ -1,6 +1,7 @@
 // The sandbox on the routes of sounds, pictures and videos: real files, as small as such files can be, that say nothing.
 
 import { crc32, deflateSync } from 'node:zlib'
+import { asText } from '../plain.ts'
 import { estimateTokens } from '../usage.ts'
 import { clip, digestOf, events, json, type Replier, readRequest, typed, whole } from './reply.ts'
 
@@ -16,8 +17,8 @@ const imagePixels = 16
 /** Silence of the length that the text would take. */
 export const speech: Replier = (request) => {
   const { asked, digest } = readRequest(request)
-  const format = String(asked.response_format ?? 'mp3')
-  const text = String(asked.input)
+  const format = asText(asked.response_format ?? 'mp3')
+  const text = asText(asked.input)
   const words = text.split(/\s+/).filter((word) => word !== '').length
   const seconds = Math.min(Math.max(words, 1) / wordsPerSecond, secondsMax)
   const sound = soundAs(format, seconds)
@@ -63,7 +64,7 @@ export const transcriptions: Replier = (request) => {
   }
   if (format === 'verbose_json') {
     const segments = [{ id: 0, start: 0, end: 1, text }]
-    const language = String(asked.language ?? 'english')
+    const language = asText(asked.language ?? 'english')
     return json({ task: 'transcribe', language, duration: 1, text, segments, usage }, digest)
   }
   if (format === 'json') return json({ text, usage }, digest)
@@ -77,7 +78,7 @@ export const images: Replier = (request) => {
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 1 || count > imagesMax) {
     return { mistake: `[sandbox] n must be 1 to ${imagesMax}.` }
   }
-  const prompt = String(asked.prompt)
+  const prompt = asText(asked.prompt)
   const pictures = Array.from({ length: count }, (_, i) =>
     squareOf(digestOf(`${prompt} ${i}`)).toString('base64'),
   )

@@ -1,6 +1,7 @@
 // The sandbox on videos: a job is queued when it is asked for and completed whenever it is looked at. It keeps nothing: what
 // it needs to know later is in the job's name.
 
+import { asNumber } from '../plain.ts'
 import { json, type Replier, type Reply, readRequest, whole } from './reply.ts'
 
 const secondsElse = 4
@@ -8,7 +9,7 @@ const secondsMax = 3600
 
 export const videos: Replier = (request) => {
   const { asked, digest } = readRequest(request)
-  const seconds = Number(asked.duration_seconds ?? asked.seconds ?? secondsElse)
+  const seconds = asNumber(asked.duration_seconds ?? asked.seconds ?? secondsElse)
   if (!(seconds > 0 && seconds <= secondsMax)) {
     return { mistake: `[sandbox] duration_seconds must be above 0 and at most ${secondsMax}.` }
   }
