@@ -134,6 +134,7 @@ async function beginLead(
     if (isOver) return Promise.resolve()
     return new Promise((resolve) => {
       snapshotWaits.push(resolve)
+      sights.flush()
       thread.send({ type: 'snapshot' })
     })
   }
@@ -162,8 +163,6 @@ async function beginLead(
   return {
     isOver: () => isOver,
     async settled() {
-      // Calls of this turn are sent at its end.
-      await new Promise((resolve) => setImmediate(resolve))
       await snapshot()
       await writer.written()
       await writer.tell()

@@ -12,6 +12,12 @@ const waitingMax = 1_000
 const waitingCharsMax = 16 * 1024 * 1024
 // Whole prompts whose version is known; a prompt without variables is then known before its call leaves.
 const knownMax = 20_000
+// A prompt is shown so often, which is more than a version needs to be found or told apart; from then on one call in so many:
+// a copy for the thread and its look at it cost more than the signature of the call, and the same text teaches it nothing new.
+const shownAlways = 160
+const shownOneIn = 16
+// Calls of so long share a message: what a message costs is mostly that the thread must be woken. An upstream takes longer.
+const gatherMs = 5
 
 type Waiting = {
   workspace: string
@@ -20,6 +26,9 @@ type Waiting = {
   chars: number
   found: (versionId: string) => boolean
 }
+
+/** A prompt whose version was found: how often it came since the version was first said. */
+type Known = { workspace: string; versionId: string; times: number }
 
 /** A run that was stored before its version was found. */
 export type Late = { workspace: string; runId: Uint8Array; versionId: string }
@@ -32,10 +41,12 @@ export type Sights = PromptSights & {
   /** A version was merged into another, or its registry forgotten: its prompts are looked at anew. */
   forget(workspace: string, versionId: string): void
   waiting(): number
+  /** Sends what is gathered at once, for whoever waits until all of it was looked at. */
+  flush(): void
 }
 
 export function openSights(counters: Counters): Sights {
-  const known = new Map<string, { workspace: string; versionId: string }>()
+  const known = new Map<string, Known>()
   const waiting = new Map<number, Waiting>()
   let waitingChars = 0
   let queue: ThreadCall[] = []
@@ -49,12 +60,12 @@ export function openSights(counters: Counters): Sights {
     }
     waiting.set(call.id, one)
     waitingChars += one.chars
-    // One message for all calls of a turn of the loop.
-    if (queue.length === 0) setImmediate(flush)
+    if (queue.length === 0) setTimeout(flush, gatherMs)
     queue.push(call)
   }
 
   function flush(): void {
+    if (queue.length === 0) return
     const calls = queue
     queue = []
     send?.(calls)
@@ -65,13 +76,17 @@ export function openSights(counters: Counters): Sights {
       if (!send) return undefined
       const read = readCall(call)
       if (!read) return undefined
-      const id = nextId++
-      const { workspace, runId } = call
-      enqueue({ id, ...read.sent }, { workspace, runId, key: read.key, chars: read.chars, found })
-      const hit = known.get(read.key)
+      const { key, chars } = read
+      const hit = known.get(key)
+      if (!isEnough(hit)) {
+        const id = nextId++
+        const { workspace, runId } = call
+        enqueue({ id, ...toSent(call, read) }, { workspace, runId, key, chars, found })
+      }
       if (!hit) return undefined
-      known.delete(read.key)
-      known.set(read.key, hit)
+      hit.times += 1
+      known.delete(key)
+      known.set(key, hit)
       return hit.versionId
     },
     feed(to) {
@@ -91,9 +106,12 @@ export function openSights(counters: Counters): Sights {
         waitingChars -= one.chars
         if (versionId === undefined) continue
         const { workspace, runId } = one
+        const before = known.get(one.key)
+        // Of another version than was said: its calls are all shown again.
+        const times = before?.versionId === versionId ? before.times : 0
         known.delete(one.key)
         if (known.size >= knownMax) known.delete(known.keys().next().value as string) // not empty: it is full
-        known.set(one.key, { workspace, versionId })
+        known.set(one.key, { workspace, versionId, times })
         if (!one.found(versionId)) late.push({ workspace, runId, versionId })
       }
       return late
@@ -103,12 +121,26 @@ export function openSights(counters: Counters): Sights {
         if (one.workspace === workspace && one.versionId === versionId) known.delete(key)
     },
     waiting: () => waiting.size,
+    flush,
   }
 }
 
-function readCall(
-  call: SeenCall,
-): { sent: Omit<ThreadCall, 'id'>; key: string; chars: number } | undefined {
+/** True when there is nothing to learn from one more call with this prompt. */
+function isEnough(known: Known | undefined): boolean {
+  return known !== undefined && known.times >= shownAlways && known.times % shownOneIn !== 0
+}
+
+/** The prompt of a call with what makes a version beside its text; `key` is the same for calls that are alike in all of it. */
+type Read = {
+  text: string
+  tools: string | undefined
+  responseFormat: string | undefined
+  paramsClass: string
+  key: string
+  chars: number
+}
+
+function readCall(call: SeenCall): Read | undefined {
   const messages = toMessages(call.messages)
   const said = messages && promptOf(messages)
   // Templates and their samples are stored: what may not be written is not shown to whoever makes them.
@@ -119,32 +151,27 @@ function readCall(
     toolsSaid && call.redact ? call.redact('gen_ai.tool.definitions', toolsSaid) : toolsSaid
   const responseFormat = toJson(call.responseFormat)
   const paramsClass = classOf(call.temperature)
+  const around = `${call.workspace}\0${call.slug ?? ''}\0${call.version ?? ''}\0${paramsClass}`
+  const whole = `${around}\0${tools ?? ''}\0${responseFormat ?? ''}\0${text}`
+  const chars = text.length + (tools?.length ?? 0) + (responseFormat?.length ?? 0)
+  return { text, tools, responseFormat, paramsClass, key: hash('sha1', whole, 'base64'), chars }
+}
+
+function toSent(call: SeenCall, read: Read): Omit<ThreadCall, 'id'> {
   const { workspace, slug, version, user } = call
-  const around = [
-    workspace,
-    slug ?? '',
-    version ?? '',
-    paramsClass,
-    tools ?? '',
-    responseFormat ?? '',
-  ]
   return {
-    key: hash('sha1', `${around.join('\0')}\0${text}`, 'base64'),
-    chars: text.length + (tools?.length ?? 0) + (responseFormat?.length ?? 0),
-    sent: {
-      observation: {
-        workspace,
-        ref: toHex(call.runId),
-        messages: [{ role: 'system', content: text }],
-        paramsClass,
-        ...(slug === undefined ? {} : { slug }),
-        ...(version === undefined ? {} : { version }),
-        ...(user === '' ? {} : { user }),
-        atMs: call.atMs,
-      },
-      tools,
-      responseFormat,
+    observation: {
+      workspace,
+      ref: toHex(call.runId),
+      messages: [{ role: 'system', content: read.text }],
+      paramsClass: read.paramsClass,
+      ...(slug === undefined ? {} : { slug }),
+      ...(version === undefined ? {} : { version }),
+      ...(user === '' ? {} : { user }),
+      atMs: call.atMs,
     },
+    tools: read.tools,
+    responseFormat: read.responseFormat,
   }
 }
 
