@@ -25,6 +25,7 @@ const sweepEveryMs = 60_000
 const answerBytesMax = 2 * 1024 * 1024
 // Of all calls under way in this process.
 const heldBytesMax = 64 * 1024 * 1024
+const againMax = 2
 const workspaceBytesMax = 256 * 1024 * 1024
 // The last bytes of an answer wait for its being kept, but not for a database that is away.
 const keepDeadlineMs = 3_000
@@ -52,19 +53,22 @@ export function openKeptAnswers(deps: {
     const place = placeOf(ask)
     const fingerprint = fingerprintOf(ask)
     let found = await take(place, fingerprint)
-    // Whoever was told of a failure may be here before its claim has left.
-    if (isRunning(found) && !live.has(found.claim)) {
-      await ending.get(found.claim)
+    // Whoever was told of a failure may be here before its claim has left, or while it does.
+    for (let again = 0; again < againMax && mayBeFree(found); again++) {
+      await ending.get(found?.claim ?? '')
       found = await take(place, fingerprint)
     }
     if (found instanceof Function) return { claim: found() }
     counters.count('idempotent_calls_total', { found: found?.run_id ? 'kept' : 'running' })
-    // Released between two statements: whoever asks again finds it free.
     if (!found) throw stillRunning()
     if (!found.fingerprint.equals(fingerprint)) throw otherBody()
     if (found.run_id === null) throw stillRunning()
     if (found.sealed === null) throw tooLarge(found.run_id)
     return { kept: decode(unseal(deps.sealingKey, nameOf(place), found.sealed)) }
+  }
+
+  function mayBeFree(found: (() => Claim) | Row | undefined): found is Row | undefined {
+    return found === undefined || (isRunning(found) && !live.has(found.claim))
   }
 
   /** Opens the claim, if the place was free; else what stands there. */
