@@ -289,8 +289,25 @@ describe('figures', () => {
     expect(asked).toEqual([2, 1, 1, 1, 1])
   })
 
+  test('see what was accepted before a roll and loaded after it, as another lane or plane may', async () => {
+    const small = async () =>
+      Number((await top('metric=requests&by=model')).find(([key]) => key === 'small')?.[1])
+    const loadEarlier = () =>
+      clickhouse.command(
+        `INSERT INTO spans SELECT * REPLACE (unhex('${randomHex(16)}') AS trace_id, ingest_seq - 1000 AS ingest_seq)
+         FROM spans WHERE model = 'small' AND origin != 'replay' ORDER BY ingest_seq LIMIT 1`,
+      )
+    await rollDue(clickhouse, Date.now() + 10_200_000)
+    const before = await small()
+    await loadEarlier()
+    expect(await small()).toBe(before + 1)
+    expect(await rollDue(clickhouse, Date.now() + 10_500_000)).toBe(1)
+    expect(await small()).toBe(before + 1)
+    expect(await rollDue(clickhouse, Date.now() + 10_800_000)).toBe(0)
+  })
+
   test('of what was rolled up need no spans any more', async () => {
-    await rollDue(clickhouse, Date.now() + 10_800_000)
+    await rollDue(clickhouse, Date.now() + 11_100_000)
     const before = await top('metric=p95&by=model')
     await clickhouse.command('TRUNCATE TABLE spans')
     expect(await top('metric=p95&by=model')).toEqual(before)

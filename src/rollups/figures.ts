@@ -5,7 +5,7 @@ import type { TraceFilters } from '../trace-filters.ts'
 import { and, inWorkspace, isNarrowed, matching, type Where } from '../trace-query.ts'
 import type { Rows } from '../traces.ts'
 import { callsBetween, callsInQuarters, callsSql, figuresOfCalls } from './calls.ts'
-import { rolledDimensions } from './roll.ts'
+import { arrivedSql, doneSql, rolledDimensions, staleSql } from './roll.ts'
 
 export type Metric = 'requests' | 'errors' | 'p50' | 'p95' | 'p99' | 'ttft' | 'tokens' | 'cost'
 
@@ -111,9 +111,9 @@ async function staleQuarters(
   )
   const found = await rows.query<{ quarter: number }>({
     sql: `SELECT toUnixTimestamp(quarter) AS quarter FROM (
-        SELECT quarter, max(last_seq) AS seq FROM arrivals WHERE ${where.sql} GROUP BY quarter) AS arrived
-      LEFT JOIN (SELECT quarter, max(seq) AS seen FROM rolled WHERE ${where.sql} GROUP BY quarter) AS done USING quarter
-      WHERE seq > seen`,
+        SELECT quarter, ${arrivedSql} FROM arrivals WHERE ${where.sql} GROUP BY quarter) AS arrived
+      LEFT JOIN (SELECT quarter, ${doneSql} FROM rolled WHERE ${where.sql} GROUP BY quarter) AS done USING quarter
+      WHERE ${staleSql}`,
     params: where.params,
   })
   return found.map(({ quarter }) => quarter)
@@ -131,7 +131,7 @@ function fromRollups(
     'quarter >= toStartOfFifteenMinutes(toDateTime({from:UInt32})) AND quarter < toDateTime({to:UInt32}) AND NOT has({stale:Array(UInt32)}, toUnixTimestamp(quarter))',
     { ...range, stale, by },
   )
-  const rolls = `SELECT quarter, argMax(roll, (seq, roll)) FROM rolled WHERE ${where.sql} GROUP BY quarter`
+  const rolls = `SELECT quarter, argMax(roll, (seq, loads, roll)) FROM rolled WHERE ${where.sql} GROUP BY quarter`
   return {
     sql: `SELECT value AS key, minute, ${columns} FROM rollups
       WHERE workspace = {workspace:String} AND dimension = {by:String}

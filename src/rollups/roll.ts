@@ -30,7 +30,8 @@ export const rolledDimensions = [
 ] as const
 
 type Store = Pick<Clickhouse, 'query' | 'command'>
-type Due = { workspace: string; quarters: string[]; seqs: string[] }
+type Quarters = { quarters: string[]; seqs: string[]; loads: string[] }
+type Due = Quarters & { workspace: string }
 
 /** Rolls in the background until it is stopped. A failure is said and tried again at the next look. */
 export function startRolling(
@@ -56,19 +57,28 @@ export async function rollDue(store: Store, nowMs: number): Promise<number> {
     },
     lane: 'heavy',
   })
-  for (const { workspace, quarters, seqs } of due)
-    await rollInParts(store, workspace, { quarters, seqs })
+  const failed: unknown[] = []
+  // A quarter that the engine will not bear keeps no other workspace from its figures.
+  for (const { workspace, ...quarters } of due)
+    await rollInParts(store, workspace, quarters).catch((error) => failed.push(error))
+  if (failed.length > 0) throw failed[0]
   return due.reduce((sum, { quarters }) => sum + quarters.length, 0)
 }
 
+// What has come of a quarter, and what its roll had seen: a span with an earlier place may be loaded later than the roll, by
+// another lane or plane, so places alone do not tell.
+export const arrivedSql = 'max(last_seq) AS seq, sum(loads) AS loads'
+export const doneSql = 'max((seq, loads)) AS seen'
+export const staleSql = '(arrived.seq > seen.1 OR arrived.loads > seen.2)'
+
 // Across workspaces, because it is about no one's spans: names of quarters, nothing of what is in them.
-const dueSql = `SELECT workspace, groupArray(toString(toUnixTimestamp(quarter))) AS quarters, groupArray(toString(seq)) AS seqs
+const dueSql = `SELECT workspace, groupArray(toString(toUnixTimestamp(quarter))) AS quarters, groupArray(toString(seq)) AS seqs, groupArray(toString(loads)) AS loads
   FROM (
-    SELECT workspace, quarter, seq FROM (
-      SELECT workspace, quarter, max(last_seq) AS seq FROM arrivals WHERE quarter < toDateTime({before:UInt32}) GROUP BY workspace, quarter) AS arrived
-    LEFT JOIN (SELECT workspace, quarter, max(seq) AS seen, max(rolled_at) AS at FROM rolled GROUP BY workspace, quarter) AS done
+    SELECT workspace, quarter, arrived.seq AS seq, arrived.loads AS loads FROM (
+      SELECT workspace, quarter, ${arrivedSql} FROM arrivals WHERE quarter < toDateTime({before:UInt32}) GROUP BY workspace, quarter) AS arrived
+    LEFT JOIN (SELECT workspace, quarter, ${doneSql}, max(rolled_at) AS at FROM rolled GROUP BY workspace, quarter) AS done
       USING (workspace, quarter)
-    WHERE seq > seen AND at < toDateTime({again:UInt32})
+    WHERE ${staleSql} AND at < toDateTime({again:UInt32})
     ORDER BY workspace, quarter DESC LIMIT {atOnce:UInt32} BY workspace)
   GROUP BY workspace LIMIT {statements:UInt32}`
 
@@ -76,10 +86,10 @@ const dueSql = `SELECT workspace, groupArray(toString(toUnixTimestamp(quarter)))
 async function rollInParts(
   store: Store,
   workspace: string,
-  { quarters, seqs }: Pick<Due, 'quarters' | 'seqs'>,
+  { quarters, seqs, loads }: Quarters,
 ): Promise<void> {
   try {
-    await roll(store, workspace, { quarters, seqs })
+    await roll(store, workspace, { quarters, seqs, loads })
   } catch (error) {
     const isRefused = error instanceof ClickhouseError && error.code !== undefined
     if (!isRefused || quarters.length === 1) throw error
@@ -91,6 +101,7 @@ async function rollInParts(
       await rollInParts(store, workspace, {
         quarters: quarters.slice(from, to),
         seqs: seqs.slice(from, to),
+        loads: loads.slice(from, to),
       })
   }
 }
@@ -98,14 +109,14 @@ async function rollInParts(
 async function roll(
   store: Store,
   workspace: string,
-  { quarters, seqs }: Pick<Due, 'quarters' | 'seqs'>,
+  { quarters, seqs, loads }: Quarters,
 ): Promise<void> {
   const id = randomBytes(8).readBigUInt64LE()
   const { sql, params: scope } = callsSql(
     callsInQuarters(inWorkspace(workspace), quarters.map(Number)),
   )
   const pairs = rolledDimensions.map((name) => `('${name}', toString(${name || "''"}))`)
-  const params = { ...scope, roll: id, seqs: seqs.map(BigInt) }
+  const params = { ...scope, roll: id, seqs: seqs.map(BigInt), loads: loads.map(BigInt) }
   await store.command(
     `INSERT INTO rollups (workspace, dimension, minute, value, roll, requests, errors, input_tokens, output_tokens, cost_nano_usd, duration, ttft)
      SELECT {workspace:String}, pair.1 AS dimension, toStartOfMinute(start_time) AS minute, pair.2 AS value, {roll:UInt64}, ${figuresOfCalls}
@@ -114,9 +125,9 @@ async function roll(
     { params, deadlineMs },
   )
   await store.command(
-    `INSERT INTO rolled (workspace, quarter, seq, roll)
-     SELECT {workspace:String}, toDateTime(pair.1), pair.2, {roll:UInt64}
-     FROM (SELECT arrayJoin(arrayZip({quarters:Array(UInt32)}, {seqs:Array(UInt64)})) AS pair)`,
+    `INSERT INTO rolled (workspace, quarter, seq, loads, roll)
+     SELECT {workspace:String}, toDateTime(one.1), one.2, one.3, {roll:UInt64}
+     FROM (SELECT arrayJoin(arrayZip({quarters:Array(UInt32)}, {seqs:Array(UInt64)}, {loads:Array(UInt64)})) AS one)`,
     { params, deadlineMs },
   )
 }
