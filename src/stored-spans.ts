@@ -31,7 +31,6 @@ export type ExportRange = {
   /** Exclusive: everything below it has been loaded. */
   before: bigint
   limit: number
-  traceId: string | undefined
 }
 
 export type StoredSpans = ReturnType<typeof openStoredSpans>
@@ -142,8 +141,6 @@ export function openStoredSpans(rows: Rows) {
     range: ExportRange,
   ): Promise<StoredSpan[]> {
     let found = matching(workspace, filters)
-    if (range.traceId)
-      found = and(found, 'trace_id = unhex({trace:String})', { trace: range.traceId })
     if (filters.fromMs !== undefined || filters.toMs !== undefined)
       found = between(found, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
     const end = await endOfPage(found, range)

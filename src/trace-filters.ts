@@ -1,6 +1,7 @@
 // The filters of the query string, by the names of the contract, read once and named when they are wrong.
 
 import { Fault } from '../schemas/faults.ts'
+import { parseTraceId } from '../schemas/ids.ts'
 import { runStatuses } from '../schemas/run.ts'
 import { toCondition } from './q/sql.ts'
 import { parseQ } from './q/syntax.ts'
@@ -9,6 +10,7 @@ import type { Params } from './trace-query.ts'
 export type TraceFilters = {
   fromMs: number | undefined
   toMs: number | undefined
+  traceId: string | undefined
   /** Column filters of the query string, by the names of the contract. */
   equals: Partial<Record<EqualName, string>>
   attributes: [key: string, value: string][]
@@ -42,9 +44,10 @@ const known = new Set([
   'min_latency_ms',
   'max_latency_ms',
   'prompt_version_id',
-  'format',
   'trace_id',
 ])
+// What the stores can name; a time before or after says that this end is open.
+const timeMaxMs = Date.UTC(2106, 0, 1)
 const textLengthMax = 1_000
 const attributesMax = 10
 
@@ -53,6 +56,7 @@ export function readFilters(query: URLSearchParams): TraceFilters {
   const filters: TraceFilters = {
     fromMs: readTime(query, 'from'),
     toMs: readTime(query, 'to'),
+    traceId: readTraceId(query.get('trace_id')),
     equals: {},
     attributes: [],
     q: readQ(query.get('q') ?? ''),
@@ -62,6 +66,8 @@ export function readFilters(query: URLSearchParams): TraceFilters {
   for (const [name, value] of query) {
     if (value.length > textLengthMax)
       throw invalid(name, `is longer than ${textLengthMax} characters`)
+    if (!name.startsWith('attr.') && query.getAll(name).length > 1)
+      throw invalid(name, 'may be given once')
     if (name.startsWith('attr.') && name.length > 5) filters.attributes.push([name.slice(5), value])
     else if (name === 'prompt_version_id' || Object.hasOwn(equalColumns, name)) {
       if (value !== '') filters.equals[name as EqualName] = value // hasOwn has just said so
@@ -76,7 +82,18 @@ export function readFilters(query: URLSearchParams): TraceFilters {
     throw invalid('source', 'must be otlp or native')
   if (filters.fromMs !== undefined && filters.toMs !== undefined && filters.fromMs >= filters.toMs)
     throw invalid('from', 'must be before `to`')
-  return filters
+  return { ...filters, fromMs: storable(filters.fromMs), toMs: storable(filters.toMs) }
+}
+
+function storable(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : Math.min(Math.max(ms, 0), timeMaxMs)
+}
+
+function readTraceId(text: string | null): string | undefined {
+  if (!text) return undefined
+  const id = parseTraceId(text)
+  if (!id) throw invalid('trace_id', 'must be 32 hex digits, not all zero')
+  return id
 }
 
 function readQ(text: string): TraceFilters['q'] {

@@ -45,7 +45,8 @@ export function isNarrowed(where: Where): boolean {
 
 /** The spans by which a trace is found. Its status, its latency and its having no prompt are asked of the whole trace. */
 export function matchingParts(workspace: string, filters: TraceFilters): Where {
-  let where = inWorkspace(workspace)
+  let where =
+    filters.traceId === undefined ? inWorkspace(workspace) : ofTrace(workspace, filters.traceId)
   for (const [name, column] of Object.entries(equalColumns)) {
     const value = filters.equals[name as keyof typeof equalColumns] // the keys of that very table
     if (value && name !== 'status')
@@ -56,7 +57,8 @@ export function matchingParts(workspace: string, filters: TraceFilters): Where {
     where = and(where, 'prompt_version_id = {prompt:String}', { prompt })
   filters.attributes.forEach(([key, value], i) => {
     const asNumber = toAttributeNumber(value)
-    const text = `attr_str[{k${i}:String}] = {v${i}:String}`
+    // A key that is not there reads as an empty text.
+    const text = `(mapContains(attr_str, {k${i}:String}) AND attr_str[{k${i}:String}] = {v${i}:String})`
     const number = `(mapContains(attr_num, {k${i}:String}) AND attr_num[{k${i}:String}] = {n${i}:Float64})`
     where = and(where, asNumber === undefined ? text : `(${text} OR ${number})`, {
       [`k${i}`]: key,

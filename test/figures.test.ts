@@ -320,6 +320,7 @@ describe('figures', () => {
     'step=7s',
     'step=1m&from=2020-01-01T00:00:00Z&to=2021-01-01T00:00:00Z',
     'from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z',
+    'from=1960-01-01T00:00:00Z&to=1960-02-01T00:00:00Z',
     'limit=0',
     'nonsense=1',
   ])('asked for with %s are refused by the name of the parameter', async (query) => {

@@ -121,6 +121,11 @@ describe('q finds the traces with a span that meets all of it', () => {
     ['attr.tenant:"umbrella corp"', ['refund']],
     ['attr.tenant:*', ['checkout', 'refund']],
     ['attr.tenant:umb*', ['refund']],
+    // Between quotes a star is a star; a key that is not there is not empty.
+    ['attr.tenant:"umb*"', []],
+    ['attr.tenant:"*"', []],
+    ['service:"s*"', []],
+    ['attr.tenant:""', []],
     ['attr.retries:>2', ['checkout']],
     ['attr.retries:3', ['checkout']],
     ['attr.paid:true', ['checkout']],
@@ -134,6 +139,32 @@ describe('q finds the traces with a span that meets all of it', () => {
   test('the id of a trace as a bare word', async () => {
     expect(await found(String(ids.refund))).toEqual(['refund'])
     expect(await found(`trace_id:${ids.refund}`)).toEqual(['refund'])
+  })
+})
+
+describe('filters', () => {
+  test.each<[string, string[]]>([
+    ['from=1960-01-01T00:00:00Z&to=9999-12-31T23:59:59Z', ['answer', 'checkout', 'refund']],
+    ['service=shop&to=9999-12-31T23:59:59Z', ['checkout', 'refund']],
+    ['from=2400-01-01T00:00:00Z', []],
+    ['to=1960-01-01T00:00:00Z', []],
+    ['attr.tenant=', []],
+  ])('mean what they say at their limits: %s', async (query, names) => {
+    const listed = await get(world, `/v1/traces?${query}`)
+    expect(listed.body.items.map((item: Json) => item.name).sort()).toEqual(names)
+    const exported = await get(world, `/v1/otlp/export?${query}`)
+    expect(exported.status).toBe(200)
+    const spans = exported.body.resourceSpans
+      .flatMap((one: Json) => one.scopeSpans)
+      .flatMap((one: Json) => one.spans)
+    expect(spans.map((span: Json) => span.name).sort()).toEqual(names)
+  })
+
+  test('name a trace in the list as in the export, and one of each is all there can be', async () => {
+    const { body } = await get(world, `/v1/traces?trace_id=${ids.refund}`)
+    expect(body.items.map((item: Json) => item.name)).toEqual(['refund'])
+    for (const query of ['service=shop&service=chat', 'trace_id=12', 'format=json'])
+      expect((await get(world, `/v1/traces?${query}`)).status).toBe(400)
   })
 })
 

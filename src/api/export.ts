@@ -3,7 +3,6 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { assemble, type ExportForm } from '../../collectors/otlp/export.ts'
-import { parseTraceId } from '../../schemas/ids.ts'
 import { requireScope } from '../access.ts'
 import type { StoredSpans } from '../stored-spans.ts'
 import { invalid, readFilters, readLimit } from '../trace-filters.ts'
@@ -27,9 +26,10 @@ export function exportRoutes(
     const range = {
       after: readCursor(query.get('cursor')),
       limit: readLimit(query, pageBounds),
-      traceId: readTraceId(query.get('trace_id')),
     }
-    const filters = readFilters(query)
+    const asked = new URLSearchParams(query)
+    asked.delete('format')
+    const filters = readFilters(asked)
     // What was accepted before this request is part of its answer; the watermark is read before the rows are.
     await deps.flush()
     const spans = await deps.storedSpans.inOrder(caller.workspace, filters, {
@@ -59,13 +59,6 @@ function readForm(ctx: Context, query: URLSearchParams): ExportForm {
   ])
   if (accepted === contentTypes.protobuf || accepted === 'application/protobuf') return 'protobuf'
   return accepted === contentTypes.jsonl || accepted === 'application/x-ndjson' ? 'jsonl' : 'json'
-}
-
-function readTraceId(text: string | null): string | undefined {
-  if (!text) return undefined
-  const id = parseTraceId(text)
-  if (!id) throw invalid('trace_id', 'must be 32 hex digits, not all zero')
-  return id
 }
 
 function toCursor(seq: bigint): string {

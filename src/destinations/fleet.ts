@@ -94,7 +94,7 @@ function start(deps: FleetDeps, to: Destination): Pusher {
     send: openSender(to, deps),
     async read(after) {
       const before = deps.loadedBefore()
-      const range = { after, before, limit, traceId: undefined }
+      const range = { after, before, limit }
       const isBehind = before - 1n > after
       const spans = isBehind ? await deps.storedSpans.inOrder(to.workspace, filters, range) : []
       return { spans, before }

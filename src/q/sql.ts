@@ -106,7 +106,7 @@ export function toCondition(tree: QNode): { sql: string; params: Params } {
       )
     if (known.kind === 'number') return numberCondition(known, wanted, at)
     if (wanted.kind !== 'text') throw refused(at, `cannot compare \`${field}\` by size`)
-    if (known.kind === 'text') return textCondition(known, wanted.text)
+    if (known.kind === 'text') return textCondition(known, wanted)
     const hex = known.toHex(wanted.text)
     if (!hex) throw refused(at, `has no such id for \`${field}\``)
     return `${known.column} = unhex(${bind(hex, 'String')})`
@@ -114,10 +114,10 @@ export function toCondition(tree: QNode): { sql: string; params: Params } {
 
   function textCondition(
     { column, empty }: Extract<Field, { kind: 'text' }>,
-    text: string,
+    { text, isQuoted }: Extract<Wanted, { kind: 'text' }>,
   ): string {
     if (text === empty) return `${column} = ''`
-    if (!text.includes('*')) return `${column} = ${bind(text, 'String')}`
+    if (isQuoted || !text.includes('*')) return `${column} = ${bind(text, 'String')}`
     return `${column} ILIKE ${bind(toPattern(text), 'String')}`
   }
 
@@ -142,11 +142,13 @@ export function toCondition(tree: QNode): { sql: string; params: Params } {
       )
       return `(mapContains(attr_num, ${name}) AND ${parts.join(' AND ')})`
     }
-    const { text } = wanted
-    if (text === '*') return `(mapContains(attr_str, ${name}) OR mapContains(attr_num, ${name}))`
-    if (text.includes('*'))
+    const { text, isQuoted } = wanted
+    if (!isQuoted && text === '*')
+      return `(mapContains(attr_str, ${name}) OR mapContains(attr_num, ${name}))`
+    if (!isQuoted && text.includes('*'))
       return `(mapContains(attr_str, ${name}) AND attr_str[${name}] ILIKE ${bind(toPattern(text), 'String')})`
-    const asText = `attr_str[${name}] = ${bind(text, 'String')}`
+    // A key that is not there reads as an empty text.
+    const asText = `(mapContains(attr_str, ${name}) AND attr_str[${name}] = ${bind(text, 'String')})`
     const number = toAttributeNumber(text)
     if (number === undefined) return asText
     return `(${asText} OR (mapContains(attr_num, ${name}) AND attr_num[${name}] = ${bind(number, 'Float64')}))`

@@ -7,7 +7,10 @@ const termsMax = 40
 const depthMax = 12
 
 export type Comparison = { op: '>' | '>=' | '<' | '<='; value: string }
-export type Wanted = { kind: 'text'; text: string } | { kind: 'compare'; all: Comparison[] }
+/** In a quoted text every character is itself. */
+export type Wanted =
+  | { kind: 'text'; text: string; isQuoted: boolean }
+  | { kind: 'compare'; all: Comparison[] }
 
 export type QNode =
   | { kind: 'and' | 'or'; of: QNode[] }
@@ -69,7 +72,7 @@ export function parseQ(text: string): QNode | undefined {
     if (++terms > termsMax) throw refused(token.at, `has more than ${termsMax} conditions`)
     if (token.field === undefined) return { kind: 'word', text: token.text }
     const wanted: Wanted =
-      token.kind === 'phrase' ? { kind: 'text', text: token.text } : toWanted(token)
+      token.kind === 'phrase' ? { kind: 'text', text: token.text, isQuoted: true } : toWanted(token)
     return { kind: 'field', field: token.field, wanted, at: token.at }
   }
 
@@ -155,5 +158,5 @@ function toWanted({ text }: Token): Wanted {
       ],
     }
   }
-  return { kind: 'text', text }
+  return { kind: 'text', text, isQuoted: false }
 }
