@@ -58,7 +58,10 @@ describe.skipIf(!hasBrowser)('the console on the whole plane', () => {
     await picture('empty')
     await seed({ url: world.url, key: world.key, seed: 1, endMs: Date.now(), log: () => {} })
     await page.goto(`${world.url}/console/traces?range=24h`)
-    await expect.poll(() => page.locator('[role=row][aria-rowindex]').count()).toBeGreaterThan(10)
+    // The list waits for what was accepted before it to be loaded, and a day is being loaded.
+    await expect
+      .poll(() => page.locator('[role=row][aria-rowindex]').count(), { timeout: 15_000 })
+      .toBeGreaterThan(10)
     await picture('traces')
   })
 
