@@ -158,15 +158,21 @@ test('a WAV file says how long it is, also when its size was never filled in; ot
   head.write('RIFF', 0)
   head.write('WAVEfmt ', 8)
   head.writeUInt32LE(16, 16)
+  head.writeUInt16LE(1, 20)
+  head.writeUInt16LE(1, 22)
+  head.writeUInt32LE(8_000, 24)
   head.writeUInt32LE(16_000, 28)
+  head.writeUInt16LE(16, 34)
   head.write('data', 36)
   head.writeUInt32LE(32_000, 40)
   expect(secondsOfWav(head, 32_044)).toBe(2)
   head.writeUInt32LE(0xffffffff, 40)
   expect(secondsOfWav(head, 48_044)).toBe(3)
   expect(secondsOfWav(Buffer.alloc(4096), 5000)).toBeUndefined()
-  head.writeUInt32LE(0, 28)
-  expect(secondsOfWav(head, 48_044)).toBeUndefined()
+  for (const claimed of [0, 4_000_000_000]) {
+    head.writeUInt32LE(claimed, 28)
+    expect(secondsOfWav(head, 48_044)).toBeUndefined()
+  }
 })
 
 test('subtitles say how long they are by their last end', () => {

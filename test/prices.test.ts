@@ -142,6 +142,12 @@ describe('a call', () => {
     const found = openPrices(() => configOf([cheap])).of('gpt-mini', 'r')
     expect(mostOf(found, { ...bounds, outputTokensMax: undefined })).toBe(100_000n + 2_000_000n)
     expect(mostOf(found, { ...bounds, inputTokensMax: 5000 })).toBe(1_000_000n + 20_000n)
+    expect(mostOf(found, { ...bounds, inputIsOpen: true })).toBe(1_000_000n + 20_000n)
+    const endless = openPrices(() => configOf([row('m', { stdInput: 1, stdOutput: 2 })])).of(
+      'm',
+      '',
+    )
+    expect(mostOf(endless, { ...bounds, inputIsOpen: true })).toBe(131_072_000n + 20_000n)
   })
 
   test('never costs more than its bound, whatever its tokens are made of', () => {

@@ -8,13 +8,14 @@ import { newId } from '../../schemas/ids.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import type { Call, ProxyDeps } from './call.ts'
+import { inputBound } from './input-bound.ts'
 import { spliceBody } from './json-splice.ts'
 import type { Grant } from './money.ts'
 import type { JsonObject, Operation, Received } from './operation.ts'
 import { readPrompt } from './prompt-names.ts'
 import { checkSampling } from './sampling.ts'
 import { continueTrace, newSpanId } from './trace-context.ts'
-import { inputTokensAtMost, isObject } from './usage.ts'
+import { isObject } from './usage.ts'
 
 const modelCharsMax = 256
 const labelCharsMax = 256
@@ -108,16 +109,18 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
 
 /** Asks for what the call may use at most. Throws `rate_limited`, `payment_required` or `invalid_request`; nothing is signed then. */
 export function takeMoney(call: Call): Grant | Promise<Grant> | undefined {
-  const { caller, deps, operation, request } = call
+  const { caller, deps, operation, request, upload } = call
+  const input = upload
+    ? { tokens: Math.ceil(upload.bytes / uploadBytesPerToken), isOpen: false }
+    : inputBound(call.upstreamBody, request, operation.passesPrompt === true)
   return deps.money?.take({
     workspace: caller.workspace,
     keyId: caller.keyId,
     runId: call.runId,
     model: call.model,
     routeId: call.route.id,
-    inputTokensMax: call.upload
-      ? Math.ceil(call.upload.bytes / uploadBytesPerToken)
-      : inputTokensAtMost(call.upstreamBody),
+    inputTokensMax: input.tokens,
+    inputIsOpen: input.isOpen,
     outputTokensMax: operation.outputTokensMax(request),
     pieces: operation.pieces?.(call, undefined),
     origin: call.origin,

@@ -20,8 +20,13 @@ export function countUse(call: Call, outcome: Outcome): Use {
     return { usage: nothingUsed, pieces: undefined, cost }
   }
   const usage = usageOf(call, outcome)
-  const pieces = outcome.answered ? call.operation.pieces?.(call, outcome.completion) : undefined
+  const pieces = outcome.answered ? call.operation.pieces?.(call, endOf(outcome)) : undefined
   return { usage, pieces, cost: costOf(call, outcome, { usage, pieces }) }
+}
+
+/** The completion with what ended it before its time, if it was not the caller. */
+function endOf({ completion, error }: Outcome): Completion {
+  return error && !completion.error ? { ...completion, error } : completion
 }
 
 const nothingUsed: Usage = {

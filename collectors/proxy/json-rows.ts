@@ -54,3 +54,18 @@ export function needs(request: JsonObject, name: string): void {
 export function isObjectText(body: Buffer): boolean {
   return /^\s*\{/.test(body.toString('latin1', 0, 64))
 }
+
+/**
+ * The tokens of output that a request allows, over all its choices; `best_of` are made too, and billed. Of two bounds the larger
+ * one, for an upstream heeds the one it knows.
+ */
+export function allowedTokens(request: JsonObject): number | undefined {
+  const { max_completion_tokens, max_tokens, max_output_tokens, n, best_of } = request
+  const bounds = [max_completion_tokens, max_tokens, max_output_tokens].filter(isNumber)
+  if (bounds.length === 0) return undefined
+  return Math.ceil(Math.max(0, ...bounds)) * Math.max(1, ...[n, best_of].filter(isNumber))
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number'
+}

@@ -21,6 +21,8 @@ export type Ask = {
   routeId: string
   /** The most this call can use: input from its bytes, output from what it allows or the model's context. */
   inputTokensMax: number
+  /** True when more may be read than the request has: what the upstream keeps, or fetches. */
+  inputIsOpen?: boolean
   outputTokensMax: number | undefined
   pieces: Pieces | undefined
   origin: '' | 'replay'

@@ -3,7 +3,7 @@
 import { readCompletion } from './completion.ts'
 import { readEmbeddings } from './embeddings.ts'
 import { videos } from './jobs/videos.ts'
-import { json, needs } from './json-rows.ts'
+import { allowedTokens, json, needs } from './json-rows.ts'
 import { images } from './media/images.ts'
 import { speech } from './media/speech.ts'
 import { transcriptions } from './media/transcriptions.ts'
@@ -32,7 +32,7 @@ export const chat: Operation = {
   usageOnDemand: true,
   keptInput: (request) => request.messages,
   keepsOutput: true,
-  outputTokensMax: allowedTokens,
+  outputTokensMax: boundOf,
   answerName: 'a chat completion',
   readWhole: readCompletion,
   events: () => untilDone,
@@ -48,7 +48,7 @@ export const completions: Operation = {
   usageOnDemand: true,
   keptInput: (request) => toTexts(request.prompt),
   keepsOutput: true,
-  outputTokensMax: allowedTokens,
+  outputTokensMax: boundOf,
   answerName: 'a completion',
   readWhole: readCompletion,
   events: () => untilDone,
@@ -80,12 +80,9 @@ export const operations: readonly Operation[] = [
   videos,
 ]
 
-/** Over all choices; `best_of` are made too, and billed. */
-function allowedTokens(request: JsonObject): number | undefined {
-  const each = request.max_completion_tokens ?? request.max_tokens
-  if (typeof each !== 'number' || !(each >= 0)) return undefined
-  const choices = [request.n, request.best_of].filter((it) => typeof it === 'number')
-  return Math.ceil(each) * Math.max(1, ...choices)
+/** By the names these routes have for it. */
+function boundOf({ max_output_tokens: _, ...request }: JsonObject): number | undefined {
+  return allowedTokens(request)
 }
 
 /** Texts as they are; lists of token numbers as one text each, because a message for each number says nothing. */

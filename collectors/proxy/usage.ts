@@ -5,10 +5,6 @@ import type { Usage } from '../../schemas/run.ts'
 // Bytes of UTF-8 to a token: right for English prose with the tokenizers of 2024 to 2026, low for code and other scripts.
 const bytesPerToken = 4
 const messageTokens = 4
-// More than any model of today counts for one image at its highest resolution.
-const imageTokensMax = 16_384
-const dataUrl = '"data:'
-const quote = 0x22
 // The columns are 32 bits wide, and no call of today is within a factor of a thousand of it.
 const tokensMax = 4_294_967_295
 
@@ -45,19 +41,6 @@ export function estimateUsage(input: unknown, output: unknown): Usage {
     reasoningTokens: 0,
     estimated: true,
   }
-}
-
-/**
- * No tokenizer makes more tokens than there are bytes, so that what is reserved for a call is never less than it uses. The
- * bytes of an image are not its tokens: each data URL counts as `imageTokensMax`.
- */
-export function inputTokensAtMost(body: Buffer): number {
-  let tokens = body.length
-  for (let at = body.indexOf(dataUrl); at >= 0; at = body.indexOf(dataUrl, at + 1)) {
-    const end = body.indexOf(quote, at + 1)
-    tokens -= (end < 0 ? body.length : end) - at - imageTokensMax
-  }
-  return tokens
 }
 
 export function estimateTokens(text: string): number {

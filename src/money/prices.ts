@@ -26,6 +26,8 @@ export type Price = {
 
 export type Bounds = {
   inputTokensMax: number
+  /** True: the model may read more than that, as much as it can. */
+  inputIsOpen?: boolean
   outputTokensMax: number | undefined
   pieces: Pieces | undefined
 }
@@ -147,9 +149,11 @@ function toPrice({ id, contextLength }: ModelRow, pricing: Pricing): Price {
         ofPieces + (usage ? costOfTokens(usage, { input, cached, output, reasoning }) : 0n),
       )
     },
-    most({ inputTokensMax, outputTokensMax, pieces }) {
+    most({ inputTokensMax, inputIsOpen, outputTokensMax, pieces }) {
       const context = contextLength === undefined ? undefined : BigInt(contextLength)
-      const asked = BigInt(inputTokensMax)
+      const said = BigInt(inputTokensMax)
+      const open = context ?? unboundedTokens
+      const asked = inputIsOpen && open > said ? open : said
       // Bytes bound tokens from above, and so does what the model can read.
       const tokensIn = context !== undefined && context < asked ? context : asked
       const tokensOut =

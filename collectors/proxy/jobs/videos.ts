@@ -1,6 +1,7 @@
 // The row of videos: a request starts a job; its answer is told in the form of the contract, whatever the upstream adds.
 
 import type { IncomingMessage } from 'node:http'
+import { Fault } from '../../../schemas/faults.ts'
 import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
 import { receiveForm } from '../form-rows.ts'
 import { json, needs, receiveJson } from '../json-rows.ts'
@@ -9,6 +10,8 @@ import { asNumber, asText } from '../plain.ts'
 import { isObject } from '../usage.ts'
 
 export const videosPath = '/videos'
+// As long as an upstream makes a video of which nobody says how long it is to be: none of today makes it longer.
+const secondsUnsaid = 10
 
 export const videos: Operation = {
   ...json,
@@ -16,7 +19,7 @@ export const videos: Operation = {
   paths: ['/v1/videos', '/v1/video/generate'],
   upstreamPath: videosPath,
   receive,
-  check: (request) => needs(request, 'prompt'),
+  check,
   wantsStream: () => false,
   namesPrompt: false,
   usageOnDemand: false,
@@ -24,13 +27,30 @@ export const videos: Operation = {
   keepsOutput: true,
   keptOutput: ({ output }) => toKeptVideo(output),
   outputTokensMax: () => 0,
-  pieces: ({ request }) => {
-    const seconds = secondsOf(request)
-    return seconds === undefined ? undefined : { videoSeconds: seconds }
-  },
+  pieces: ({ request }, completion) => ({
+    videoSeconds: saidIn(completion?.output) ?? secondsOf(request) ?? secondsUnsaid,
+  }),
   answerName: 'a video job',
   startsJob: true,
   readWhole: readVideo,
+}
+
+function check(request: JsonObject): void {
+  needs(request, 'prompt')
+  const { duration_seconds: ours, seconds } = request
+  for (const [param, value] of Object.entries({ duration_seconds: ours, seconds })) {
+    if (value === undefined || value === null || asNumber(value) > 0) continue
+    throw new Fault('invalid_request', { message: `${param} must be a number above 0.`, param })
+  }
+  // An upstream would heed one of them, and the price be that of the other.
+  if (ours != null && seconds != null && asNumber(ours) !== asNumber(seconds)) {
+    const message = 'duration_seconds and seconds say two different lengths.'
+    throw new Fault('invalid_request', { message, param: 'seconds' })
+  }
+}
+
+function saidIn(output: unknown): number | undefined {
+  return isObject(output) ? secondsOf(output) : undefined
 }
 
 /** Words of several APIs for a job that will not change any more. */

@@ -28,9 +28,7 @@ export const images: Operation = {
   keepsOutput: true,
   keptOutput: toKeptImages,
   outputTokensMax: () => undefined,
-  pieces: ({ request }, completion) => ({
-    images: completion ? imagesOf(completion).length : countAsked(request),
-  }),
+  pieces: ({ request }, completion) => ({ images: countOf(completion) ?? countAsked(request) }),
   answerName: 'a list of images',
   readWhole: readImages,
   events: toEvents,
@@ -77,6 +75,12 @@ function imagesOf({ whole }: Completion): JsonObject[] {
   return Array.isArray(whole) ? whole.filter(isObject) : []
 }
 
+/** Undefined of an answer whose end nobody waited for: all that was asked for may be billed then. */
+function countOf(completion: Completion | undefined): number | undefined {
+  if (!completion || (completion.whole === undefined && !completion.error)) return undefined
+  return imagesOf(completion).length
+}
+
 function countAsked({ n }: JsonObject): number {
   return typeof n === 'number' && n >= 1 ? Math.ceil(n) : 1
 }
@@ -114,6 +118,7 @@ class ImagesTap implements StreamTap {
 
   completion(): Completion {
     const completion = toCompletion(this.#images)
+    if (this.#images.length === 0) delete completion.whole
     completion.usage = readResponseUsage(this.#usage)
     completion.error = this.#error
     completion.hasContent ||= this.started

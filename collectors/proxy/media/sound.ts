@@ -3,6 +3,9 @@
 // Speech coded as low as it is still used: so many bytes are never longer than this says.
 const bytesPerSecondMin = 1000
 
+// Samples as they are (PCM, floats, and both in the longer form): only of these the rate follows from what decoders go by.
+const plainFormats = new Set([1, 3, 0xfffe])
+
 /** Of RIFF/WAVE, by its `fmt ` chunk; undefined for anything else. `head`: the first bytes of the file. */
 export function secondsOfWav(head: Buffer, fileBytes: number): number | undefined {
   if (head.length < 44 || head.toString('latin1', 0, 4) !== 'RIFF') return undefined
@@ -11,7 +14,7 @@ export function secondsOfWav(head: Buffer, fileBytes: number): number | undefine
   for (let at = 12; at + 8 <= head.length; ) {
     const id = head.toString('latin1', at, at + 4)
     const size = head.readUInt32LE(at + 4)
-    if (id === 'fmt ' && at + 20 <= head.length) bytesPerSecond = head.readUInt32LE(at + 16)
+    if (id === 'fmt ' && at + 24 <= head.length) bytesPerSecond = rateOf(head.subarray(at + 8))
     if (id === 'data') {
       if (bytesPerSecond === 0) return undefined
       // A size that was never filled in, as streamed files have it, is what follows.
@@ -21,6 +24,14 @@ export function secondsOfWav(head: Buffer, fileBytes: number): number | undefine
     at += 8 + size + (size % 2)
   }
   return undefined
+}
+
+/** 0 when it is not what samples, channels and bits make: decoders do not read it, and a caller who pays by it wrote it. */
+function rateOf(format: Buffer): number {
+  const samples = format.readUInt32LE(4)
+  const rate = (samples * format.readUInt16LE(2) * format.readUInt16LE(14)) / 8
+  const isPlain = plainFormats.has(format.readUInt16LE(0))
+  return isPlain && format.readUInt32LE(8) === rate ? rate : 0
 }
 
 /** The end of the last cue of SRT or WebVTT; undefined when the text has none. */

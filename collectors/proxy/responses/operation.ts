@@ -2,7 +2,7 @@
 
 import type { Caller } from '../../../schemas/caller.ts'
 import { Fault } from '../../../schemas/faults.ts'
-import { json } from '../json-rows.ts'
+import { allowedTokens, json } from '../json-rows.ts'
 import type { EventStream, JsonObject, Operation } from '../operation.ts'
 import { intoResponses } from '../served-prompt.ts'
 import { breakTyped, closedBy } from '../typed-events.ts'
@@ -31,8 +31,9 @@ export const responses: Operation = {
   keptInput: toKeptInput,
   keepsOutput: true,
   keptOutput: toKeptOutput,
-  outputTokensMax: ({ max_output_tokens: most }) =>
-    typeof most === 'number' && most >= 0 ? Math.ceil(most) : undefined,
+  // The other names are those of the chat route, which serves where there is no /responses.
+  outputTokensMax: (request) =>
+    typeof request.max_output_tokens === 'number' ? allowedTokens(request) : undefined,
   answerName: 'a response',
   readWhole: readResponse,
   events: () => events,

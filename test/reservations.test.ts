@@ -1,0 +1,136 @@
+// What is asked of a budget before a call, and what is charged after it, whatever the caller writes: never less than the upstream
+// may bill.
+
+import { afterEach, expect, test } from 'vitest'
+import type { Ask, Money, Pieces } from '../collectors/proxy/money.ts'
+import { type ProxyWorld, startProxy, until } from './proxy-world.ts'
+import { completion, hangAfter, json } from './upstream.ts'
+
+let world: ProxyWorld
+afterEach(() => world.end())
+
+const asks: Ask[] = []
+const used: (Pieces | undefined)[] = []
+const money: Money = {
+  take(ask) {
+    asks.push(ask)
+    return {
+      headers: [],
+      cost(_usage, pieces) {
+        used.push(pieces)
+        return { nanoUsd: 0n, version: 'p' }
+      },
+      settle() {},
+    }
+  },
+}
+
+async function asked(path: string, body: object): Promise<Ask | undefined> {
+  asks.length = 0
+  used.length = 0
+  world = await startProxy({ money })
+  world.upstream.play(json(completion('x')))
+  await (await world.postTo(path, { model: 'm', ...body })).text()
+  return asks[0]
+}
+
+const chat = '/v1/chat/completions'
+const picture = `data:image/png;base64,${'A'.repeat(100_000)}`
+const said = (content: unknown) => ({ messages: [{ role: 'user', content }] })
+
+test.each<[string, object, number]>([
+  ['a text that begins like a data URL', said(`data:${'word '.repeat(20_000)}`), 100_000],
+  ['a text that is one', said(picture), 100_000],
+  ['a text part that is one', said([{ type: 'text', text: picture }]), 100_000],
+  [
+    'a tool that looks like an image',
+    {
+      ...said('x'),
+      tools: [{ type: 'function', image_url: { url: `data:${'word '.repeat(20_000)}` } }],
+    },
+    100_000,
+  ],
+  ['a quoted one inside a text', said(`"data:${'word '.repeat(20_000)}`), 100_000],
+  [
+    'an image by its address',
+    said([{ type: 'image_url', image_url: { url: 'https://x.example/y.png' } }]),
+    16_384,
+  ],
+])('%s is reserved for as all it can be read as', async (_what, body, least) => {
+  const ask = await asked(chat, body)
+  expect(ask?.inputTokensMax).toBeGreaterThanOrEqual(least)
+})
+
+test('an image in a data URL is reserved for as an image, not by its bytes', async () => {
+  const ask = await asked(chat, said([{ type: 'image_url', image_url: { url: picture } }]))
+  expect(ask?.inputTokensMax).toBeGreaterThan(16_000)
+  expect(ask?.inputTokensMax).toBeLessThan(20_000)
+  expect(ask?.inputIsOpen).toBe(false)
+})
+
+test.each<[string, object]>([
+  ['/v1/responses', { input: 'x', previous_response_id: 'resp_1' }],
+  ['/v1/responses', { input: 'x', conversation: 'conv_1' }],
+  ['/v1/responses', { prompt: { id: 'pmpt_ABC' } }],
+  ['/v1/responses', { input: 'x', tools: [{ type: 'web_search' }] }],
+  [
+    '/v1/responses',
+    { input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'file-1' }] }] },
+  ],
+  [chat, said([{ type: 'file', file: { file_id: 'file-1' } }])],
+])(
+  'a call of %s that reads more than its body has no bound but the model: %j',
+  async (path, body) => {
+    expect((await asked(path, body))?.inputIsOpen).toBe(true)
+  },
+)
+
+test.each<[string, object, number | undefined]>([
+  [chat, { ...said('x'), max_tokens: 5000, max_completion_tokens: 1 }, 5000],
+  [chat, { ...said('x'), max_output_tokens: 1 }, undefined],
+  ['/v1/responses', { input: 'x', max_output_tokens: 1, max_completion_tokens: 5000 }, 5000],
+  ['/v1/responses', { input: 'x', max_output_tokens: 10, n: 128 }, 1280],
+  ['/v1/responses', { input: 'x', max_tokens: 10 }, undefined],
+])(
+  'of several bounds on the answer of %s the largest is reserved for: %j',
+  async (path, body, most) => {
+    expect((await asked(path, body))?.outputTokensMax).toBe(most)
+  },
+)
+
+test('a video of unsaid length is reserved for, and charged by what its answer says', async () => {
+  world = await startProxy({ money })
+  asks.length = 0
+  used.length = 0
+  world.upstream.play(json({ id: 'v1', object: 'video', status: 'queued', seconds: '4' }))
+  await (await world.postTo('/v1/videos', { model: 'm', prompt: 'x' })).text()
+  expect(asks[0]?.pieces?.videoSeconds).toBeGreaterThanOrEqual(4)
+  expect(used).toContainEqual({ videoSeconds: 4 })
+})
+
+test('a video whose two lengths differ, or are none, is refused', async () => {
+  world = await startProxy({ money })
+  for (const more of [{ duration_seconds: 1, seconds: '12' }, { seconds: 'twelve' }]) {
+    const answer = await world.postTo('/v1/videos', { model: 'm', prompt: 'x', ...more })
+    expect([answer.status, (await answer.json()).error.param]).toEqual([400, 'seconds'])
+  }
+  expect(world.upstream.seen).toEqual([])
+})
+
+test('whoever leaves before the picture is done, with a sketch of it, is charged for it', async () => {
+  world = await startProxy({ money })
+  used.length = 0
+  const sketch = { type: 'image_generation.partial_image', b64_json: 'QQ==' }
+  world.upstream.play(hangAfter([`data: ${JSON.stringify(sketch)}\n\n`]))
+  const leaving = new AbortController()
+  const answer = await fetch(`${world.baseUrl}/images/generations`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'm', prompt: 'x', stream: true, partial_images: 1 }),
+    signal: leaving.signal,
+  })
+  await answer.body?.getReader().read()
+  leaving.abort()
+  await until('it was stored', () => world.intake.rows.spans.length > 0)
+  expect(used).toContainEqual({ images: 1 })
+})
