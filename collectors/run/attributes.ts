@@ -37,7 +37,9 @@ export function attributesOf(run: Run): RunAttributes {
   for (const [name, value] of Object.entries(run.promptVariables ?? {})) {
     texts.push([`gen_ai.prompt.variable.${name}`, value])
   }
-  for (const [name, value] of Object.entries(run.attributes)) {
+  // Plain objects: nothing is inherited.
+  for (const name in run.attributes) {
+    const value = run.attributes[name]!
     if (textNames.has(name)) texts.push([name, value])
     else searched.push([name, value])
   }
