@@ -19,7 +19,7 @@ const money: Money = {
       headers: ['x-ratelimit-remaining-requests', '41'],
       cost: (usage) =>
         usage && { nanoUsd: BigInt(usage.inputTokens + usage.outputTokens), version: 'p1' },
-      settle: (cost) => void settled.push(cost),
+      settle: (used) => void settled.push(used?.cost),
     }
   },
 }

@@ -178,3 +178,35 @@ test.each<[string, Operated]>([
 )
 
 type Operated = { headers: IncomingHttpHeaders; body: string; stream?: boolean }
+
+const head = (name: string, more = '') =>
+  `--b\r\n${more}Content-Disposition: form-data; name="${name}"`
+test.each<[string, string]>([
+  [
+    'inside the sound',
+    `${head('file')}; filename="a.wav"\r\n\r\nx${head('model')}\r\n\r\nshort\r\n`,
+  ],
+  [
+    'in another header',
+    `${head('file', 'Content-Type: audio/wav; name="model"\r\n')}; filename="a.wav"\r\n\r\nshort\r\n`,
+  ],
+  [
+    'in what the file is called',
+    `--b\r\nContent-Disposition: form-data; filename="; name=model ;"; name="file"\r\n\r\nshort\r\n`,
+  ],
+])('the model of a form is the field and not what looks like it %s', async (_where, before) => {
+  const targets = [{ provider: 'openai', model: 'the-target' }]
+  world = await startProxy({
+    file: { routes: [{ id: 'r', public_label: 'r', models: ['*'], targets }] },
+  })
+  world.upstream.play(json({ text: 'ok' }))
+  const answer = await fetch(`${world.baseUrl}/audio/transcriptions`, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    body: `${before}${head('model')}\r\n\r\nshort\r\n--b--\r\n`,
+  })
+  expect(answer.status).toBe(200)
+  expect(String(world.upstream.seen[0]?.body)).toBe(
+    `${before}${head('model')}\r\n\r\nthe-target\r\n--b--\r\n`,
+  )
+})

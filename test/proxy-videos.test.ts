@@ -16,7 +16,7 @@ const money: Money = {
       nanoUsd: BigInt((pieces?.videoSeconds ?? 0) * 1000),
       version: 'p1',
     }),
-    settle: (cost) => void settled.push(cost),
+    settle: (used) => void settled.push(used?.cost),
   }),
 }
 

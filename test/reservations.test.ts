@@ -3,6 +3,10 @@
 
 import { afterEach, expect, test } from 'vitest'
 import type { Ask, Money, Pieces } from '../collectors/proxy/money.ts'
+import { readConfig } from '../schemas/config-file.ts'
+import { newId } from '../schemas/ids.ts'
+import { openMoney } from '../src/money/money.ts'
+import { openRates } from '../src/money/rates.ts'
 import { type ProxyWorld, startProxy, until } from './proxy-world.ts'
 import { completion, hangAfter, json } from './upstream.ts'
 
@@ -134,3 +138,40 @@ test('whoever leaves before the picture is done, with a sketch of it, is charged
   await until('it was stored', () => world.intake.rows.spans.length > 0)
   expect(used).toContainEqual({ images: 1 })
 })
+
+test('a limit of tokens gets back what the call did not use, whatever was reckoned meanwhile', async () => {
+  const counters = { count() {} }
+  const away = { query: () => Promise.reject(new Error('away')) }
+  const rates = openRates({ sql: away, counters })
+  const limit = { workspace: undefined, lane: undefined, region: undefined }
+  const config = {
+    ...readConfig('{}', { env: () => undefined, known: [] }),
+    limits: [{ ...limit, requestsPerMinute: undefined, tokensPerMinute: 1_000 }],
+  }
+  const limited = openMoney({
+    keys: { terms: () => ({ requestsPerMinute: undefined, monthlyBudgetNanoUsd: undefined }) },
+    config: () => config,
+    till: { id: 't', month: () => '', purse: unasked, close: unasked },
+    rates,
+    counters,
+    isPrepaid: false,
+    region: undefined,
+  })
+  const grant = await limited.take({
+    ...{ workspace: 'w', keyId: 'k', runId: newId(), model: 'm', routeId: 'r', origin: '' },
+    ...{ inputTokensMax: 500, outputTokensMax: 400, pieces: undefined },
+  })
+  const none = { cachedTokens: 0, reasoningTokens: 0, estimated: false }
+  const usage = { ...none, inputTokens: 300, outputTokens: 100 }
+  grant.cost(usage, undefined, 'm')
+  // The note of an opening is written when the disk has time, which may be now.
+  grant.cost({ ...none, inputTokens: 1, outputTokens: 0 }, undefined, 'm')
+  grant.settle({ cost: undefined, usage })
+  const left = rates.bucket('rule/[null,null,null]/1/tokens', 'tokens', 1_000).remaining()
+  expect(left).toBeGreaterThanOrEqual(600)
+  expect(left).toBeLessThan(700)
+})
+
+function unasked(): never {
+  throw new Error('No purse is asked of a limit.')
+}

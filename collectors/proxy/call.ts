@@ -18,7 +18,7 @@ import type { Jobs } from './jobs/job.ts'
 import type { LiveAnswers } from './live-answers.ts'
 import type { MediaStore } from './media/store.ts'
 import type { CallMeters } from './meters.ts'
-import type { Cost, Grant, Money } from './money.ts'
+import type { Grant, Money } from './money.ts'
 import type { JsonObject, Operation } from './operation.ts'
 import type { PromptLabel } from './prompt-names.ts'
 import type { CachingAnswer, ResponseCache } from './response-cache.ts'
@@ -139,9 +139,9 @@ export const runStatusOf = {
   upstream_error: 'error',
 } as const
 
-/** Gives back what was reserved beyond `cost`, once: whoever comes second changes nothing. */
-export function settleMoney(call: Call, cost: Cost | undefined): void {
+/** Gives back what was reserved beyond what was used, once: whoever comes second changes nothing. */
+export function settleMoney(call: Call, used?: Parameters<Grant['settle']>[0]): void {
   if (call.isSettled) return
   call.isSettled = true
-  call.grant?.settle(cost)
+  call.grant?.settle(used)
 }

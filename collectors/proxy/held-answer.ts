@@ -131,7 +131,9 @@ export class HeldAnswer implements UpstreamHandler {
       const upstreamId = upstreamRequestIdOf(this.#headers)
       const headers = receiptHeaders(this.#call, signed, upstreamId)
       headers.push(...answer.headers, 'Content-Length', String(answer.body.length))
-      if (this.#call.claim && signed) await keepWhole(this.#call, { ...answer, headers })
+      // An error under a status of success may pass like any other.
+      const mayKeep = outcome.status === 'ok' || answer.status >= 400
+      if (this.#call.claim && signed && mayKeep) await keepWhole(this.#call, { ...answer, headers })
       res.writeHead(answer.status, headers)
       // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
       if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')

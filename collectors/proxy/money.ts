@@ -41,8 +41,8 @@ export type Grant = {
   headers: readonly string[]
   /** By the prices pinned when it was taken; undefined for a model without a price. */
   cost(usage: Usage | undefined, pieces: Pieces | undefined, served: string): Cost | undefined
-  /** Once, after the run is durable, or with undefined when nothing was used. Never throws. */
-  settle(cost: Cost | undefined): void
+  /** Once, after the run is durable, or with nothing when nothing was used. Never throws. */
+  settle(used?: { cost: Cost | undefined; usage: Usage | undefined }): void
 }
 
 export type Money = {

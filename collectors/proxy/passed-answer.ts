@@ -13,11 +13,9 @@ import type { MediaPiece } from './media/store.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { OutboundError } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
+import { endWhenStalled } from './stalled.ts'
 import { storeFinal } from './store-call.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
-
-// A client that takes nothing for this long has gone without saying so.
-const stalledMs = 120_000
 
 /** waiting: nothing has left. held: it became a JSON answer. passing: bytes leave. over: nothing is left to do but the end. */
 type Phase = 'waiting' | 'held' | 'passing' | 'over'
@@ -125,7 +123,7 @@ export class PassedAnswer implements UpstreamHandler {
     if (length !== undefined && /^\d{1,15}$/.test(length)) headers.push('Content-Length', length)
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
-    res.setTimeout(stalledMs, () => res.destroy())
+    endWhenStalled(res)
     this.#phase = 'passing'
   }
 

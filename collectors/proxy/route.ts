@@ -114,7 +114,7 @@ async function answer(call: Call, ctx: Context): Promise<void> {
     await pass(call, ctx)
   } finally {
     // A call that was stored has settled by now; this is for those that nobody could store.
-    settleMoney(call, undefined)
+    settleMoney(call)
     // So too what was claimed, when nothing came of it that is kept.
     call.claim?.release()
     call.caching?.release()

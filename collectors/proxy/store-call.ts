@@ -51,7 +51,7 @@ export async function storeFinal(
     return signed
   } finally {
     // Also when nothing could be stored: what the upstream was paid for is gone from the budget all the same.
-    settleMoney(call, use.cost)
+    settleMoney(call, outcome.answered ? use : undefined)
   }
 }
 

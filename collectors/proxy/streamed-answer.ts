@@ -18,13 +18,12 @@ import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
 import { closingComment, receiptHeaders } from './receipt.ts'
 import { type LastBlock, SseBlocks } from './sse-blocks.ts'
+import { endWhenStalled } from './stalled.ts'
 import { storeFinal } from './store-call.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 // An upstream that said [DONE] has nothing more to say; its connection is given this long to end by itself.
 const lingerMs = 1000
-// A client that takes nothing for this long has gone without saying so.
-const stalledMs = 120_000
 
 /**
  * waiting: nothing has left. held: it became a JSON answer. flowing: events pass. closing: the final record is on its way
@@ -159,7 +158,7 @@ export class StreamedAnswer implements UpstreamHandler {
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
-    res.setTimeout(stalledMs, () => res.destroy())
+    endWhenStalled(res)
     this.#phase = 'flowing'
   }
 

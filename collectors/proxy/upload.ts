@@ -84,7 +84,7 @@ function toUpload(path: string, bytes: number, form: Form): Upload {
       return {
         ...upload,
         bytes: bytes + Buffer.byteLength(model) - Buffer.byteLength(old),
-        open: () => Readable.from(replaced(path, { boundary, field: 'model', text: model })),
+        open: () => Readable.from(replaced(path, { boundary, field: 'model', old, text: model })),
       }
     },
     async release() {
@@ -97,13 +97,11 @@ function toUpload(path: string, bytes: number, form: Form): Upload {
 
 async function* replaced(
   path: string,
-  to: { boundary: string; field: string; text: string },
+  to: { boundary: string; field: string; old: string; text: string },
 ): AsyncGenerator<Buffer> {
   const range = await findField(path, to.boundary, to.field)
-  if (!range) {
-    yield* createReadStream(path)
-    return
-  }
+  // The model that was read is the one that has a route and a price: never is another one sent.
+  if (range?.text !== to.old) throw new Error(`The field ${to.field} is not where it was read.`)
   if (range.start > 0) yield* createReadStream(path, { end: range.start - 1 })
   yield Buffer.from(to.text)
   yield* createReadStream(path, { start: range.end })

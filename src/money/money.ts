@@ -134,7 +134,6 @@ class TakenGrant extends OpenGrant {
   override readonly headers: readonly string[]
   readonly #taken: Taken
   readonly #counters: Counters
-  #tokens = 0
   #isSettled = false
 
   constructor(prices: readonly Price[], taken: Taken, counters: Counters) {
@@ -149,21 +148,21 @@ class TakenGrant extends OpenGrant {
     pieces: Pieces | undefined,
     served: string,
   ): Cost | undefined {
-    this.#tokens = usage ? usage.inputTokens + usage.outputTokens : 0
     const cost = super.cost(usage, pieces, served)
     const { till } = this.#taken
     return cost && till !== undefined ? { ...cost, till } : cost
   }
 
-  override settle(cost?: Cost): void {
+  override settle(used?: Parameters<Grant['settle']>[0]): void {
     if (this.#isSettled) return
     this.#isSettled = true
     const { buckets, purses, most } = this.#taken
-    const spent = cost?.nanoUsd ?? 0n
+    const spent = used?.cost?.nanoUsd ?? 0n
+    const tokens = used?.usage ? used.usage.inputTokens + used.usage.outputTokens : 0
     if (purses.length > 0 && spent > most) this.#counters.count('money_over_reserved_total', {})
     for (const purse of purses) purse.settle(most, spent)
     for (const { pot, amount } of buckets) {
-      const unused = amount - pot.needOf(this.#tokens)
+      const unused = amount - pot.needOf(tokens)
       if (pot.kind === 'tokens' && unused > 0n) pot.giveBack(unused)
     }
   }

@@ -6,10 +6,8 @@ import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
 import { faultOf } from '../held-answer.ts'
 import type { OutboundError } from '../outbound.ts'
+import { endWhenStalled } from '../stalled.ts'
 import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
-
-// A client that takes nothing for this long has gone without saying so.
-const stalledMs = 120_000
 
 export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }
 
@@ -93,7 +91,7 @@ class BytePass implements UpstreamHandler {
       ...this.#more,
       ...(length !== undefined && /^\d{1,15}$/.test(length) ? ['Content-Length', length] : []),
     ])
-    this.#res.setTimeout(stalledMs, () => this.#res.destroy())
+    endWhenStalled(this.#res)
   }
 
   onData(chunk: Buffer): void {
