@@ -3,11 +3,12 @@
 
 import type { MediaStore } from '../collectors/proxy/media/store.ts'
 import type { Erase } from '../collectors/spool/spool.ts'
-import { fromHex, toUuid } from '../schemas/ids.ts'
+import { fromHex, parsePrefixed, toHex, toUuid } from '../schemas/ids.ts'
 import type { Clickhouse } from './clickhouse.ts'
 import { eraseJobs, eraseMedia } from './erasing-media.ts'
+import { eraseSamples } from './erasing-samples.ts'
 import type { Sql } from './keys.ts'
-import { and, inIds, inWorkspace, ofTrace, type Where } from './trace-query.ts'
+import { and, inIds, inWorkspace, type Where } from './trace-query.ts'
 
 // A statement names this many traces at most: their ids travel in its address.
 const tracesAtOnce = 5_000
@@ -27,18 +28,16 @@ export function openEraser(stores: Stores): Erase {
     await eraseJobs(stores, { workspace, traceId, userId })
     const all = and(inWorkspace(workspace), 'ingest_seq < {beforeSeq:UInt64}', { beforeSeq })
     if (traceId !== undefined) {
-      await eraseSpans(stores, and(ofTrace(workspace, traceId), seqBefore, { beforeSeq }))
+      await eraseTraces(stores, all, { ids: [traceId], beforeSeq })
     } else if (userId !== undefined) {
       for (;;) {
         signal.throwIfAborted()
-        const ids = await tracesOfUser(
-          stores,
-          and(all, 'user_id = {user:String}', { user: userId }),
-        )
+        const ids = await findTraces(stores, and(all, 'user_id = {user:String}', { user: userId }))
         if (ids.length === 0) break
-        await eraseSpans(stores, and(all, inIds, { ids }))
+        await eraseTraces(stores, all, { ids, beforeSeq })
       }
     } else {
+      await eraseSamples(stores.sql, { workspace, traceIds: undefined, beforeSeq })
       await eraseSpans(stores, all)
       await deleteFrom(
         stores,
@@ -50,9 +49,29 @@ export function openEraser(stores: Stores): Erase {
   }
 }
 
-const seqBefore = 'ingest_seq < {beforeSeq:UInt64}'
+/** These traces, and those in which an experiment replayed them. */
+async function eraseTraces(
+  stores: Stores,
+  all: Where,
+  { ids, beforeSeq }: { ids: readonly string[]; beforeSeq: bigint },
+): Promise<void> {
+  const workspace = String(all.params.workspace)
+  const replays = await eraseSamples(stores.sql, { workspace, traceIds: ids, beforeSeq })
+  for (let from = 0; from < replays.length; from += tracesAtOnce) {
+    const runs = replays.slice(from, from + tracesAtOnce).flatMap((text) => {
+      const id = parsePrefixed('run', text)
+      return id ? [toHex(id)] : []
+    })
+    const replayed = await findTraces(stores, and(all, ofReplays, { runs }))
+    if (replayed.length > 0) await eraseSpans(stores, and(all, inIds, { ids: replayed }))
+  }
+  await eraseSpans(stores, and(all, inIds, { ids: [...ids] }))
+}
 
-async function tracesOfUser({ clickhouse }: Stores, where: Where): Promise<string[]> {
+const ofReplays =
+  "origin = 'replay' AND run_id IN (SELECT toFixedString(unhex(arrayJoin({runs:Array(String)})), 16))"
+
+async function findTraces({ clickhouse }: Stores, where: Where): Promise<string[]> {
   const found = await clickhouse.query<{ id: string }>({
     sql: `SELECT DISTINCT lower(hex(trace_id)) AS id FROM spans WHERE ${where.sql} LIMIT ${tracesAtOnce}`,
     params: where.params,

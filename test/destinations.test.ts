@@ -183,6 +183,13 @@ describe('push to destinations', () => {
     expect(body.items).toMatchObject([
       { span_id: sent[2], status: 400, reason: 'I cannot read this.' },
     ])
+    // What was deleted is not named there any more.
+    const deleted = await fetch(`${world.url}/v1/traces/${body.items[0].trace_id}`, {
+      method: 'DELETE',
+      headers: { Authorization: `Bearer ${world.key}` },
+    })
+    expect(deleted.status).toBe(200)
+    expect((await get(world, `${path}/${id}/dead-letters`)).body.items).toEqual([])
   })
 
   test('spans that an endpoint did not take of an accepted request are counted and not sent again', async () => {

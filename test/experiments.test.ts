@@ -92,6 +92,29 @@ describe('a version that traffic names', () => {
     expect(replays.items).toHaveLength(8 * 3 + 2)
   })
 
+  test('keeps no word of a run that was deleted, nor does its replay; what was decided stays', async () => {
+    const question = 'Question 3 of support'
+    const experiment = await experimentOf(world, 'support@v2', isDecided)
+    const at = `/v1/prompt-regressions/${experiment.regression_id}`
+    const everything = async () =>
+      JSON.stringify([await get(world, at), await get(world, '/v1/otlp/export?limit=10000')])
+    expect((await everything()).split(question).length).toBeGreaterThan(6)
+    const { items } = await get(world, `/v1/traces?q=${encodeURIComponent(`"${question}"`)}`)
+    expect(items).toHaveLength(2)
+    for (const { trace_id } of items) {
+      const deleted = await fetch(`${world.url}/v1/traces/${trace_id}`, {
+        method: 'DELETE',
+        headers: { Authorization: `Bearer ${world.key}` },
+      })
+      expect(await deleted.json()).toEqual({ trace_id, status: 'deleted' })
+    }
+    const left = await everything()
+    expect([left.includes(question), left.includes('Question 4 of support')]).toEqual([false, true])
+    expect(await experimentOf(world, 'support@v2', isDecided)).toEqual(experiment)
+    const { samples } = await get(world, at)
+    expect(samples.filter(({ pass }: Json) => pass)).toHaveLength(8)
+  })
+
   test('is failed when its rule was negated', async () => {
     playModel(upstream, obedient)
     await chat(world, { system: first, user: 'The first one.', label: 'rules@v1' })

@@ -8,6 +8,8 @@ import { seal, unseal } from '../seal.ts'
 
 // A process that died is succeeded after this time; a slow one renews well before.
 const leaseS = 10
+// Of one destination: beyond, the oldest make room. How many there were stays in its count.
+const deadLettersMax = 10_000
 
 export type Destination = Omit<DestinationInput, 'from'> & {
   id: string
@@ -198,8 +200,8 @@ export function openDestinationStore(deps: {
   }
 }
 
-function bury(sql: Pick<Postgres, 'query'>, id: string, dead: readonly DeadLetter[]) {
-  return sql.query(
+async function bury(sql: Pick<Postgres, 'query'>, id: string, dead: readonly DeadLetter[]) {
+  await sql.query(
     `INSERT INTO dead_letters (destination_id, seq, trace_id, span_id, status, reason)
      SELECT $1, * FROM unnest($2::numeric[], $3::text[], $4::text[], $5::int[], $6::text[]) ON CONFLICT DO NOTHING`,
     [
@@ -210,6 +212,11 @@ function bury(sql: Pick<Postgres, 'query'>, id: string, dead: readonly DeadLette
       dead.map((letter) => letter.status),
       dead.map((letter) => letter.reason),
     ],
+  )
+  await sql.query(
+    `DELETE FROM dead_letters WHERE destination_id = $1 AND (seq, span_id) <= (
+       SELECT seq, span_id FROM dead_letters WHERE destination_id = $1 ORDER BY seq DESC, span_id DESC OFFSET ${deadLettersMax} LIMIT 1)`,
+    [id],
   )
 }
 
