@@ -86,3 +86,19 @@ test('a file that changes while it runs moves the spans to where it says now', a
   await vi.waitFor(() => expect(moved()).toEqual(sent), eventually)
   expect(arrived(first)).not.toContain(sent[0])
 })
+
+test('a filter that says nothing changes nothing', async () => {
+  const product = started.at(-1)!
+  configure(
+    { name: 'bad', url: first.url, filter: { colour: 'red' } },
+    { name: 'elsewhere', url: second.url, protocol: 'http/json' },
+  )
+  await vi.waitFor(
+    () => expect(product.output()).toContain('destinations: bad: `colour`'),
+    eventually,
+  )
+  const { body } = await get(product, '/v1/otlp/destinations')
+  expect(body.items).toMatchObject([{ name: 'elsewhere' }])
+  const sent = await send(product, 1)
+  await vi.waitFor(() => expect(second.taken.at(-1)?.spanId).toEqual(sent[0]), eventually)
+})

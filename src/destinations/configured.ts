@@ -5,6 +5,7 @@ import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { ensureOwner } from '../keys.ts'
 import type { Postgres } from '../postgres.ts'
+import { readPushFilters } from './filters.ts'
 import type { DestinationStore } from './store.ts'
 
 /** New ones begin, known ones are revised and go on from where they are, those no longer named are removed. */
@@ -17,6 +18,13 @@ export async function configureDestinations(
   rows: readonly ConfiguredDestination[],
 ): Promise<void> {
   const { sql, store } = deps
+  for (const { name, filter } of rows) {
+    try {
+      readPushFilters(filter)
+    } catch (cause) {
+      throw new Error(`destinations: ${name}: ${cause instanceof Error ? cause.message : cause}`)
+    }
+  }
   const kept: string[] = []
   for (const { workspace, ...input } of rows) {
     const owner = await getOwner(sql, workspace, input.name)

@@ -5,8 +5,8 @@ import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
 import type { Postgres } from '../postgres.ts'
-import { readFilters } from '../trace-filters.ts'
 import { configureDestinations } from './configured.ts'
+import { readPushFilters } from './filters.ts'
 import { type FleetDeps, openFleet } from './fleet.ts'
 import { openSender } from './send.ts'
 import { type Destination, openDestinationStore } from './store.ts'
@@ -51,7 +51,7 @@ export async function openDestinations(
 
     /** Pushing begins before this resolves. Throws `conflict` for a name that is taken. */
     async create(workspace: string, input: DestinationInput): Promise<ShownDestination> {
-      readFilters(new URLSearchParams(input.filter))
+      readPushFilters(input.filter)
       if ((await store.list(workspace)).length >= destinationsMax)
         throw conflict(`A workspace has at most ${destinationsMax} destinations.`)
       const cursor = firstCursor(input)

@@ -4,7 +4,7 @@ import { openRedactor } from '../../collectors/otlp/redact.ts'
 import type { Outbound } from '../../collectors/proxy/outbound.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { StoredSpans } from '../stored-spans.ts'
-import { readFilters } from '../trace-filters.ts'
+import { readPushFilters } from './filters.ts'
 import { openPusher, type Pusher, pushLimits } from './pusher.ts'
 import { openSender } from './send.ts'
 import type { Destination, DestinationStore } from './store.ts'
@@ -54,7 +54,19 @@ export async function openFleet(deps: FleetDeps): Promise<Fleet> {
       const running = pushers.get(to.id)
       if (running?.revision === revision) continue
       await running?.pusher.stop()
-      pushers.set(to.id, { pusher: start(deps, to), revision })
+      pushers.delete(to.id)
+      // One that an earlier version took and this one cannot start holds up no other.
+      try {
+        pushers.set(to.id, { pusher: start(deps, to), revision })
+      } catch (error) {
+        deps.counters.count('destination_push_faults_total', {})
+        await deps.store.fail(to.id, {
+          status: null,
+          error: String(error),
+          failures: to.failures + 1,
+          retryAt: null,
+        })
+      }
     }
   }
 
@@ -83,7 +95,7 @@ export async function openFleet(deps: FleetDeps): Promise<Fleet> {
 }
 
 function start(deps: FleetDeps, to: Destination): Pusher {
-  const filters = readFilters(new URLSearchParams(to.filter))
+  const filters = readPushFilters(to.filter)
   const limit = deps.limits?.pageSpans ?? pushLimits.pageSpans
   return openPusher({
     ...deps,
