@@ -121,7 +121,7 @@ export function toItem(row: SummaryRow, once: TraceUsage | undefined): TraceItem
     record_id: toIdOrNull('vaas', row.record),
     route_id: isRun ? row.route : null,
     public_route_label: isRun ? row.label : null,
-    provider: isRun ? row.provider : null,
+    provider: (isRun && row.provider) || null,
     environment: isRun ? row.environment : null,
     prompt_version_id: row.prompt || 'default',
     model_id: isRun ? row.model : null,

@@ -262,7 +262,10 @@ test('routes are chosen by model, pinned by id or label, and refused by name', a
 
 test('a route that is not public shows its label and no provider, also in what is signed', async () => {
   one.play(json(completion('x'), 200, { 'openai-organization': 'acme', 'openai-model': 'inner' }))
-  const proxy = await start({ id: 'secret-route', public: false, public_label: 'managed' })
+  const proxy = await start({
+    ...{ id: 'secret-route', public: false, public_label: 'managed' },
+    models: ['m'],
+  })
   const answer = await proxy.post(hello)
   await answer.arrayBuffer()
   expect(answer.headers.get('x-batchin-route-id')).toBe('managed')
@@ -272,6 +275,13 @@ test('a route that is not public shows its label and no provider, also in what i
   expect(payload).toContain('"public_route_label":"managed"')
   expect(payload).not.toContain('secret-route')
   expect(JSON.parse(payload).provider ?? null).toBeNull()
+  const pinned = await proxy.post(hello, { 'x-batchin-route': 'secret-route-2' })
+  const guessed = await proxy.post(
+    { ...hello, model: 'other' },
+    { 'x-batchin-route': 'secret-route' },
+  )
+  expect([pinned.status, guessed.status]).toEqual([400, 400])
+  expect((await guessed.json()).error.message).toBe('There is no route secret-route.')
 })
 
 test('a retry budget of nothing lets a failure stand', async () => {

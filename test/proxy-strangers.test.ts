@@ -210,3 +210,30 @@ test.each<[string, string]>([
     `${before}${head('model')}\r\n\r\nthe-target\r\n--b--\r\n`,
   )
 })
+
+test.each([false, true])(
+  'what is stored of a call on a route that is not public names who answered only to the owner: %j',
+  async (isOwner) => {
+    const targets = [{ provider: 'openai', model: 'secret-model' }, { provider: 'openai' }]
+    const route = { id: 'secret-route', public_label: 'managed-text', public: false }
+    world = await startProxy({
+      file: { routes: [{ ...route, models: ['fast'], targets }] },
+      ...(isOwner ? { caller: { isOwner } } : {}),
+    })
+    const statuses = [503]
+    world.upstream.play((res, seen) => json(completion('x'), statuses.shift() ?? 200)(res, seen))
+    await (await world.post({ model: 'fast', messages })).text()
+    world.upstream.play(json({ id: 'v1', status: 'queued' }))
+    await (await world.postTo('/v1/videos', { model: 'fast', prompt: 'x' })).text()
+    world.upstream.play(json({ id: 'v1', status: 'completed' }))
+    expect((await fetch(`${world.baseUrl}/videos/v1`)).status).toBe(200)
+    // The run, its two attempts, the video's run.
+    expect(world.intake.rows.spans).toHaveLength(4)
+    const stored = JSON.stringify(world.intake.rows, (_, value) =>
+      typeof value === 'bigint' ? String(value) : value,
+    )
+    expect(stored).toContain('managed-text')
+    for (const name of ['secret-route', 'secret-model', '"openai"', 'attempt openai'])
+      expect(stored.includes(name), name).toBe(isOwner)
+  },
+)

@@ -13,7 +13,7 @@ import type { Intake } from '../spool/intake.ts'
 import type { Opening } from '../spool/journal.ts'
 import { pushRecord } from '../spool/rows.ts'
 import type { Call } from './call.ts'
-import { unshown } from './shown-names.ts'
+import { storedNames, unshown } from './shown-names.ts'
 import { serviceName, toNanos } from './store-call.ts'
 import { estimateTokensOf } from './usage.ts'
 
@@ -51,6 +51,7 @@ export function openingOf(call: Call, begun?: SignedRecord): Opening {
 
 function noteOf(call: Call, begun: SignedRecord | undefined): Note {
   const { route, trace, capture } = call
+  const { routeId, provider } = storedNames(call)
   const note: Note = {
     recordId: Buffer.from(call.recordId).toString('hex'),
     workspace: call.caller.workspace,
@@ -60,8 +61,8 @@ function noteOf(call: Call, begun: SignedRecord | undefined): Note {
     traceState: trace.traceState,
     operation: call.operation.name,
     environment: call.environment,
-    provider: call.provider,
-    routeId: route.id,
+    provider,
+    routeId,
     routeLabel: route.label,
     routePublic: route.public,
     model: call.model,

@@ -174,8 +174,11 @@ function findPinned(matched: readonly Matched[], model: string, pin: string): Ro
   const named = matched.filter(({ route }) => route.id === pin || route.label === pin)
   const found = named.find(({ matches }) => matches(model))
   if (found) return found.route
-  const message =
-    named.length === 0 ? `There is no route ${pin}.` : `The route ${pin} does not take ${model}.`
+  // Whoever guesses what is not shown is not told that it is there.
+  const isShown = named.some(({ route }) => route.public || route.label === pin)
+  const message = !isShown
+    ? `There is no route ${pin}.`
+    : `The route ${pin} does not take ${model}.`
   throw new Fault('no_route_satisfies_constraints', { message, param: 'X-BatchIn-Route' })
 }
 

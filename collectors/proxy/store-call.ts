@@ -9,7 +9,7 @@ import { type Call, type Outcome, settleMoney } from './call.ts'
 import { addPieces, countUse, keptOutput, type Use } from './call-use.ts'
 import { startJob } from './jobs/run-of-job.ts'
 import { type KeepMedia, withoutMedia } from './media/refs.ts'
-import { shownProvider } from './shown-names.ts'
+import { shownProvider, storedNames } from './shown-names.ts'
 import { settleSight } from './sight.ts'
 
 // The service of runs whose caller is known by a key only.
@@ -135,6 +135,7 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
   const { completion } = outcome
   const keepsText = capture === 'full'
   const keep = keeperOf(call)
+  const { routeId, provider } = storedNames(call)
   if (keepsText) for (const { piece } of call.upload?.files ?? []) piece.keep()
   return {
     runId: call.runId,
@@ -153,10 +154,10 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     status: outcome.status,
     error: outcome.error,
     environment: call.environment,
-    provider: call.provider,
+    provider,
     modelRequested: call.model,
     modelServed: completion.modelServed,
-    routeId: call.route.id,
+    routeId,
     routeLabel: call.route.label,
     prompt: counted.prompt,
     promptVariables: keepsText ? call.promptVariables : undefined,
@@ -182,12 +183,13 @@ function keeperOf({ deps, caller }: Call): KeepMedia {
 
 /** One attempt of several, as a span below the run's. */
 function toStep(call: Call, run: Run, attempt: Attempt): Step {
+  const { isHidden, provider } = storedNames(call)
   const startedMs = call.startedAtMs + (attempt.startedTick - call.startedTick)
   return {
     run,
     spanId: attempt.spanId,
-    provider: attempt.provider,
-    model: attempt.model,
+    provider: isHidden ? provider : attempt.provider,
+    model: isHidden ? call.model : attempt.model,
     startUnixNano: toNanos(startedMs),
     durationNs: Math.round(((attempt.endedTick ?? performance.now()) - attempt.startedTick) * 1e6),
     error: attempt.error,

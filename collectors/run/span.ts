@@ -56,7 +56,11 @@ export function pushAttempt(batch: SpanBatch, step: Step, notes: EnvelopeNotes):
   const asRun: Run = {
     ...run,
     ...{ runId: noId, recordId: noId, spanId, parentSpanId: run.spanId, provider },
-    ...{ name: `attempt ${provider}`, operation: attemptOperation, modelRequested: model },
+    ...{
+      name: `attempt ${provider}`.trimEnd(),
+      operation: attemptOperation,
+      modelRequested: model,
+    },
     ...{ modelServed: undefined, startUnixNano, durationNs, ttftNs: undefined, prompt: undefined },
     status: error === undefined ? 'ok' : 'error',
     error: error === undefined ? undefined : { code: error, message: '' },

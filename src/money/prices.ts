@@ -101,6 +101,10 @@ function tableOf({ models, routes }: Config) {
     const found = new Set(route.targets.flatMap(({ model }) => prices.get(model ?? '') ?? []))
     targets.set(route.id, [...found].sort(byDearness))
   }
+  // Runs on routes that are not public know them by their labels.
+  for (const { id, publicLabel } of routes) {
+    if (!targets.has(publicLabel)) targets.set(publicLabel, targets.get(id) ?? [])
+  }
   return { prices, targets }
 }
 
