@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import type { Config, ModelRow, Pricing, RouteRule } from '../schemas/config.ts'
+import { readConfig } from '../schemas/config-file.ts'
 import type { Usage } from '../schemas/run.ts'
 import { centsToNano, nanoToCents } from '../src/money/amounts.ts'
 import { mostOf, openPrices, priceOf } from '../src/money/prices.ts'
@@ -136,6 +137,20 @@ describe('a call', () => {
     expect(priceOf(found, 'gpt-mini-2026-01-01')?.model).toBe('gpt-mini')
     expect(priceOf(found, 'something else')?.model).toBe('gpt-large')
     expect(prices.of('fast', 'another route')).toEqual([])
+  })
+
+  test('of a route that is not public is priced by its label too', () => {
+    const route = { id: 'secret', public_label: 'managed', public: false, models: ['fast'] }
+    const text = JSON.stringify({
+      models: [{ id: 'gpt-mini', pricing: { std_input: 1, std_output: 2 } }],
+      routes: [{ ...route, targets: [{ provider: 'sandbox', model: 'gpt-mini' }] }],
+    })
+    const config = readConfig(text, {
+      env: () => undefined,
+      known: [{ id: 'sandbox', apiKeys: [], baseUrl: undefined, responses: undefined }],
+    })
+    const prices = openPrices(() => config)
+    expect(prices.of('fast', 'managed').map(({ model }) => model)).toEqual(['gpt-mini'])
   })
 
   test('is bounded by what the model can hold where the request says no bound', () => {

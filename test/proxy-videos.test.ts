@@ -140,6 +140,14 @@ test('a video costs by its seconds, by the price of the moment it was asked for'
   expect(settled).toHaveLength(1)
 })
 
+test('a job that has failed at once takes nothing from a budget', async () => {
+  world.upstream.play(json(openaiJob(newName(), 'failed')))
+  const asked = { model: 'sora-2', prompt: 'A fox', seconds: '8' }
+  await (await world.postTo('/v1/videos', asked)).json()
+  expect(settled).toEqual([undefined])
+  expect(world.intake.rows.spans).toMatchObject([{ status: 'error', cost_nano_usd: 0n }])
+})
+
 test('a job that fails is an error that costs nothing, and says why', async () => {
   const id = newName()
   world.upstream.play(json(openaiJob(id, 'in_progress')))

@@ -51,7 +51,8 @@ export async function storeFinal(
     return signed
   } finally {
     // Also when nothing could be stored: what the upstream was paid for is gone from the budget all the same.
-    settleMoney(call, outcome.answered ? use : undefined)
+    const isCharged = outcome.answered && !outcome.completion.job?.hasFailed
+    settleMoney(call, isCharged ? use : undefined)
   }
 }
 
