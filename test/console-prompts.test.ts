@@ -141,6 +141,9 @@ describe.skipIf(!hasBrowser)('the page of a prompt', () => {
     await page.goto(`${world.url}/docs/prompts`)
     await page.getByRole('heading', { name: 'Two modes' }).waitFor()
     await picture('docs-prompts')
+    await page.getByRole('link', { name: 'experiments' }).click()
+    await page.getByRole('heading', { name: 'What may promote' }).waitFor()
+    await picture('docs-experiments')
     expect((await fetch(`${world.url}/docs/nothing`)).status).toBe(404)
   })
 

@@ -28,6 +28,7 @@ export default defineConfig({
         index: at('./index.html'),
         verify: at('./verify.html'),
         prompts: at('./docs/prompts.html'),
+        experiments: at('./docs/experiments.html'),
       },
     },
   },
