@@ -306,6 +306,17 @@ describe('figures', () => {
     expect(await rollDue(clickhouse, Date.now() + 10_800_000)).toBe(0)
   })
 
+  test('count a call that names itself as its parent', async () => {
+    const [traceId, spanId] = [randomHex(16), randomHex(8)]
+    await send([
+      { traceId, spanId, parentSpanId: spanId, startMs: at + 7_000, attributes: chat('odd', 1, 2) },
+      { traceId, startMs: at + 8_000, attributes: chat('odd', 3, 4) },
+    ])
+    const odd = async (metric: string) =>
+      (await top(`metric=${metric}&by=model&model=odd`)).map(([, value]) => value)
+    expect([await odd('requests'), await odd('tokens')]).toEqual([[2], [10]])
+  })
+
   test('of what was rolled up need no spans any more', async () => {
     await rollDue(clickhouse, Date.now() + 11_100_000)
     const before = await top('metric=p95&by=model')

@@ -55,9 +55,10 @@ function workspaceOf({ params }: Where): Where {
  */
 export function callsSql({ calls, around }: Scope): Where {
   const several = `SELECT trace_id FROM spans WHERE ${around.sql} AND ${isCall} GROUP BY trace_id HAVING uniq(span_id) > 1`
+  // One that names itself as its parent is below nothing, least of all below itself.
   const sql = `WITH RECURSIVE tree AS (
       SELECT trace_id, span_id, parent_span_id, max(${isCall}) AS is_call, max(usage != 0) AS reports
-      FROM spans WHERE ${around.sql} AND trace_id IN (${several}) GROUP BY trace_id, span_id, parent_span_id),
+      FROM spans WHERE ${around.sql} AND parent_span_id != span_id AND trace_id IN (${several}) GROUP BY trace_id, span_id, parent_span_id),
     up AS (
       SELECT trace_id, parent_span_id AS id, reports, toUInt8(1) AS height FROM tree WHERE is_call
       UNION ALL
