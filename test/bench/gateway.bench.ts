@@ -1,139 +1,148 @@
-// What the proxy costs a call: the same closed loop straight to the upstream and through the proxy, in turns.
+// What a gateway costs a call: saturation, what it adds to a call at a fixed rate, and streams; ours beside others, in turns.
 
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import { join } from 'node:path'
-import { packageRoot } from '../../src/root.ts'
-import { cpuSeconds, removeDataDir, residentBytes, startProduct, testKey } from '../product.ts'
+import { cpuSeconds, residentBytes } from '../product.ts'
+import { type Arm, startArms, stopArms } from './gateway-arms.ts'
+import { closedLoop, type Load, openLoop, percentile, streams } from './http-load.ts'
 
 const connections = 32
-const repeats = 4
+const perSecond = 500
+const repeats = 5
+const quick = { warmMs: 3000, saturateMs: 1200, fixedMs: 1200, streams: 100, tokens: 150 }
 // V8's helper threads, which compile at first, took 193 µs of a call in the first repeat after 3 s, and 91 µs in the third.
-const warmMs = 5000
-const repeatMs = 2500
+const whole = { warmMs: 6000, saturateMs: 3000, fixedMs: 4000, streams: 300, tokens: 400 }
 
-export const method = `${connections} connections, closed loop, 1 KB JSON up and down, an instant upstream; generator, upstream and
-the started product share this machine. Everything on: keys, capture, signing, the spool on disk, ClickHouse loading beside it.
-${repeats} repeats of ${repeatMs / 1000} s each way, in turns; medians.`
-
-const body = JSON.stringify({
-  model: 'gpt-4o-mini',
-  temperature: 0.2,
-  messages: [
-    { role: 'system', content: 'You are brief. '.repeat(20) },
-    { role: 'user', content: 'Tell me of the sea. '.repeat(30) },
-  ],
-})
-const requestBytes = Buffer.from(
-  `POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer ${testKey}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-)
+export const method = `An upstream that answers 1 KB at once, in a process of its own; requests of 1 KB in 64 kinds; generator,
+upstream and gateways share this machine. Ours with everything on: keys, capture on disk, one signature a call, discovery, ClickHouse
+loading beside it. Saturation: ${connections} connections, closed loop. Fixed rate: ${perSecond} requests/s, latencies from the
+intended start. Streams: 100 tokens/s each. ${repeats} repeats of each arm, in turns; medians. Options: --quick, --streams=N,
+--upstream-port=N, --base-url=http://host:port/v1 and --header=name=value for any other gateway that asks that upstream.`
 
 type Row = { name: string; figure: string; unit: string; reference?: string }
-type Measured = { perSecond: number; p50: number; p99: number; cpuMicros: number }
+type Plan = typeof whole
+type Figures = Record<string, number[]>
 
-export async function run(): Promise<Row[]> {
-  const upstream = fork(join(packageRoot(), 'test/bench/instant-upstream.mjs'))
-  const [{ port }] = await once(upstream, 'message')
-  const product = await startProduct({ env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` } })
-  const proxyPort = Number(new URL(product.url).port)
+export async function run(given: readonly string[]): Promise<Row[]> {
+  const option = (name: string) =>
+    given.find((one) => one.startsWith(`--${name}=`))?.slice(name.length + 3)
+  const plan = { ...(given.includes('--quick') ? quick : whole) }
+  plan.streams = Number(option('streams') ?? plan.streams)
+  const headers = Object.fromEntries(
+    given
+      .filter((one) => one.startsWith('--header='))
+      .map((one) => /^--header=([^=]+)=(.*)$/.exec(one)?.slice(1) ?? []),
+  )
+  const upstreamPort = Number(option('upstream-port') ?? 0)
+  const { arms, left } = await startArms({ baseUrl: option('base-url'), headers, upstreamPort })
   try {
-    await load(port, warmMs)
-    await load(proxyPort, warmMs)
-    const direct: Measured[] = []
-    const through: Measured[] = []
-    for (let i = 0; i < repeats; i++) {
-      direct.push(await load(port, repeatMs))
-      through.push(await load(proxyPort, repeatMs, product.pid))
-    }
-    return toRows(direct, through, residentBytes(product.pid))
-  } finally {
-    upstream.disconnect()
-    await product.stop()
-    removeDataDir(product.dataDir)
-  }
-}
-
-function toRows(direct: Measured[], through: Measured[], rss: number): Row[] {
-  const of = (list: Measured[], key: keyof Measured) =>
-    list.map((it) => it[key]).sort((a, b) => a - b)[Math.floor(list.length / 2)]!
-  const row = (name: string, key: keyof Measured, unit: string, digits: number): Row => ({
-    name,
-    figure: of(through, key).toFixed(digits),
-    unit,
-    reference: `direct ${of(direct, key).toFixed(digits)}`,
-  })
-  return [
-    row('calls through the proxy', 'perSecond', 'calls/s', 0),
-    row('latency p50', 'p50', 'ms', 2),
-    row('latency p99', 'p99', 'ms', 2),
-    {
-      name: 'CPU of the serving process',
-      figure: of(through, 'cpuMicros').toFixed(0),
-      unit: 'µs a call',
-    },
-    {
-      name: 'memory of the serving process',
-      figure: (rss / 2 ** 20).toFixed(0),
-      unit: 'MiB resident',
-    },
-  ]
-}
-
-/** Every connection sends its next request when its answer is complete. */
-async function load(port: number, forMs: number, pid?: number): Promise<Measured> {
-  const before = pid === undefined ? Number.NaN : cpuSeconds(pid)
-  const latencies: number[] = []
-  const startedAt = performance.now()
-  const endAt = startedAt + forMs
-  await Promise.all(Array.from({ length: connections }, () => keepAsking(port, endAt, latencies)))
-  const seconds = (performance.now() - startedAt) / 1000
-  const after = pid === undefined ? Number.NaN : cpuSeconds(pid)
-  latencies.sort((a, b) => a - b)
-  return {
-    perSecond: latencies.length / seconds,
-    p50: latencies[Math.floor(latencies.length * 0.5)]!,
-    p99: latencies[Math.floor(latencies.length * 0.99)]!,
-    cpuMicros: ((after - before) * 1e6) / latencies.length,
-  }
-}
-
-async function keepAsking(port: number, endAt: number, latencies: number[]): Promise<void> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-  await once(socket, 'connect')
-  await new Promise<void>((resolve, reject) => {
-    let sentAt = 0
-    const ask = () => {
-      sentAt = performance.now()
-      socket.write(requestBytes)
-    }
-    onAnswers(socket, () => {
-      const now = performance.now()
-      latencies.push(now - sentAt)
-      if (now < endAt) ask()
-      else {
-        socket.destroy()
-        resolve()
+    const figures = new Map(arms.map((arm) => [arm.name, {} as Figures])) // filled below, name by name
+    for (const arm of arms) await closedLoop(arm, { connections, forMs: plan.warmMs })
+    for (let i = 0; i < repeats; i++)
+      for (const arm of arms) {
+        const into = figures.get(arm.name)!
+        await measureCalls(arm, plan, into)
+        const failed = into.failed ? undefined : await measureStreams(arm, plan, into)
+        if (failed) left.push(`streams of ${arm.name}: ${failed}`)
       }
-    })
-    socket.on('error', reject)
-    ask()
-  })
+    for (const reason of left) console.log(`Left out: ${reason}`)
+    return toRows(arms, figures)
+  } finally {
+    await stopArms(arms)
+  }
 }
 
-/** Calls `answered` for every complete answer of status 200; anything else stops the measurement. */
-function onAnswers(socket: Socket, answered: () => void): void {
-  let held = Buffer.alloc(0)
-  socket.on('data', (chunk) => {
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
-    const headEnd = held.indexOf('\r\n\r\n')
-    if (headEnd < 0) return
-    const head = held.toString('latin1', 0, headEnd)
-    if (!head.startsWith('HTTP/1.1 200'))
-      throw new Error(`An answer was not 200:\n${held.toString()}`)
-    const length = Number(/content-length: (\d+)/i.exec(head)?.[1])
-    if (held.length < headEnd + 4 + length) return
-    held = Buffer.alloc(0)
-    answered()
-  })
+function note(into: Figures, name: string, value: number): void {
+  into[name] ??= []
+  into[name].push(value)
+}
+
+async function measureCalls(arm: Arm, plan: Plan, into: Figures): Promise<void> {
+  const saturated = await withCpu(arm, () =>
+    closedLoop(arm, { connections, forMs: plan.saturateMs }),
+  )
+  note(into, 'rate', saturated.load.latencies.length / saturated.load.seconds)
+  note(into, 'cpu', saturated.cpuMicros)
+  const fixed = await withCpu(arm, () => openLoop(arm, { perSecond, forMs: plan.fixedMs }))
+  note(into, 'p50', percentile(fixed.load.latencies, 0.5))
+  note(into, 'p99', percentile(fixed.load.latencies, 0.99))
+  note(into, 'cpuFixed', fixed.cpuMicros)
+}
+
+/**
+ * CPU of a chunk: between a quarter and three quarters of all tokens, when no stream begins or ends. Returns why the arm has no
+ * figures; only another's gateway may fail here.
+ */
+async function measureStreams(arm: Arm, plan: Plan, into: Figures): Promise<string | undefined> {
+  const total = plan.streams * plan.tokens
+  const looks: { tokens: number; cpuS: number }[] = []
+  const load = await streams(arm, {
+    count: plan.streams,
+    tokens: plan.tokens,
+    onTokens(tokens) {
+      if (tokens >= (total * (1 + 2 * looks.length)) / 4 && looks.length < 2)
+        looks.push({ tokens, cpuS: cpuOf(arm) })
+    },
+  }).catch((error: Error) => error)
+  if (load instanceof Error) {
+    if (arm.name === 'direct' || arm.name === 'runledger') throw load
+    note(into, 'failed', 1)
+    return load.message
+  }
+  const [from, to] = looks
+  if (from && to)
+    note(into, 'cpuChunk', ((to.cpuS - from.cpuS) * 1e6) / Math.max(1, to.tokens - from.tokens))
+  note(into, 'firstToken', percentile(load.firstToken, 0.5))
+  note(into, 'held50', percentile(load.held, 0.5))
+  note(into, 'held99', percentile(load.held, 0.99))
+  return undefined
+}
+
+async function withCpu(
+  arm: Arm,
+  make: () => Promise<Load>,
+): Promise<{ load: Load; cpuMicros: number }> {
+  const before = cpuOf(arm)
+  const load = await make()
+  return { load, cpuMicros: ((cpuOf(arm) - before) * 1e6) / load.latencies.length }
+}
+
+function cpuOf({ pid }: Arm): number {
+  return pid === undefined ? Number.NaN : cpuSeconds(pid)
+}
+
+const shown: { key: string; name: string; unit: string; digits: number; isAdded?: boolean }[] = [
+  { key: 'rate', name: 'saturation', unit: 'calls/s', digits: 0 },
+  { key: 'cpu', name: 'CPU of its process, saturated', unit: 'µs a call', digits: 0 },
+  { key: 'p50', name: `added at ${perSecond}/s, p50`, unit: 'ms', digits: 2, isAdded: true },
+  { key: 'p99', name: `added at ${perSecond}/s, p99`, unit: 'ms', digits: 2, isAdded: true },
+  { key: 'cpuFixed', name: `CPU of its process at ${perSecond}/s`, unit: 'µs a call', digits: 0 },
+  { key: 'firstToken', name: 'added to the first token', unit: 'ms', digits: 2, isAdded: true },
+  { key: 'cpuChunk', name: 'CPU of a chunk', unit: 'µs', digits: 1 },
+  { key: 'held50', name: 'a chunk is under way, p50', unit: 'ms', digits: 2 },
+  { key: 'held99', name: 'a chunk is under way, p99', unit: 'ms', digits: 2 },
+]
+
+function toRows(arms: readonly Arm[], figures: ReadonlyMap<string, Figures>): Row[] {
+  const of = (arm: Arm, key: string) => median(figures.get(arm.name)?.[key] ?? [])
+  const [direct, ours] = arms as [Arm, Arm] // startArms puts them first
+  const rows = shown.flatMap(({ key, name, unit, digits, isAdded }) =>
+    arms.flatMap((arm): Row[] => {
+      const value = of(arm, key) - (isAdded && arm !== direct ? of(direct, key) : 0)
+      if (Number.isNaN(value)) return []
+      const isCompared = key === 'rate' && arm !== ours
+      return [
+        {
+          name: `${isAdded && arm === direct ? name.replace('added', 'whole') : name}, ${arm.name}`,
+          figure: value.toFixed(digits),
+          unit,
+          ...(isCompared ? { reference: `ours: ${(of(ours, key) / value).toFixed(2)} ×` } : {}),
+        },
+      ]
+    }),
+  )
+  const rss = residentBytes(ours.pid ?? 0) / 2 ** 20
+  return [...rows, { name: 'memory of our process', figure: rss.toFixed(0), unit: 'MiB resident' }]
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
