@@ -83,7 +83,8 @@ export function costOf(
   answer: CallAnswer,
   isNeutral = false,
 ): number | null {
-  if (answer.kind === 'failed') return 0
+  // Refused is free; what was answered in another form, or broke off, may have been billed.
+  if (answer.kind === 'failed') return answer.status === null || answer.status === 200 ? null : 0
   if (answer.usage === null) return null
   const served = answer.modelServed ?? request.model
   return priceOf({ model: request.model, routeId, served }, answer.usage, isNeutral)

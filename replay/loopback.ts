@@ -6,7 +6,9 @@ import { Agent, request } from 'node:http'
 import type { ArmRequest, CallAnswer } from '../schemas/replay.ts'
 import type { Usage } from '../schemas/run.ts'
 
-const answerBytesMax = 8 * 1024 * 1024
+// Judging holds the process for a second a megabyte; no answer that a person reads is that long.
+const answerBytesMax = 1024 * 1024
+const tooLarge = 'The answer is too large to judge.'
 const deadlineMs = 120_000
 // A provider that is busy is asked again, a little later each time; then the pair is given up.
 const attemptsMax = 4
@@ -58,7 +60,7 @@ export function openLoopback(at: { url: () => string; token: string }): Loopback
           let size = 0
           response.on('data', (chunk: Buffer) => {
             size += chunk.length
-            if (size > answerBytesMax) sent.destroy(new Error('The answer is too large to judge.'))
+            if (size > answerBytesMax) sent.destroy(new Error(tooLarge))
             else chunks.push(chunk)
           })
           response.on('error', reject)
@@ -98,7 +100,9 @@ export function openLoopback(at: { url: () => string; token: string }): Loopback
     } catch (error) {
       // Whoever stopped us decides what becomes of the call; a broken one is another attempt's.
       if (call.signal.aborted) throw error
-      return { answer: { kind: 'failed', status: null, message: String(error) } }
+      const message = error instanceof Error ? error.message : String(error)
+      // Too large an answer is one all the same: asked again it would be as large, and paid for again.
+      return { answer: { kind: 'failed', status: message === tooLarge ? 200 : null, message } }
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { ReplayOutput } from '../../schemas/experiment.ts'
 import { type Leaf, leavesOf } from './similarity.ts'
-import { spansOf } from './spans.ts'
+import { spansOf, textMax } from './spans.ts'
 import { normalise, toJson } from './text.ts'
 
 // Each sentence without an equal in the other text is compared with every such one of the other; this bounds the square.
@@ -23,8 +23,9 @@ export function findCritical(reference: ReplayOutput, output: ReplayOutput): str
   return changes.slice(0, detailsMax)
 }
 
-function changedText(a: string, b: string): string[] {
-  if (normalise(a) === normalise(b)) return []
+function changedText(left: string, right: string): string[] {
+  if (normalise(left) === normalise(right)) return []
+  const [a, b] = [left.slice(0, textMax), right.slice(0, textMax)]
   return [...changedLabel(a, b), ...changedSpans(a, b), ...turnedSentences(a, b)]
 }
 

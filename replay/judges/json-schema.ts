@@ -19,6 +19,16 @@ export function checkSchema(schema: unknown): void {
   compile(schema)
 }
 
+/** Why a schema cannot be checked; undefined: it can. */
+export function findUncheckable(schema: unknown): string | undefined {
+  try {
+    compile(schema)
+    return undefined
+  } catch (error) {
+    return String(error instanceof Error ? error.message : error)
+  }
+}
+
 function compile(schema: unknown): z.ZodType {
   const key = JSON.stringify(schema)
   const known = compiled.get(key)

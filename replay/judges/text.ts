@@ -3,6 +3,8 @@
 import type { ReplayOutput } from '../../schemas/experiment.ts'
 import { toLooseJcs } from '../../schemas/jcs.ts'
 
+const fence = '```'
+
 export function normalise(text: string): string {
   return text
     .normalize('NFC')
@@ -15,7 +17,7 @@ export function normalise(text: string): string {
 
 /** The JSON object or list that a text is, a code fence around it allowed; undefined for any other text. */
 export function toJson(text: string): object | undefined {
-  const bare = text.trim().replace(/^```(?:json)?\s*\n([\s\S]*?)\n?```$/i, '$1')
+  const bare = withoutFence(text.trim())
   if (!/^[[{]/.test(bare)) return undefined
   try {
     const parsed: unknown = JSON.parse(bare)
@@ -23,6 +25,15 @@ export function toJson(text: string): object | undefined {
   } catch {
     return undefined
   }
+}
+
+// By position: a pattern for it takes the square of the white space that a model wrote after the fence.
+function withoutFence(text: string): string {
+  const isFenced = text.startsWith(fence) && text.endsWith(fence) && text.length > 2 * fence.length
+  const start = text.indexOf('\n')
+  if (!isFenced || start === -1) return text
+  const isLabelled = /^(?:json)?$/i.test(text.slice(fence.length, start).trim())
+  return isLabelled ? text.slice(start, -fence.length).trim() : text
 }
 
 /** One spelling for equal JSON, the text itself for anything else. */
@@ -47,6 +58,5 @@ export function isEqualOutput(a: ReplayOutput, b: ReplayOutput): boolean {
 }
 
 function toCanonicalText(text: string): string {
-  const json = toJson(text)
-  return json === undefined ? normalise(text) : toLooseJcs(json)
+  return toJson(text) === undefined ? normalise(text) : toCanonical(withoutFence(text.trim()))
 }
