@@ -4,6 +4,7 @@ import type { Registered, Registration } from '../schemas/experiment.ts'
 import type { DrawnUnit } from '../schemas/replay.ts'
 import type { ExperimentRow, ExperimentStore, Frames, Rule, Rules } from './experiment.ts'
 import { llmJudge, mayJudge } from './judges/asked.ts'
+import { findUncheckable } from './judges/json-schema.ts'
 import { judgeNamesOf } from './judges/table.ts'
 import { planPolicy, register } from './registration.ts'
 import { drawFrame, type Frame } from './sampler.ts'
@@ -141,7 +142,10 @@ function expectationsOf(rule: Rule, units: readonly DrawnUnit[]): Registration['
   if (formats.size !== 1 || only === undefined) return rule.expectations
   const format: unknown = JSON.parse(only)
   const schema = schemaOf(format)
-  return schema === undefined ? rule.expectations : { ...rule.expectations, schema }
+  // A provider may know words of JSON Schema that we do not; then the answers are held against each other alone.
+  return schema === undefined || findUncheckable(schema) !== undefined
+    ? rule.expectations
+    : { ...rule.expectations, schema }
 }
 
 function schemaOf(format: unknown): unknown {

@@ -2,7 +2,7 @@
 // after the other, so that the minute and the load are the same for all. Then the judges, then one row of evidence.
 
 import type { Expectations, Sample } from '../schemas/experiment.ts'
-import { type Arm, arms, type DrawnUnit } from '../schemas/replay.ts'
+import { type Arm, type ArmRequest, arms, type DrawnUnit } from '../schemas/replay.ts'
 import { type ArmRun, type ArmTask, runArm } from './arm.ts'
 import { type CallDeps, callOnce } from './calls.ts'
 import type { JudgeMore } from './judges/asked.ts'
@@ -12,8 +12,11 @@ import { unitInterval } from './sampler.ts'
 /** Before the first pair, each arm answers once and is not counted: the baseline's prefix is in the provider's cache already. */
 export const warmUpUnit = -1
 
-// Asked of the budget before a call whose recorded run says nothing of its cost, or costs less than this.
+// Asked of the budget before a call whose recorded run cost less than this.
 const reserveMinNanoUsd = 1_000
+// Of a request whose own cost is not known: so many characters are a token, so many tokens an answer that names no limit.
+const charsPerToken = 3
+const answerTokens = 1_000
 // Answers vary in length; what was reserved too much is given back.
 const reserveFactor = 2
 
@@ -29,7 +32,7 @@ export type UnitDeps = CallDeps & {
 export async function replayUnit(deps: UnitDeps, drawn: DrawnUnit): Promise<Sample> {
   const runs = {} as Record<Arm, ArmRun> // every arm is set below, or this function has returned or thrown
   for (const arm of drawnOrder(deps.seed, drawn.unit)) {
-    const run = await runArm(deps, taskOf(drawn, arm))
+    const run = await runArm(deps, taskOf(deps, drawn, arm))
     if (run.kind === 'failed') return { ...place(drawn), outcome: 'error' }
     runs[arm] = run
   }
@@ -60,22 +63,36 @@ export async function replayUnit(deps: UnitDeps, drawn: DrawnUnit): Promise<Samp
 /** The discarded call of each arm. A failure is the pairs' to find. */
 export async function warmUp(deps: CallDeps, first: DrawnUnit): Promise<void> {
   for (const arm of ['baseline', 'candidate'] as const) {
-    const task = { ...taskOf(first, arm), unit: warmUpUnit }
+    const task = { ...taskOf(deps, first, arm), unit: warmUpUnit }
     await callOnce(deps, { unit: warmUpUnit, arm, step: 0 }, task)
   }
 }
 
-function taskOf({ unit, source, request }: DrawnUnit, arm: Arm): ArmTask {
-  const recorded = source.recordedCostNanoUsd
+function taskOf(deps: CallDeps, drawn: DrawnUnit, arm: Arm): ArmTask {
+  const { unit, source, request } = drawn
+  const asked = arm === 'candidate' ? request.candidate : request.baseline
   return {
-    unit,
-    arm,
-    request: arm === 'candidate' ? request.candidate : request.baseline,
-    results: request.results,
-    routeId: source.routeId,
-    reserveNanoUsd:
-      recorded === null ? 0 : Math.max(reserveMinNanoUsd, Math.ceil(recorded * reserveFactor)),
+    ...{ unit, arm, request: asked, results: request.results, routeId: source.routeId },
+    reserveNanoUsd: reserveOf(deps, drawn, asked),
   }
+}
+
+/** What the recorded run cost and as much again, times how much longer this arm's prompt is; 0 for a model without a price. */
+function reserveOf({ priceOf }: CallDeps, { source, request }: DrawnUnit, asked: ArmRequest) {
+  const { routeId, recordedCostNanoUsd: recorded } = source
+  const chars = JSON.stringify(asked.messages).length
+  if (recorded !== null) {
+    const longer = Math.max(1, chars / JSON.stringify(request.baseline.messages).length)
+    return Math.max(reserveMinNanoUsd, Math.ceil(recorded * reserveFactor * longer))
+  }
+  const { model, parameters } = asked
+  const limit = parameters.max_completion_tokens ?? parameters.max_tokens
+  const usage = {
+    inputTokens: Math.ceil(chars / charsPerToken),
+    outputTokens: typeof limit === 'number' ? limit : answerTokens,
+    ...{ cachedTokens: 0, reasoningTokens: 0, estimated: true },
+  }
+  return Math.ceil(priceOf({ model, routeId, served: model }, usage) ?? 0)
 }
 
 function drawnOrder(seed: string, unit: number): Arm[] {

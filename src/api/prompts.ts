@@ -2,6 +2,7 @@
 
 import type Router from '@koa/router'
 import type { Context } from 'koa'
+import { findUncheckable } from '../../replay/judges/json-schema.ts'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { isSlug } from '../../schemas/ids.ts'
@@ -78,6 +79,10 @@ async function changeRegistry(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
   const at = registryAt(ctx, caller)
   const given = parseBody(registryPatchShape, await readJson(ctx))
+  const schema = given.policy?.expectations?.schema
+  const uncheckable = schema === undefined ? undefined : findUncheckable(schema)
+  if (uncheckable !== undefined)
+    throw invalid('policy.expectations.schema', `cannot be checked: ${uncheckable}`)
   await deps.registry.change({
     ...at,
     displayName: given.display_name,

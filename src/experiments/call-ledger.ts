@@ -5,6 +5,7 @@ import type { CallLedger, CallName, Claim } from '../../replay/calls.ts'
 import type { CallAnswer } from '../../schemas/replay.ts'
 import type { Postgres, Sql } from '../postgres.ts'
 import { getUuid } from './rows.ts'
+import { toStoredJson } from './stored-json.ts'
 
 // Of what one registry may spend in a day, what all of a workspace may.
 const workspaceDayFactor = 5
@@ -84,7 +85,7 @@ export function openCallLedger(sql: Postgres, experimentId: string, owner: strin
           `UPDATE experiment_calls SET state = $5, answer = $6, cost_nano_usd = $7
            WHERE experiment_id = $1 AND unit = $2 AND arm = $3 AND step = $4 AND state = 'claimed'
            RETURNING reserved_nano_usd AS reserved`,
-          [...at(id, call), answer.kind, JSON.stringify(answer), costNanoUsd],
+          [...at(id, call), answer.kind, toStoredJson(answer), costNanoUsd],
         )
         if (settled === undefined || holder === undefined || costNanoUsd === null) return
         await spend(tx, { id, ...holder }, costNanoUsd - settled.reserved)
@@ -99,7 +100,6 @@ function at(id: string, call: CallName): unknown[] {
 async function isAffordable(tx: Sql, holder: Holder, reserve: number): Promise<boolean> {
   if (holder.calls >= (holder.units + 2) * callsPerUnitMax) return false
   const { budget_nano_usd: budget, budget_per_day_nano_usd: perDay } = holder
-  if (reserve === 0) return true
   if (budget !== null && holder.spent_nano_usd + reserve > budget) return false
   if (perDay === null) return true
   const days = await tx.query<{ registry_id: string; spent_nano_usd: number }>(
