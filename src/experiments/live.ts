@@ -57,7 +57,9 @@ export async function stepLive(deps: LiveDeps, row: ExperimentRow): Promise<numb
   }
   const why = endedBy(row, live, found.state)
   if (why !== undefined) {
-    await end(deps, row, held(why))
+    // What was promoted stays so called; it is watched no longer.
+    if (live.phase === 'watch') await deps.store.move(row, { reason: why, live: null })
+    else await end(deps, row, held(why))
     return []
   }
   await deps.flush()
@@ -107,7 +109,7 @@ async function shadow(
     await end(deps, row, held(`Stopped (${row.stopped}) in the shadow of live traffic.`))
     return []
   }
-  const { count, isWorse, hardFailures } = await readShadowOutcome(deps.postgres, row, rule)
+  const { count, judged, isWorse, hardFailures } = await readShadowOutcome(deps.postgres, row, rule)
   if (isWorse) {
     await end(deps, row, {
       status: 'failed',
@@ -116,6 +118,10 @@ async function shadow(
     return []
   }
   if (count < shadowUnits) return openShadowUnits(deps, row, live.sinceMs)
+  if (count - judged > count * rule.unusableShareMax) {
+    await end(deps, row, held(`${count - judged} of ${count} live conversations have no verdict.`))
+    return []
+  }
   if (hardFailures > 0) {
     await end(deps, row, held(`${hardFailures} of ${count} live conversations fail a validator.`))
     return []

@@ -8,10 +8,12 @@ import { drawFrame } from '../../replay/sampler.ts'
 import type { DecisionPolicy, Sample } from '../../schemas/experiment.ts'
 import type { Postgres, Sql } from '../postgres.ts'
 import { getUuid } from './rows.ts'
+import { toStoredJson } from './stored-json.ts'
 
 /** Their numbers lie above those of every drawn sample, so the decision never reads them. */
 export const shadowFrom = 1_000_000
-export const shadowUnits = 10
+/** Fewer could not prove the candidate worse even if it lost every one of them. */
+export const shadowUnits = 12
 
 /** Draws what is still missing from the traffic since then, and says which have no outcome yet. */
 export async function openShadowUnits(
@@ -35,7 +37,7 @@ export async function openShadowUnits(
     for (const [i, { source, request }] of units.entries()) {
       await deps.postgres.query(
         `INSERT INTO experiment_units (experiment_id, unit, source, request) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-        [id, shadowFrom + known.length + i, JSON.stringify(source), JSON.stringify(request)],
+        [id, shadowFrom + known.length + i, toStoredJson(source), toStoredJson(request)],
       )
     }
   }
@@ -43,24 +45,40 @@ export async function openShadowUnits(
   return now.filter(({ outcome }) => outcome === null).map(({ unit }) => unit)
 }
 
-/** What the shadow showed: enough of it, and whether the candidate was proven worse. */
+export type ShadowReading = {
+  count: number
+  /** Of them, those that have a verdict. */
+  judged: number
+  isWorse: boolean
+  hardFailures: number
+}
+
+/** What the shadow showed so far. */
 export async function readShadowOutcome(
   sql: Sql,
   row: ExperimentRow,
   policy: DecisionPolicy,
-): Promise<{ count: number; isWorse: boolean; hardFailures: number }> {
+): Promise<ShadowReading> {
   const stored = await readShadow(sql, getUuid(row.experimentId))
-  const outcomes = stored.flatMap(({ outcome }) => (outcome === null ? [] : [outcome]))
+  return judgeShadow(
+    stored.flatMap(({ outcome }) => (outcome === null ? [] : [outcome])),
+    policy,
+  )
+}
+
+/** Whether the candidate was proven worse. A call that failed says nothing of it. */
+export function judgeShadow(outcomes: readonly Sample[], policy: DecisionPolicy): ShadowReading {
   const monitor = new Monitor({ ...policy, guardrails: ['hard_failures'] })
   const active = activeMetrics({ ...policy, guardrails: ['hard_failures'] })
-  let hardFailures = 0
-  for (const outcome of outcomes) {
-    if (outcome.outcome !== 'judged') continue
-    monitor.add(active.map((metric) => toUnitValue(metric, [outcome])))
-    const { candidateHard, baselineHard } = outcome.verdict
-    if (candidateHard && !baselineHard) hardFailures++
+  const judged = outcomes.filter((sample) => sample.outcome === 'judged')
+  for (const sample of judged) monitor.add(active.map((one) => toUnitValue(one, [sample])))
+  return {
+    count: outcomes.length,
+    judged: judged.length,
+    isWorse: monitor.look() === 'failed',
+    hardFailures: judged.filter(({ verdict }) => verdict.candidateHard && !verdict.baselineHard)
+      .length,
   }
-  return { count: outcomes.length, isWorse: monitor.look() === 'failed', hardFailures }
 }
 
 type Shadow = { unit: number; conversation: string; outcome: Sample | null }

@@ -8,6 +8,7 @@ import { type Postgres, type Sql, sqlState } from '../postgres.ts'
 import { openCallLedger } from './call-ledger.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow } from './rows.ts'
 import { shadowFrom } from './shadow.ts'
+import { toStoredJson } from './stored-json.ts'
 
 // A look that is lost with its process is made up for after this.
 const lookAgainMs = 3_000
@@ -147,7 +148,7 @@ function saveOutcome(sql: Postgres, experimentId: string, sample: Sample): Promi
     if (open.length === 0) return
     await tx.query(
       'UPDATE experiment_units SET outcome = $3 WHERE experiment_id = $1 AND unit = $2 AND outcome IS NULL',
-      [id, sample.unit, JSON.stringify(sample)],
+      [id, sample.unit, toStoredJson(sample)],
     )
   })
 }
@@ -214,8 +215,8 @@ async function insertUnits(tx: Sql, id: string, units: readonly DrawnUnit[]): Pr
       [
         id,
         page.map(({ unit }) => unit),
-        page.map(({ source }) => JSON.stringify(source)),
-        page.map(({ request }) => JSON.stringify(request)),
+        page.map(({ source }) => toStoredJson(source)),
+        page.map(({ request }) => toStoredJson(request)),
       ],
     )
   }

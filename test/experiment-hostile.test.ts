@@ -1,0 +1,92 @@
+// Experiments over answers that were not written for them: each comes to a decision, and every page of it can be read.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  chat,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  patch,
+  playModel,
+  post,
+} from './experiment-world.ts'
+import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { startWorld, type World } from './world.ts'
+
+let upstream: ScriptedUpstream
+let world: World
+beforeAll(async () => {
+  upstream = await startUpstream()
+  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
+})
+afterAll(async () => {
+  await world.end()
+  await upstream.close()
+})
+
+async function decided(registry: string): Promise<Json> {
+  for (const version of ['v1', 'v2']) {
+    for (let i = 0; i < 5; i++) {
+      await chat(world, {
+        system: version === 'v1' ? 'You are the desk.' : 'You are the friendly desk.',
+        user: `Question ${i}?`,
+        label: `${registry}@${version}`,
+      })
+    }
+  }
+  return experimentOf(world, `${registry}@v2`, isDecided)
+}
+
+const answers: [string, string][] = [
+  ['nul', 'Refunds: 30\u0000 days, \ud800 or so.'],
+  ['deep', '['.repeat(2_000) + ']'.repeat(2_000)],
+  ['fence', `\`\`\`json\n${' \n'.repeat(50_000)}{`],
+]
+
+test.each(answers)(
+  'an answer of %s is judged, and its samples can be looked at',
+  async (name, text) => {
+    playModel(upstream, (messages) =>
+      messages[0]?.content.includes('friendly') ? `${text} 31` : text,
+    )
+    const experiment = await decided(name)
+    expect(experiment.sample_count, experiment.summary).toBe(5)
+    const path = `/v1/prompt-regressions/${experiment.regression_id}?check=1`
+    const shown = await get(world, path)
+    expect(shown, JSON.stringify(shown).slice(0, 500)).toMatchObject({ check: { matches: true } })
+    expect(shown.samples).toHaveLength(5)
+    expect(shown.slices).toHaveLength(1)
+  },
+)
+
+test('a schema that cannot be checked is refused when it is declared', async () => {
+  playModel(upstream, () => 'Fine.')
+  await chat(world, { system: 'You are it.', user: 'Hello', label: 'schemed@v1' })
+  await get(world, '/v1/prompts')
+  const ask = patch(world, '/v1/prompts/schemed', {
+    policy: { expectations: { schema: { type: 'strnig' } } },
+  })
+  await expect(ask).rejects.toThrow('policy.expectations.schema')
+})
+
+test('a word that a database cannot keep is refused with its place, never with a 500', async () => {
+  const nul = 'a\u0000b'
+  const rows: [string, unknown][] = [
+    ['/v1/prompts', { registry_id: 'odd', messages: [{ role: 'system', content: nul }] }],
+    [
+      '/v1/prompts',
+      { registry_id: 'odd', note: nul, messages: [{ role: 'system', content: 'a' }] },
+    ],
+    ['/v1/prompts/nul/promote', { version: 'v1', expected_promoted_version: null, reason: nul }],
+    ['/v1/prompts/nul/pin', { version: 'v1', reason: nul }],
+    ['/v1/prompts/nul/rollback', { reason: nul }],
+  ]
+  for (const [path, body] of rows) {
+    const answer = await post(world, path, body)
+    expect(answer.status, `${path} ${JSON.stringify(answer.body)}`).toBeLessThan(500)
+  }
+  const [experiment] = (await get(world, '/v1/experiments?registry_id=nul')).items
+  const label = `/v1/prompt-regressions/${experiment.regression_id}/samples/0/label`
+  expect((await post(world, label, { label: 'same', note: nul })).status).toBeLessThan(500)
+})
