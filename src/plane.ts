@@ -112,12 +112,14 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   const mayMake = isLoopback(settings.host)
   const madeKey = await ensureFirstKey(stores.postgres, settings.bootstrapKey, mayMake)
   listener.serve(doors.app)
-  // The listeners go first: calls in progress finish and are written before anything below them stops.
-  const drain = async (hurry?: AbortSignal) =>
-    void (await Promise.all([listener.drain(doors.interrupt, hurry), grpc?.drain()]))
+  // The listeners go first: calls in progress finish and are written before anything below them stops. Experiments stop in the
+  // same moment, because they call ourselves.
+  const drain = async (hurry?: AbortSignal) => {
+    const experiments = doors.engine.close()
+    await Promise.all([listener.drain(doors.interrupt, hurry), grpc?.drain(), experiments])
+  }
   closers.push({ name: 'calls', close: drain })
   doors.engine.start()
-  closers.push({ name: 'experiments', close: () => doors.engine.close() })
   return {
     url: listener.url,
     version,

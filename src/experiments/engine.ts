@@ -149,10 +149,12 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       running = { coordinator, looking, checking }
     },
     async close() {
+      // Jobs are told first: what they call is refused from this moment on, and that must not count against a prompt.
+      const jobs = running?.coordinator.close()
       await running?.looking.stop()
       await running?.checking.stop()
       await webhooks.close()
-      await running?.coordinator.close()
+      await jobs
       running = undefined
       loopback.close()
       await pool?.end()
