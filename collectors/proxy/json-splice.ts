@@ -1,6 +1,8 @@
 // Small changes to a JSON body without encoding it again: big integers, key order and spelling stay as the client sent them.
 // Works on bytes that JSON.parse has already accepted as an object; it trusts their form.
 
+import { closingQuote } from '../json-body.ts'
+
 export type Member = {
   name: string
   /** Of the name's opening quote. */
@@ -13,7 +15,6 @@ export type Member = {
 type Edit = { start: number; end: number; insert: string }
 
 const quote = 0x22
-const backslash = 0x5c
 const comma = 0x2c
 const openBrace = 0x7b
 const closeBrace = 0x7d
@@ -117,9 +118,7 @@ function skipSpace(json: Buffer, from: number): number {
 
 /** One past the closing quote of the string whose opening quote is at `from`. */
 function endOfString(json: Buffer, from: number): number {
-  let at = from + 1
-  while (at < json.length && json[at] !== quote) at += json[at] === backslash ? 2 : 1
-  return at + 1
+  return closingQuote(json, from + 1) + 1
 }
 
 function endOfValue(json: Buffer, from: number): number {
