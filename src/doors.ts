@@ -89,10 +89,11 @@ export type DoorDeps = Stores &
     media: Media
   }
 
-export async function openDoors(deps: DoorDeps): Promise<Doors> {
-  const { settings, metrics, spool, nowMs, log, version } = deps
-  const selfTrace = await traceItself(deps, () => otlp)
-  const rows = selfTrace?.watch(deps.clickhouse) ?? deps.clickhouse
+export async function openDoors(given: DoorDeps): Promise<Doors> {
+  const { settings, metrics, spool, nowMs, log, version } = given
+  const selfTrace = await traceItself(given, () => otlp)
+  const rows = selfTrace?.watch(given.clickhouse) ?? given.clickhouse
+  const deps = { ...given, clickhouse: rows }
   const outbound = createOutbound()
   const flush = async () => void (await spool.flush(flushDeadlineMs))
 
