@@ -50,7 +50,7 @@ test('traffic alone leads to a registry, an experiment and a promoted version, a
   await send(prompts.first, 90, 0)
   await send(prompts.kinder, 110, 100)
   const registryOf = async () => (await get(product, '/v1/prompts')).items[0]
-  await expect.poll(async () => (await registryOf())?.versions.length, { timeout: 60_000 }).toBe(2)
+  await expect.poll(async () => (await registryOf())?.versions.length, { timeout: 120_000 }).toBe(2)
   const { registry_id: registry, source } = await registryOf()
   expect(source).toBe('auto_backfill')
   expect(registry).toContain('support')
@@ -71,4 +71,4 @@ test('traffic alone leads to a registry, an experiment and a promoted version, a
   expect(items).toHaveLength(1)
   const runs = items[0].versions.map((version: Json) => version.total_runs)
   expect(runs.reduce((sum: number, count: number) => sum + count, 0)).toBe(310)
-}, 240_000)
+}, 600_000)

@@ -1,6 +1,6 @@
 // Experiments on the whole plane: labelled traffic, replays over our own /v1, a decision and what becomes of the candidate.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import {
   chat,
   experimentOf,
@@ -11,8 +11,12 @@ import {
   playModel,
   post,
 } from './experiment-world.ts'
-import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
+
+// Far beyond what they take: a busy machine is no defect.
+vi.setConfig({ testTimeout: 240_000 })
+const patience = { timeout: 60_000 }
 
 let upstream: ScriptedUpstream
 let world: World
@@ -151,6 +155,7 @@ describe('a version that traffic names', () => {
       .poll(
         async () =>
           (await get(world, `/v1/prompt-regressions/${experiment.regression_id}`)).webhooks,
+        patience,
       )
       .toMatchObject([{ event: 'regression_open', status: 'given_up', attempts: 1 }])
   })
@@ -190,9 +195,10 @@ describe('an experiment by hand', () => {
     expect(made).toMatchObject({ status: 201, body: { status: 'queued', n_max: null } })
     const { regression_id: id } = made.body
     await expect
-      .poll(async () => (await get(world, `/v1/prompt-regressions/${id}`)).promotion_status, {
-        timeout: 30_000,
-      })
+      .poll(
+        async () => (await get(world, `/v1/prompt-regressions/${id}`)).promotion_status,
+        patience,
+      )
       .not.toBe('pending')
     const done = await get(world, `/v1/prompt-regressions/${id}?check=1`)
     expect(done).toMatchObject({ status: 'passed', sample_count: 5, check: { matches: true } })
@@ -226,17 +232,23 @@ describe('an experiment by hand', () => {
   })
 
   test('stops when it is cancelled, and promotes nothing', async () => {
-    playModel(upstream, obedient, () => 300)
+    // Nothing is answered before the cancellation, however late this looks.
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    upstream.play(async (res) => {
+      await released
+      res.writeHead(200, { 'content-type': 'application/json' })
+      res.end(JSON.stringify(completion('Refunds are allowed.')))
+    })
     const made = await start({ registry_id: 'rules', baseline: 'v1', candidate: 'v2' })
     const path = `/v1/prompt-regressions/${made.body.regression_id}`
-    await expect
-      .poll(async () => (await get(world, path)).status, { timeout: 20_000 })
-      .toBe('replaying')
+    await expect.poll(async () => (await get(world, path)).status, patience).toBe('replaying')
     expect((await post(world, `${path}/cancel`, {})).status).toBe(200)
-    await expect
-      .poll(async () => (await get(world, path)).status, { timeout: 20_000 })
-      .toBe('cancelled')
+    await expect.poll(async () => (await get(world, path)).status, patience).toBe('cancelled')
     const calls = upstream.seen.length
+    release()
     const after = await get(world, path)
     expect(after).toMatchObject({ promotion_status: 'not_promoted', decision_reason: 'cancelled' })
     expect(upstream.seen.length - calls).toBeLessThanOrEqual(6)
