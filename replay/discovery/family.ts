@@ -49,6 +49,7 @@ export function newFamily(given: {
     paused: false,
     conflicts: new Set(),
     lastSeenMs: given.atMs,
+    latest: undefined,
     bytes: 0,
     recentLines: 0,
   }

@@ -16,6 +16,7 @@ export function bytesOfFamily(family: Family): number {
   for (const group of family.groups.values())
     bytes += groupBytes + (group.words?.size ?? 0) * presenceBytes
   for (const entry of family.recent) bytes += bytesOfEntry(entry)
+  bytes += 2 * (family.latest?.text.length ?? 0)
   for (const version of family.versions.values())
     bytes += versionBytes + 2 * (version.sample?.text.length ?? 0) + bytesOfEntry(version.exemplar)
   return bytes

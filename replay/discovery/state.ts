@@ -112,6 +112,8 @@ export type Family = {
   paused: boolean
   conflicts: Set<string>
   lastSeenMs: number
+  /** The latest call: a version found by it, and by no call after it, has its sample from here. */
+  latest: { entry: Entry; text: string } | undefined
   /** As of the last look (size.ts), and the lines of `recent`. */
   bytes: number
   recentLines: number

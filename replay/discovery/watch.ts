@@ -9,7 +9,7 @@ import type { Seen } from './read.ts'
 import * as settling from './settle.ts'
 import { shapeOf } from './shape.ts'
 import { bytesOfFamily, weigh } from './size.ts'
-import type { Family, Version, Workspace } from './state.ts'
+import type { Entry, Family, Version, Workspace } from './state.ts'
 import { isRendered, isStatic, templateOf } from './template.ts'
 import * as versions from './versions.ts'
 
@@ -36,6 +36,7 @@ export function admit(workspace: Workspace, family: Family, seen: Seen): Sightin
     if (!version.announced && entry.label !== undefined && isStatic(version))
       settling.announce(family, { index, tell })
   }
+  family.latest = seen.text.length <= limit.sampleCharsMax ? { entry, text: seen.text } : undefined
   if (version?.status === 'stable') entry.told = entry.version
   else family.unsettled = true
   const since = family.clock - family.evaluatedAt
@@ -54,8 +55,7 @@ export function admit(workspace: Workspace, family: Family, seen: Seen): Sightin
 // A provisional version is checked every time, so that it knows its rate by the time it gets its number.
 function check(family: Family, version: Version, seen: Seen): void {
   if (version.sample === undefined) {
-    if (seen.text.length <= limit.sampleCharsMax)
-      version.sample = { text: Buffer.from(seen.text).toString(), groups: seen.entry.groups }
+    if (seen.text.length <= limit.sampleCharsMax) takeSample(version, seen)
     version.compared = 1
     version.same = 1
     return
@@ -69,6 +69,20 @@ function check(family: Family, version: Version, seen: Seen): void {
   if (isRendered(template, seen.text)) version.equal++
 }
 
+function takeSample(version: Version, { entry, text }: { entry: Entry; text: string }): void {
+  // A copy of its own: the text may be a piece of a whole request.
+  version.sample = { text: Buffer.from(text).toString(), groups: entry.groups }
+}
+
+/** A version that the end of a burst was of has no call more to make a template from. */
+function sampleLatest({ latest, versions: known }: Family): void {
+  const version = latest && known.get(latest.entry.version)
+  if (!latest || version === undefined || version.sample !== undefined) return
+  takeSample(version, latest)
+  version.compared = 1
+  version.same = 1
+}
+
 export function look(workspace: Workspace, family: Family, atMs: number): void {
   const tell = teller(workspace, atMs)
   const steady = fixSteady(family)
@@ -80,6 +94,7 @@ export function look(workspace: Workspace, family: Family, atMs: number): void {
     tell,
     reserved: workspace.reserved.get(family.registry),
   })
+  sampleLatest(family)
   settling.report(family, tell)
   if (family.explicit) settling.findConflicts(family, tell)
   forgetWords(family)

@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { type Discovery, openDiscovery } from '../../replay/discovery/discovery.ts'
 import { hashAround } from '../../replay/discovery/read.ts'
-import type { StableEvent } from '../../schemas/discovery.ts'
+import type { DiscoveryEvent, StableEvent } from '../../schemas/discovery.ts'
 import type {
   FromThread,
   LearnedVersion,
@@ -20,6 +20,8 @@ const keptCharsMax = 8 * 1024 * 1024
 const templatesMax = 20_000
 // Calls that a new version waits for one more of its own, to make a template from.
 const patience = 500
+// When no call has come for so long, whatever was found is looked at: the last of a burst must not wait for the next one.
+const quietMs = 2_000
 
 type Kept = { value: unknown; hash: string; chars: number }
 
@@ -76,6 +78,7 @@ const texts = new KeptTexts()
 let held: Held[] = discovery.versions().map((event) => ({ event, since: 0 }))
 const told = new Map<string, string>()
 let observed = 0
+let quiet: NodeJS.Timeout | undefined
 
 type Held = { event: StableEvent; since: number }
 
@@ -120,11 +123,24 @@ function observe(calls: ThreadCall[]): void {
     }).versionId,
   }))
   observed += calls.length
+  send({ type: 'seen', sights, ...found() })
+  clearTimeout(quiet)
+  quiet = setTimeout(lookAgain, quietMs)
+  quiet.unref()
+}
+
+function lookAgain(): void {
+  discovery.look(Date.now())
+  send({ type: 'seen', sights: [], ...found() })
+}
+
+/** What was found since the last time, but for versions that wait for a template. */
+function found(): { events: DiscoveryEvent[]; learned: LearnedVersion[] } {
   const events = discovery.drain()
   for (const event of events)
     if (event.type === 'version_stable') held.push({ event, since: observed })
   const others = events.filter((event) => event.type !== 'version_stable')
-  send({ type: 'seen', sights, events: others, learned: release() })
+  return { events: others, learned: release() }
 }
 
 /** Versions that a prompt can be made with now, and those of which this could not be waited for any longer. */
@@ -168,6 +184,7 @@ function textOf(template: LearnedVersion['template']): string {
 
 /** With the versions whose templates have become better since they were last told. */
 function writeSnapshot(): void {
+  lookAgain()
   const learned = [...release(), ...improved(() => true)]
   const bytes = deflateRawSync(discovery.snapshot(), { level: 1 })
   send({ type: 'snapshot', bytes, learned })
