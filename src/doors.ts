@@ -95,14 +95,15 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
   const rows = selfTrace?.watch(given.clickhouse) ?? given.clickhouse
   const deps = { ...given, clickhouse: rows }
   const outbound = createOutbound()
-  const flush = async () => void (await spool.flush(flushDeadlineMs))
+  const load = () => spool.flush(flushDeadlineMs)
+  const flush = async () => void (await load())
 
   const router = new Router({ strict: true, sensitive: true })
   const routes = openRouting(router, { ...deps, outbound })
   healthRoutes(router, { vitals: vitalsOf(deps, routes, () => engine.depth()), metrics, version })
   accountRoutes(router, deps)
   const traced = openTraceDoors(router, {
-    ...{ rows, wishes: deps.wishes, flush, nowMs, log },
+    ...{ rows, wishes: deps.wishes, flush, load, nowMs, log },
     loadedBefore: deps.watermark.loadedBefore,
   })
   const { traces, storedSpans } = traced

@@ -26,6 +26,8 @@ export function openTraceDoors(
     rows: Pick<Clickhouse, 'query' | 'command'>
     wishes: Wishes
     flush: () => Promise<void>
+    /** The same, and whether all of it is loaded now. */
+    load: () => Promise<boolean>
     /** Every row with a smaller place in ingest order has been loaded, by whichever plane accepted it. */
     loadedBefore: () => bigint
     nowMs: () => number
@@ -37,7 +39,7 @@ export function openTraceDoors(
   const storedSpans = openStoredSpans(rows)
   traceRoutes(router, { traces, storedSpans, flush })
   exportRoutes(router, { storedSpans, flush, loadedBefore: deps.loadedBefore })
-  dataRoutes(router, { wishes, traces, flush })
+  dataRoutes(router, { wishes, traces, load: deps.load })
   metricRoutes(router, { figures: openFigures(rows), flush, nowMs })
   attributeRoutes(router, { attributes: openAttributeNames(rows, nowMs), flush })
   const rolling = startRolling(rows, deps)

@@ -3,25 +3,33 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
 import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { keepFor } from '../src/retention.ts'
 import { rollDue } from '../src/rollups/roll.ts'
+import { type FaultProxy, openFaultProxy } from './chaos/fault-proxy.ts'
 import { get, type Json } from './clients.ts'
+import { jsonRequest, jsonSpan } from './otlp-messages.ts'
 import { startWorld, type World } from './world.ts'
 
 let world: World
 let clickhouse: Clickhouse
 let close: () => Promise<void>
+/** Between the plane and its ClickHouse. */
+let line: FaultProxy
 const dir = mkdtempSync(join(tmpdir(), 'runledger-erasing-'))
 
 beforeAll(async () => {
   const engine = await startClickhouse({ dir, log: () => {} })
   clickhouse = connectClickhouse(engine.url)
-  world = await startWorld({ CLICKHOUSE_URL: engine.url })
+  const at = new URL(engine.url)
+  line = await openFaultProxy({ host: at.hostname, port: Number(at.port) })
+  at.port = String(line.port)
+  world = await startWorld({ CLICKHOUSE_URL: at.href })
   close = async () => {
+    await line.close()
     await clickhouse.close()
     await engine.stop()
   }
@@ -206,3 +214,25 @@ test('retention alters the tables only when it differs', async () => {
   })
   expect(Number(old?.rows)).toBe(6)
 })
+
+test('a trace that is accepted and not loaded yet is deleted too, when ClickHouse is back', async () => {
+  await line.refuse()
+  const traceId = randomHex(16)
+  const span = jsonSpan({ traceId, spanId: randomHex(8) })
+  expect((await call('POST', '/v1/otlp/traces', jsonRequest(span))).status).toBe(200)
+  expect(await call('DELETE', `/v1/traces/${traceId}`)).toEqual({
+    status: 202,
+    body: { trace_id: traceId, status: 'deleting' },
+  })
+  await line.pass()
+  const other = randomHex(16)
+  const marker = jsonSpan({ traceId: other, spanId: randomHex(8) })
+  expect((await call('POST', '/v1/otlp/traces', jsonRequest(marker))).status).toBe(200)
+  await vi.waitFor(
+    async () => {
+      expect((await get(world, `/v1/traces/${other}`)).status).toBe(200)
+      expect((await get(world, `/v1/traces/${traceId}`)).status).toBe(404)
+    },
+    { timeout: 40_000, interval: 200 },
+  )
+}, 90_000)
