@@ -137,7 +137,7 @@ function keyOf({ workspace, registry_id, version }: Listed): string {
   return `${workspace} ${registry_id}@${version}`
 }
 
-/** The newest version of each registry that no experiment has touched. */
+/** The newest version of each registry that no experiment has touched and that came after the one in force: no way back by itself. */
 function listVersions(postgres: Postgres): Promise<Listed[]> {
   return postgres.query<Listed>(
     `SELECT * FROM (SELECT DISTINCT ON (v.workspace, v.registry_id) v.workspace, v.registry_id, v.version, v.first_seen_at,
@@ -145,6 +145,8 @@ function listVersions(postgres: Postgres): Promise<Listed[]> {
        FROM prompt_versions v JOIN prompt_registries r USING (workspace, registry_id)
        WHERE v.status = 'observed' AND v.merged_into IS NULL AND NOT v.conflict AND NOT r.flooded AND r.pinned IS NULL
          AND v.version IS DISTINCT FROM r.promoted AND v.version IS DISTINCT FROM r.baseline
+         AND v.ordinal > coalesce((SELECT o.ordinal FROM prompt_versions o WHERE o.workspace = v.workspace
+           AND o.registry_id = v.registry_id AND o.version = coalesce(r.promoted, r.baseline)), 0)
          AND v.first_seen_at > now() - make_interval(days => $1)
          AND NOT EXISTS (SELECT 1 FROM experiments e
            WHERE e.workspace = v.workspace AND e.registry_id = v.registry_id AND e.candidate = v.version)
