@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { type CallDeps, costOf } from '../replay/calls.ts'
+import type { JudgeMore } from '../replay/judges/asked.ts'
 import { replayUnit } from '../replay/unit.ts'
 import type { CallAnswer, DrawnUnit } from '../schemas/replay.ts'
 
@@ -56,12 +57,11 @@ async function reservesOf(recordedCostNanoUsd: number | null): Promise<Record<st
     request: { baseline: arm('x'.repeat(300)), candidate: arm('x'.repeat(3_000)), results: [] },
   }
   const rest = { seed: 's', judge: 'deterministic_replay', judges: [], expectations: {} }
-  const judgeMore = {
+  const judgeMore: JudgeMore = {
     similarityOf: async () => undefined,
-    ask: async (_: unknown, { verdict }: { verdict: unknown }) => verdict,
+    ask: async (_, { verdict }) => verdict,
   }
-  // biome-ignore lint/suspicious/noExplicitAny: the two methods that are called, by their shape alone
-  await replayUnit({ ...deps, ...rest, judgeMore: judgeMore as any }, drawn)
+  await replayUnit({ ...deps, ...rest, judgeMore }, drawn)
   return reserves
 }
 

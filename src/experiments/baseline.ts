@@ -13,8 +13,13 @@ export async function findBaseline(
   if (state.baseline !== null) return state.baseline
   const [first] = await sql.query<{ version: string }>(
     `SELECT version FROM prompt_versions WHERE workspace = $1 AND registry_id = $2 AND merged_into IS NULL
-     ORDER BY ordinal LIMIT 1`,
+     ORDER BY coalesce(${numberOf('prompt_versions')}, 0), ordinal LIMIT 1`,
     [at.workspace, at.registry],
   )
   return first?.version
+}
+
+/** SQL: N of a version named vN, else null. Traffic may bring v2 before v1; their names say which came first. */
+export function numberOf(table: 'v' | 'o' | 'prompt_versions'): string {
+  return `CASE WHEN ${table}.version ~ '^v[0-9]{1,9}$' THEN substr(${table}.version, 2)::int END`
 }

@@ -5,7 +5,7 @@ import type { Postgres } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
 import { and, between, inWorkspace } from '../trace-query.ts'
 import type { Rows } from '../traces.ts'
-import { findBaseline } from './baseline.ts'
+import { findBaseline, numberOf } from './baseline.ts'
 import { type QueueAnswer, queueExperiment } from './queueing.ts'
 
 // A version known by its name alone must have been used before it is believed; one with content was looked at already.
@@ -145,14 +145,15 @@ function listVersions(postgres: Postgres): Promise<Listed[]> {
        FROM prompt_versions v JOIN prompt_registries r USING (workspace, registry_id)
        WHERE v.status = 'observed' AND v.merged_into IS NULL AND NOT v.conflict AND NOT r.flooded AND r.pinned IS NULL
          AND v.version IS DISTINCT FROM r.promoted AND v.version IS DISTINCT FROM r.baseline
-         AND v.ordinal > coalesce((SELECT o.ordinal FROM prompt_versions o WHERE o.workspace = v.workspace
-           AND o.registry_id = v.registry_id AND o.version = coalesce(r.promoted, r.baseline)), 0)
+         AND NOT EXISTS (SELECT 1 FROM prompt_versions o WHERE o.workspace = v.workspace AND o.registry_id = v.registry_id
+           AND o.version = coalesce(r.promoted, r.baseline)
+           AND (coalesce(${numberOf('v')}, ${numberOf('o')}, 0), v.ordinal) <= (coalesce(${numberOf('o')}, ${numberOf('v')}, 0), o.ordinal))
          AND v.first_seen_at > now() - make_interval(days => $1)
          AND NOT EXISTS (SELECT 1 FROM experiments e
            WHERE e.workspace = v.workspace AND e.registry_id = v.registry_id AND e.candidate = v.version)
          AND (SELECT count(*) FROM prompt_versions o WHERE o.workspace = v.workspace AND o.registry_id = v.registry_id
            AND o.first_seen_at > now() - interval '1 hour') <= $2
-       ORDER BY v.workspace, v.registry_id, v.ordinal DESC) AS newest
+       ORDER BY v.workspace, v.registry_id, coalesce(${numberOf('v')}, 0) DESC, v.ordinal DESC) AS newest
      ORDER BY first_seen_at DESC LIMIT $3`,
     [frameDays, versionsPerHourMax, listedMax],
   )
