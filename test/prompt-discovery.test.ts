@@ -123,8 +123,9 @@ test('versions that callers name have their content after three calls, and a nam
     .poll(() => contentOf('v2'), { timeout: 10_000 })
     .toEqual([{ role: 'system', content: 'Be kind.' }])
   const { items } = await get('/v1/prompts/support/history?check=1')
-  // Where the machine is slow an experiment may have begun since.
-  expect(items.slice(-4).map((one: Json) => [one.type, one.version_id])).toEqual([
+  // An experiment may begin meanwhile, even of a version that is known by its name alone: its moves are not looked at here.
+  const found = items.filter(({ type }: Json) => /^(created|discovered|baseline)$/.test(type))
+  expect(found.map((one: Json) => [one.type, one.version_id])).toEqual([
     ['discovered', 'support@v2'],
     ['baseline', 'support@v1'],
     ['discovered', 'support@v1'],
