@@ -51,9 +51,11 @@ export type UsageTotals = {
   total_input_tokens: number
   total_output_tokens: number
   total_cost_cents: number
+  /** Of the requests, those that used tokens at no known price: their cost is unknown, not nothing. */
+  unpriced_requests: number
 }
 
-type TotalsRow = { requests: string; input: string; output: string; cost: string }
+type TotalsRow = { requests: string; input: string; output: string; cost: string; unpriced: string }
 
 export type UsageLog = {
   /** Newest first. */
@@ -72,7 +74,8 @@ export type UsageLog = {
 // What a run that was made elsewhere cost was reckoned, and charged to nobody.
 const charged = "if(mapContains(attr_num, 'batchin.cost.computed'), 0, cost_nano_usd)"
 const sums = `toString(count()) AS requests, toString(sum(input_tokens)) AS input, toString(sum(output_tokens)) AS output,
-  toString(sum(charged)) AS cost`
+  toString(sum(charged)) AS cost, toString(countIf(NOT priced AND input_tokens + output_tokens > 0)) AS unpriced`
+const priced = `bitAnd(usage, ${usageBits.cost}) != 0`
 
 export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
   async function grouped<T>(
@@ -84,7 +87,8 @@ export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
     // A run posted twice within one batch is stored twice, and counts once.
     return rows.query<T & TotalsRow>({
       sql: `SELECT ${by.column} AS name, ${sums} FROM (
-          SELECT model, start_time, input_tokens, output_tokens, ${charged} AS charged FROM spans
+          SELECT model, start_time, input_tokens, output_tokens, ${charged} AS charged, ${priced} AS priced
+          FROM spans
           WHERE ${where.sql} LIMIT 1 BY run_id
         ) GROUP BY name ORDER BY ${by.order} LIMIT ${modelsMax}`,
       params: where.params,
@@ -110,7 +114,7 @@ export function openUsageLog(rows: Rows, nowMs: () => number): UsageLog {
     },
     async totals(workspace, filters) {
       const [row] = await grouped(workspace, filters, { column: "''", order: 'name' })
-      return toTotals(row ?? { requests: '0', input: '0', output: '0', cost: '0' })
+      return toTotals(row ?? { requests: '0', input: '0', output: '0', cost: '0', unpriced: '0' })
     },
     async byModel(workspace, filters) {
       const order = 'sum(charged) DESC, count() DESC, name'
@@ -177,5 +181,6 @@ function toTotals(row: TotalsRow): UsageTotals {
     total_input_tokens: Number(row.input),
     total_output_tokens: Number(row.output),
     total_cost_cents: nanoToCents(BigInt(row.cost)),
+    unpriced_requests: Number(row.unpriced),
   }
 }

@@ -171,6 +171,7 @@ describe('usage', () => {
       total_input_tokens: 112,
       total_output_tokens: 58,
       total_cost_cents: 0.0213,
+      unpriced_requests: 1,
     }
     expect(await world.get(`/v1/usage/summary?${by}`)).toEqual(totals)
     const models = await world.get(`/v1/usage/by-model?${by}`)
@@ -229,6 +230,7 @@ describe('usage', () => {
       total_input_tokens: 0,
       total_output_tokens: 0,
       total_cost_cents: 0,
+      unpriced_requests: 0,
     })
     expect(await world.get('/v1/usage/by-model', key.key)).toEqual([])
   })

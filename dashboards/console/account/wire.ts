@@ -17,6 +17,8 @@ export type Totals = {
   inputTokens: number | null
   outputTokens: number | null
   costCents: number | null
+  /** Requests whose cost nobody knows: their model has no price. */
+  unpriced: number | null
 }
 
 export type UsageRow = Totals & { name: string }
@@ -62,5 +64,6 @@ function readTotals(from: ReturnType<typeof object>): Totals {
     inputTokens: number(from.total_input_tokens),
     outputTokens: number(from.total_output_tokens),
     costCents: number(from.total_cost_cents),
+    unpriced: number(from.unpriced_requests),
   }
 }

@@ -56,7 +56,7 @@ function Sum({ totals }: { totals: Totals }) {
     ['Requests', count(totals.requests)],
     ['Input tokens', count(totals.inputTokens)],
     ['Output tokens', count(totals.outputTokens)],
-    ['Cost', dollars(totals.costCents)],
+    ['Cost', costOf(totals)],
   ]
   return (
     <dl className="account-sum">
@@ -94,7 +94,7 @@ function Rows({ title, rows }: { title: string; rows: UsageRow[] }) {
                 <td data-number>{count(row.requests)}</td>
                 <td data-number>{count(row.inputTokens)}</td>
                 <td data-number>{count(row.outputTokens)}</td>
-                <td data-number>{dollars(row.costCents)}</td>
+                <td data-number>{costOf(row)}</td>
               </tr>
             ))}
           </tbody>
@@ -104,6 +104,10 @@ function Rows({ title, rows }: { title: string; rows: UsageRow[] }) {
   )
 }
 
-function dollars(cents: number | null): string {
-  return cost(cents === null ? null : cents / 100)
+/** What is known of the cost, and how many requests it leaves out. */
+function costOf({ costCents, unpriced, requests }: Totals): string {
+  const known = cost(costCents === null ? null : costCents / 100)
+  if (!unpriced) return known
+  if (unpriced === requests) return 'no price'
+  return `${known} + ${count(unpriced)} without a price`
 }
