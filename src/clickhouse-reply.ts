@@ -30,20 +30,22 @@ export class ClickhouseError extends Error {
   }
 }
 
-export function toClickhouseError(error: unknown, purpose: 'insert' | 'read'): ClickhouseError {
+/** What was asked for: on it depends which failures pass. */
+export type Purpose = 'insert' | 'read'
+
+export function toClickhouseError(error: unknown, purpose: Purpose): ClickhouseError {
   if (error instanceof ClickhouseError) return error
   const message = error instanceof Error ? error.message : String(error)
   const code = codeOf(error)
-  const transient =
-    code === undefined || (purpose === 'insert' ? !poison.has(code) : passing.has(code))
   return new ClickhouseError(
     code === undefined ? `ClickHouse cannot be reached: ${message}` : message,
-    {
-      code,
-      transient,
-      cause: error,
-    },
+    { code, transient: isTransient(code, purpose), cause: error },
   )
+}
+
+function isTransient(code: number | undefined, purpose: Purpose): boolean {
+  if (code === undefined) return true
+  return purpose === 'insert' ? !poison.has(code) : passing.has(code)
 }
 
 // The client gives ClickHouse's number as text; numbers of other kinds (ECONNRESET, an aborted call) are not ClickHouse's.
@@ -62,9 +64,9 @@ const markerOf = (tag: string) => Buffer.from(`\r\n__exception__\r\n${tag}\r\n`)
  */
 export async function* chunksOf(
   stream: Readable,
-  tag: string | undefined,
-  signal: AbortSignal,
+  how: { tag: string | undefined; signal: AbortSignal; purpose: Purpose },
 ): AsyncGenerator<Buffer> {
+  const { tag, signal } = how
   const leave = () => stream.destroy(new Error(String(signal.reason)))
   if (signal.aborted) leave()
   signal.addEventListener('abort', leave, { once: true })
@@ -86,7 +88,7 @@ export async function* chunksOf(
       held = held.subarray(sure)
     }
     const at = marker ? held.indexOf(marker) : -1
-    if (marker && at >= 0) throw appended(held.subarray(at + marker.length))
+    if (marker && at >= 0) throw appended(held.subarray(at + marker.length), how.purpose)
     if (held.length > 0) yield held
   } finally {
     signal.removeEventListener('abort', leave)
@@ -110,14 +112,12 @@ export async function* rowsOf<T>(chunks: AsyncIterable<Buffer>): AsyncGenerator<
   if (rest.length > 0) yield JSON.parse(Buffer.concat(rest).toString()) as T // the last line may have no newline
 }
 
-function appended(tail: Buffer): ClickhouseError {
+function appended(tail: Buffer, purpose: Purpose): ClickhouseError {
   const text = tail.toString()
-  const code = Number(/Code: (\d+)\. /.exec(text)?.[1])
+  const said = /Code: (\d+)\. /.exec(text)?.[1]
+  const code = said === undefined ? undefined : Number(said)
   const message =
     text.slice(0, Math.max(0, text.lastIndexOf('\n', text.lastIndexOf('__exception__') - 3))) ||
     text
-  return new ClickhouseError(message, {
-    code: Number.isNaN(code) ? undefined : code,
-    transient: Number.isNaN(code) || passing.has(code),
-  })
+  return new ClickhouseError(message, { code, transient: isTransient(code, purpose) })
 }

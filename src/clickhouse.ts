@@ -1,7 +1,6 @@
 // The only way to ClickHouse, embedded or a cluster: the same client over the same interface, with a deadline on every call.
 
 import { Readable } from 'node:stream'
-import { text } from 'node:stream/consumers'
 import {
   type ClickHouseClient,
   ClickHouseLogLevel,
@@ -9,7 +8,13 @@ import {
   createClient,
 } from '@clickhouse/client'
 import { type TableName, tables } from '../schemas/tables.ts'
-import { ClickhouseError, chunksOf, rowsOf, toClickhouseError } from './clickhouse-reply.ts'
+import {
+  ClickhouseError,
+  chunksOf,
+  type Purpose,
+  rowsOf,
+  toClickhouseError,
+} from './clickhouse-reply.ts'
 import { migrateClickhouse } from './migrations.ts'
 
 export { ClickhouseError } from './clickhouse-reply.ts'
@@ -117,12 +122,13 @@ export function connectClickhouse(url: string): Clickhouse {
     async command(sql, options = {}) {
       const signal = signalOf(undefined, options.deadlineMs ?? deadlines.command)
       try {
-        await client.command({
+        const answer = await client.exec({
           query: sql,
           query_params: options.params ?? {},
           abort_signal: signal,
           clickhouse_settings: { wait_end_of_query: 1 },
         })
+        await readToEnd(answer, { signal, purpose: 'read' })
       } catch (error) {
         throw toClickhouseError(signal.aborted ? signal.reason : error, 'read')
       }
@@ -131,14 +137,13 @@ export function connectClickhouse(url: string): Clickhouse {
       if (!Object.hasOwn(tables, table)) throw new Error(`There is no table ${table}.`)
       const signal = signalOf(options.signal, options.deadlineMs ?? deadlines.insert)
       try {
-        const { stream } = await client.exec({
+        const answer = await client.exec({
           query: `INSERT INTO ${table} FORMAT Native`,
           values: Readable.from(gathered(body), { objectMode: false }),
           abort_signal: signal,
           clickhouse_settings: { ...insertSettings, insert_deduplication_token: options.token },
         })
-        // With wait_end_of_query an error has a status; the body is read so that the connection can be used again.
-        await text(stream)
+        await readToEnd(answer, { signal, purpose: 'insert' })
       } catch (error) {
         throw toClickhouseError(signal.aborted ? signal.reason : error, 'insert')
       }
@@ -180,7 +185,7 @@ async function* bytesOf(
   const deadlineMs = q.deadlineMs ?? deadlines[lane]
   const signal = signalOf(q.signal, deadlineMs)
   try {
-    const { stream, response_headers: headers } = await client.exec({
+    const answer = await client.exec({
       query: `${q.sql}\nFORMAT ${format}`,
       query_params: q.params ?? {},
       abort_signal: signal,
@@ -193,11 +198,24 @@ async function* bytesOf(
         ...q.settings,
       },
     })
-    const tag = headers['x-clickhouse-exception-tag']
-    yield* chunksOf(stream, typeof tag === 'string' ? tag : undefined, signal)
+    yield* bodyOf(answer, { signal, purpose: 'read' })
   } catch (error) {
     throw toClickhouseError(signal.aborted ? signal.reason : error, 'read')
   }
+}
+
+type Answer = { stream: Readable; response_headers: Record<string, string | string[] | undefined> }
+
+type Reading = { signal: AbortSignal; purpose: Purpose }
+
+function bodyOf({ stream, response_headers }: Answer, how: Reading): AsyncGenerator<Buffer> {
+  const tag = response_headers['x-clickhouse-exception-tag']
+  return chunksOf(stream, { ...how, tag: typeof tag === 'string' ? tag : undefined })
+}
+
+/** An answer that says nothing is read all the same: it may end in an error, or never; and then its connection is used again. */
+async function readToEnd(answer: Answer, how: Reading): Promise<void> {
+  for await (const _ of bodyOf(answer, how));
 }
 
 const tooLarge = { code: 396, transient: false }

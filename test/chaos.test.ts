@@ -1,6 +1,7 @@
 // The short forms of `npm run chaos`: the same scripts, a few seconds each.
 
 import { expect, test } from 'vitest'
+import { hung } from './chaos/hung.ts'
 import { killCycles } from './chaos/kills.ts'
 import { outage } from './chaos/outage.ts'
 
@@ -29,4 +30,12 @@ test('ClickHouse away for some seconds is not noticed by clients, and everything
   expect(report).toMatchObject({ lost: [], doubled: [], refused: 0 })
   expect(report.spansAcked).toBeGreaterThan(3_000)
   expect(report.backlogRows).toBeGreaterThan(2_000)
+}, 120_000)
+
+test('a ClickHouse that hangs, stores without answering, or breaks off is not noticed by clients, and everything is there once', async () => {
+  const report = await hung({ seconds: 1, rounds: 1, spansPerS: 1_000 })
+  expect(report).toMatchObject({ lost: [], doubled: [], refused: 0, failedCalls: 0 })
+  expect(report.spansAcked).toBeGreaterThan(3_000)
+  expect(report.callsAnswered).toBeGreaterThan(10)
+  expect(report.insertsRetried).toBeGreaterThan(0)
 }, 120_000)

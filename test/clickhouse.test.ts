@@ -1,8 +1,9 @@
 // Our tables in a real ClickHouse: made by the migrations, as schemas/tables.ts says, filled by the blocks the spool sends.
 
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -224,12 +225,12 @@ describe('the client', () => {
     const body = Buffer.from(
       `${data}\r\n__exception__\r\ntag\r\n${says}${says.length} tag\r\n__exception__\r\n`,
     )
+    const how = { tag: 'tag', signal: new AbortController().signal, purpose: 'read' } as const
     for (let cut = 0; cut <= body.length; cut++) {
       const stream = Readable.from([body.subarray(0, cut), body.subarray(cut)])
       let seen = ''
       const read = async () => {
-        for await (const chunk of chunksOf(stream, 'tag', new AbortController().signal))
-          seen += chunk
+        for await (const chunk of chunksOf(stream, how)) seen += chunk
       }
       await expect(read()).rejects.toMatchObject({
         code: 241,
@@ -306,7 +307,52 @@ describe('the client', () => {
     expect(await away.ping()).toBe(false)
     await away.close()
   })
+
+  test('gives up an insert and a command whose answer begins and never ends', async () => {
+    const server = createServer((_, response) => {
+      response.writeHead(200)
+      response.flushHeaders()
+    })
+    const { instead, end } = await connectTo(server)
+    const insert = instead.insertNative('spans', [Buffer.from('x')], {
+      token: 't',
+      deadlineMs: 200,
+    })
+    await expect(insert).rejects.toMatchObject({ code: undefined, transient: true })
+    const command = instead.command('SYSTEM SYNC', { deadlineMs: 200 })
+    await expect(command).rejects.toMatchObject({ code: undefined, transient: true })
+    await end()
+  })
+
+  test('takes no insert for stored whose answer ends in an error, and tries again what a migration mends', async () => {
+    const says = 'Code: 60. DB::Exception: Table default.spans does not exist (UNKNOWN_TABLE)\n'
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'X-ClickHouse-Exception-Tag': 'tag' })
+      response.end(`\r\n__exception__\r\ntag\r\n${says}${says.length} tag\r\n__exception__\r\n`)
+    })
+    const { instead, end } = await connectTo(server)
+    const insert = instead.insertNative('spans', [Buffer.from('x')], { token: 't' })
+    await expect(insert).rejects.toMatchObject({ code: 60, transient: true })
+    await end()
+  })
 })
+
+/** Something that speaks HTTP in the place of ClickHouse. */
+async function connectTo(server: Server): Promise<{ instead: Clickhouse; end(): Promise<void> }> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo // listening on TCP
+  const instead = connectClickhouse(`http://u:p@127.0.0.1:${port}/default`)
+  return {
+    instead,
+    async end() {
+      await instead.close()
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
 
 describe('migrations', () => {
   function folder(files: Record<string, string>): string {

@@ -6,6 +6,8 @@ import { newDataDir, removeDataDir, startProduct } from '../product.ts'
 import { randomOf } from '../spool-world.ts'
 import { type Acked, countStored, judge, type Sending, sendUntilGone } from './spans.ts'
 
+const betweenCallsMs = 20
+
 export type KillOptions = {
   cycles: number
   /** Acknowledged in a cycle before it is killed, on average. */
@@ -34,7 +36,7 @@ export type KillReport = {
 }
 
 /** Answered calls: the span of each run, and its record. */
-type Calls = Map<string, string>
+export type Calls = Map<string, string>
 
 export async function killCycles(options: KillOptions): Promise<KillReport> {
   const startedAt = performance.now()
@@ -124,27 +126,47 @@ async function isProven(target: Target, record: string): Promise<boolean> {
   return (await get(target, `/v1/vaas/${record}/verify`)).body.valid === true
 }
 
-/** JSON calls and streams in turn; one counts when its last byte has come. */
+/** JSON calls and streams in turn, until the product is gone. */
 async function callUntilGone(target: Target, calls: Calls): Promise<void> {
-  for (let i = 0; ; i++) {
+  for (let i = 0; ; i++)
     try {
-      const response = await fetch(`${target.url}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${target.key}` },
-        body: JSON.stringify({
-          model: 'm',
-          stream: i % 2 === 1,
-          messages: [{ role: 'user', content: `Call ${i}` }],
-        }),
-      })
-      const text = await response.text()
-      const isWhole = i % 2 === 0 || text.includes('data: [DONE]')
-      if (response.status !== 200 || !isWhole) continue
-      const span = response.headers.get('traceparent')?.split('-')[2]
-      const record = response.headers.get('x-vaas-record-id')
-      if (span && record) calls.set(span, record)
+      await call(target, calls, i)
     } catch {
       return // the product is gone, as it was meant to be
     }
+}
+
+/** The same until `signal` aborts; how many did not come back whole. */
+export async function callSteadily(
+  target: Target,
+  calls: Calls,
+  signal: AbortSignal,
+): Promise<number> {
+  let failed = 0
+  for (let i = 0; !signal.aborted; i++) {
+    if (!(await call(target, calls, i).catch(() => false))) failed += 1
+    await wait(betweenCallsMs)
   }
+  return failed
+}
+
+/** One counts when its last byte has come. False: it did not come back whole. Rejects when the connection breaks. */
+async function call(target: Target, calls: Calls, number: number): Promise<boolean> {
+  const stream = number % 2 === 1
+  const response = await fetch(`${target.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${target.key}` },
+    body: JSON.stringify({
+      model: 'm',
+      stream,
+      messages: [{ role: 'user', content: `Call ${number}` }],
+    }),
+  })
+  const text = await response.text()
+  const isWhole = !stream || text.includes('data: [DONE]')
+  const span = response.headers.get('traceparent')?.split('-')[2]
+  const record = response.headers.get('x-vaas-record-id')
+  if (response.status !== 200 || !isWhole || !span || !record) return false
+  calls.set(span, record)
+  return true
 }
