@@ -1,6 +1,7 @@
 // The short forms of `npm run chaos`: the same scripts, a few seconds each.
 
 import { expect, test } from 'vitest'
+import { killUnderCalls } from './chaos/calls.ts'
 import { hung } from './chaos/hung.ts'
 import { killCycles } from './chaos/kills.ts'
 import { outage } from './chaos/outage.ts'
@@ -21,6 +22,25 @@ test(
     expect(report).toMatchObject({ lost: [], doubled: [], unproven: [], refused: {} })
     expect(report.spansAcked).toBeGreaterThan(cycles * 500)
     expect(report.callsAnswered).toBeGreaterThan(0)
+  },
+  120_000 + cycles * 20_000,
+)
+
+test(
+  `a call whose last byte left has its row, its cost once and a receipt that verifies, after kill -9 under 500 calls a second (${cycles} times)`,
+  async () => {
+    const report = await killUnderCalls({
+      rounds: cycles,
+      perSecond: 500,
+      callsPerRound: 600,
+      verified: 150,
+      seed: 11,
+    })
+    expect(report).toMatchObject({ missing: [], doubled: [], mispriced: [], free: [] })
+    expect(report).toMatchObject({ unbalanced: [], unproven: [], refused: {} })
+    expect(report.answered).toBeGreaterThan(cycles * 200)
+    expect(report.rows).toBeGreaterThanOrEqual(report.answered)
+    expect(report.verified).toBeGreaterThan(0)
   },
   120_000 + cycles * 20_000,
 )

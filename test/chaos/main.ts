@@ -1,7 +1,8 @@
-// `npm run chaos -- kills --cycles 200 --spans 5000`, `npm run chaos -- outage --seconds 600 --rate 2000`,
-// `npm run chaos -- hung --seconds 70 --rounds 2`: prints its report.
+// `npm run chaos -- kills --cycles 200 --spans 5000`, `-- calls --rounds 20 --rate 500`, `-- outage --seconds 600 --rate 2000`,
+// `-- hung --seconds 70 --rounds 2`: prints its report.
 
 import { parseArgs } from 'node:util'
+import { killUnderCalls } from './calls.ts'
 import { hung } from './hung.ts'
 import { killCycles } from './kills.ts'
 import { outage } from './outage.ts'
@@ -16,8 +17,10 @@ export async function main(args: string[]): Promise<void> {
       callers: { type: 'string', default: '2' },
       seed: { type: 'string', default: '1' },
       seconds: { type: 'string' },
-      rounds: { type: 'string', default: '2' },
-      rate: { type: 'string', default: '2000' },
+      rounds: { type: 'string' },
+      rate: { type: 'string' },
+      calls: { type: 'string', default: '1500' },
+      verified: { type: 'string', default: '2000' },
     },
   })
   const [name] = positionals
@@ -26,13 +29,18 @@ export async function main(args: string[]): Promise<void> {
     const [cycles, spansPerCycle] = [Number(values.cycles), Number(values.spans)]
     const [callers, seed] = [Number(values.callers), Number(values.seed)]
     say(await killCycles({ cycles, spansPerCycle, callers, verified: 2_000, seed, print }))
+  } else if (name === 'calls') {
+    const [rounds, perSecond] = [Number(values.rounds ?? 20), Number(values.rate ?? 500)]
+    const [callsPerRound, verified] = [Number(values.calls), Number(values.verified)]
+    const seed = Number(values.seed)
+    say(await killUnderCalls({ rounds, perSecond, callsPerRound, verified, seed, print }))
   } else if (name === 'outage') {
-    const [outageS, spansPerS] = [Number(values.seconds ?? 600), Number(values.rate)]
+    const [outageS, spansPerS] = [Number(values.seconds ?? 600), Number(values.rate ?? 2_000)]
     say(await outage({ outageS, spansPerS, print }))
   } else if (name === 'hung') {
-    const [seconds, rounds] = [Number(values.seconds ?? 70), Number(values.rounds)]
-    say(await hung({ seconds, rounds, spansPerS: Number(values.rate), print }))
-  } else throw new Error('Say which: kills, outage or hung.')
+    const [seconds, rounds] = [Number(values.seconds ?? 70), Number(values.rounds ?? 2)]
+    say(await hung({ seconds, rounds, spansPerS: Number(values.rate ?? 2_000), print }))
+  } else throw new Error('Say which: kills, calls, outage or hung.')
 }
 
 /** Lists are shown by their length and first members; any that is not empty fails the run. */
@@ -43,6 +51,6 @@ function say(report: Record<string, unknown>): void {
     const shown = Array.isArray(value)
       ? `${value.length}${isWrong ? `: ${value.slice(0, 5).join(', ')} …` : ''}`
       : JSON.stringify(value)
-    console.log(`${name.padEnd(14)} ${shown}`)
+    console.log(`${name.padEnd(18)} ${shown}`)
   }
 }
