@@ -30,6 +30,7 @@ import { openExperimenting } from './experimenting.ts'
 import type { Engine } from './experiments/engine.ts'
 import type { OtlpShared } from './grpc-door.ts'
 import { ingestDoors } from './ingest-doors.ts'
+import { forgetJobs } from './jobs.ts'
 import { ensureOwner } from './keys.ts'
 import { openLogin } from './login.ts'
 import type { Media } from './media.ts'
@@ -175,8 +176,21 @@ function watchersOf(selfTrace: SelfTrace | undefined, doors: Door[]): Middleware
 }
 
 /** Calls that an earlier process left open. */
-function endCutOff({ spool, metrics, ledger, nowMs, log }: DoorDeps): Promise<void> {
-  return endInterrupted(spool.calls.interrupted(), {
+async function endCutOff({
+  spool,
+  metrics,
+  ledger,
+  postgres,
+  nowMs,
+  log,
+}: DoorDeps): Promise<void> {
+  const left = spool.calls.interrupted()
+  if (left.length > 0)
+    await forgetJobs(
+      postgres,
+      left.map(({ id }) => Buffer.from(id).toString('hex')),
+    )
+  await endInterrupted(left, {
     intake: spool.calls,
     envelopes: new EnvelopeBook(nowMs),
     counters: metrics,

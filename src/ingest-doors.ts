@@ -4,6 +4,7 @@ import type Router from '@koa/router'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
 import { otlpTraces } from '../collectors/otlp/route.ts'
 import type { ProxyDeps } from '../collectors/proxy/call.ts'
+import type { Jobs } from '../collectors/proxy/jobs/job.ts'
 import { jobAnswers } from '../collectors/proxy/jobs/job-answers.ts'
 import type { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
@@ -17,9 +18,11 @@ import { jobRoutes } from './api/jobs.ts'
 import type { Door } from './app.ts'
 import type { DoorDeps } from './doors.ts'
 import type { OtlpShared } from './grpc-door.ts'
+import { jobReceipts } from './job-receipts.ts'
 import { openJobs } from './jobs.ts'
 import { runPrices } from './money/prices.ts'
 import type { Prompting } from './prompting.ts'
+import { openRecords } from './records.ts'
 import type { Traces } from './traces.ts'
 
 /** One bound on what all calls hold, one book of their envelopes. */
@@ -55,7 +58,7 @@ export function ingestDoors(
     idempotent: deps.keptAnswers,
     cache: new ResponseCache(),
     media: deps.media,
-    jobs: openJobs({ sql: deps.postgres, nowMs: deps.nowMs, log: deps.log }),
+    jobs: jobsOf(deps),
     ready: () => spool.calls.refusal() === undefined,
   }
   jobRoutes(made.router, jobAnswers(proxy))
@@ -88,4 +91,17 @@ export function ingestDoors(
       }),
     },
   ]
+}
+
+function jobsOf(deps: DoorDeps): Jobs {
+  const { clickhouse: rows, postgres: sql, planeId, spool, ledger, nowMs, log } = deps
+  const flush = (deadlineMs: number) => spool.calls.flush(deadlineMs)
+  const records = openRecords({ rows, flush: async () => {} })
+  return openJobs({
+    sql,
+    planeId,
+    nowMs,
+    log,
+    findReceipt: jobReceipts({ records, ledger, flush }),
+  })
 }

@@ -3,11 +3,11 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { takeAll } from '../src/money/pot.ts'
+import { type Pot, takeAll } from '../src/money/pot.ts'
 import { openRates } from '../src/money/rates.ts'
 import { openTill, type Till } from '../src/money/till.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
@@ -115,6 +115,67 @@ describe('a budget', () => {
     // What is left is less than one call may cost.
     expect(spent > 10_000n - 40n).toBe(true)
   }, 30_000)
+
+  test('of which there is plenty refuses nobody, also when others take what came back meanwhile', async () => {
+    const gates: (() => void)[] = []
+    const gated: Postgres = {
+      ...sql,
+      transaction: async (work) => {
+        await new Promise<void>((open) => gates.push(open))
+        return sql.transaction(work)
+      },
+    }
+    const openNext = async () => {
+      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      gates.pop()?.()
+    }
+    const till = await tillOn(gated, () => 0)
+    const period = till.month()
+    const [busy, other] = await Promise.all(
+      [1_000_000n, 1_000_000n].map(async (budget) =>
+        till.purse({ purse: await newKey(budget), period, workspace }),
+      ),
+    )
+    const take = (pot: Pot, amount: bigint) => takeAll([{ pot, amount }])
+    const first = take(busy!, 10n)
+    await openNext()
+    await first
+    expect(take(busy!, busy!.free)).toBeUndefined()
+    // While the store is asked for another, this one waits its turn; what it lacks comes back, and is gone again when it is asked.
+    const elsewhere = take(other!, 10n)
+    await vi.waitFor(() => expect(gates).toHaveLength(1))
+    const waiting = take(busy!, 20n)
+    busy!.settle(100n, 0n)
+    await openNext()
+    await elsewhere
+    await vi.waitFor(() => expect(gates).toHaveLength(1))
+    expect(take(busy!, busy!.free - 5n)).toBeUndefined()
+    await openNext()
+    await openNext()
+    await expect(waiting).resolves.toBeUndefined()
+    const closing = till.close()
+    await openNext()
+    await closing
+  })
+
+  test('is asked for again where others took what came, and refuses by the store’s word alone', async () => {
+    const scripted = (left: { taken: number; rounds: number }): Pot & { free: bigint } => ({
+      free: 0n,
+      take: () => {},
+      async refill(amount) {
+        left.rounds -= 1
+        this.free = left.taken-- > 0 ? 0n : amount
+      },
+      mayHave: () => left.rounds > 0,
+      refusal: () => new Fault('payment_required'),
+    })
+    const take = async (left: { taken: number; rounds: number }) =>
+      takeAll([{ pot: scripted(left), amount: 5n }])
+    await expect(take({ taken: 3, rounds: 10 })).resolves.toBeUndefined()
+    await expect(take({ taken: 3, rounds: 2 })).rejects.toMatchObject({ code: 'payment_required' })
+    const endless = { taken: 1_000, rounds: 1_000 }
+    await expect(take(endless)).rejects.toMatchObject({ code: 'service_unavailable' })
+  })
 
   test('is asked for once in a while, not by every call', async () => {
     let transactions = 0

@@ -163,9 +163,9 @@ function jobsInMemory(): Jobs {
     findByFile: async (of, fileId) =>
       [...jobs.values()].find((job) => job.workspace === of && job.fileId === fileId),
     async claim(job) {
-      if (claimed.has(keyOf(job))) return false
+      const isMine = !claimed.has(keyOf(job))
       claimed.add(keyOf(job))
-      return true
+      return { isMine, receipt: job.receipt }
     },
     async close(job, receipt) {
       jobs.set(keyOf(job), { ...job, receipt })

@@ -36,13 +36,21 @@ export type Cost = {
   till?: string
 }
 
+/** A key's month, or a workspace's balance (no period). Plain JSON. */
+export type PurseRef = { purse: string; period: string }
+
 export type Grant = {
   /** `x-ratelimit-*`, as pairs for writeHead. */
   headers: readonly string[]
+  /** What the cost is taken from; absent where nothing is. */
+  readonly purses?: readonly PurseRef[]
   /** By the prices pinned when it was taken; undefined for a model without a price. */
   cost(usage: Usage | undefined, pieces: Pieces | undefined, served: string): Cost | undefined
-  /** Once, after the run is durable, or with nothing when nothing was used. Never throws. */
-  settle(used?: { cost: Cost | undefined; usage: Usage | undefined }): void
+  /**
+   * Once, after the run is durable, or with nothing when nothing was used. Never throws. `isBooked`: the cost stands in the books
+   * by itself, and only what was held beyond it is free again.
+   */
+  settle(used?: { cost: Cost | undefined; usage: Usage | undefined; isBooked?: boolean }): void
 }
 
 export type Money = {

@@ -11,7 +11,7 @@ const spareCallsMax = 15n
 
 export type Order = { purse: Purse; want: bigint; mayReturn: boolean }
 
-type Snapshot = Order & { settled: bigint; free: bigint; kept: bigint }
+type Snapshot = Order & { settled: bigint; booked: bigint; free: bigint; kept: bigint }
 type PurseRow = {
   purse: string
   period: string
@@ -45,6 +45,7 @@ export async function exchange(
   for (const { purse } of snapshots) purse.isStored = false
   for (const { snapshot, granted, roomLeft, bound } of grants) {
     snapshot.purse.written = snapshot.settled
+    snapshot.purse.bookedSeen = snapshot.booked
     snapshot.purse.isStored = true
     snapshot.purse.granted({ granted, roomLeft, bound })
   }
@@ -55,8 +56,8 @@ function snapshot(order: Order): Snapshot {
   const { purse } = order
   // Given back before it is written: if the write fails the books hold it for this till until the next one tells them better.
   if (order.mayReturn) purse.free = 0n
-  const { settled, free, lent } = purse
-  return { ...order, settled, free, kept: free + lent }
+  const { settled, booked, free, lent } = purse
+  return { ...order, settled, booked, free, kept: free + lent }
 }
 
 async function addMissing(tx: Sql, till: string, snapshots: readonly Snapshot[]): Promise<void> {

@@ -1,7 +1,7 @@
 // What a call may use, and what it cost: limits a minute, budgets and balances behind one question. A key without any of them
 // costs a look into two tables of this process.
 
-import type { Ask, Cost, Grant, Money, Pieces } from '../../collectors/proxy/money.ts'
+import type { Ask, Cost, Grant, Money, Pieces, PurseRef } from '../../collectors/proxy/money.ts'
 import type { Config, LimitRule } from '../../schemas/config.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
@@ -143,6 +143,10 @@ class TakenGrant extends OpenGrant {
     this.headers = headersOf(taken.buckets.map(({ pot }) => pot))
   }
 
+  get purses(): readonly PurseRef[] {
+    return this.#taken.purses.map(({ name: { purse, period } }) => ({ purse, period }))
+  }
+
   override cost(
     usage: Usage | undefined,
     pieces: Pieces | undefined,
@@ -160,7 +164,7 @@ class TakenGrant extends OpenGrant {
     const spent = used?.cost?.nanoUsd ?? 0n
     const tokens = used?.usage ? used.usage.inputTokens + used.usage.outputTokens : 0
     if (purses.length > 0 && spent > most) this.#counters.count('money_over_reserved_total', {})
-    for (const purse of purses) purse.settle(most, spent)
+    for (const purse of purses) purse.settle(most, spent, used?.isBooked)
     for (const { pot, amount } of buckets) {
       const unused = amount - pot.needOf(tokens)
       if (pot.kind === 'tokens' && unused > 0n) pot.giveBack(unused)

@@ -1,7 +1,10 @@
 // What a call takes from: a purse or a bucket, as far as this process has leased from it. Taking is synchronous over all of
 // them, so nothing comes between the check and the take; only a pot that has run out asks the store.
 
-import type { Fault } from '../../schemas/faults.ts'
+import { Fault } from '../../schemas/faults.ts'
+
+// Each time others took what this call had asked for. So many in a row are a process that cannot keep up, not an empty pot.
+const roundsMax = 50
 
 export type Pot = {
   /** Leased to this process and given to no call. */
@@ -9,6 +12,8 @@ export type Pot = {
   take(amount: bigint): void
   /** Resolves when more was leased, as far as there was more. Rejects when the store cannot be asked. */
   refill(amount: bigint): Promise<void>
+  /** True when the store, by what it said last, has enough for this. */
+  mayHave(amount: bigint): boolean
   /** Why a call cannot have this much. */
   refusal(amount: bigint): Fault
 }
@@ -24,14 +29,17 @@ export function takeAll(needs: readonly Need[]): undefined | Promise<void> {
 
 async function refillAndTake(needs: readonly Need[]): Promise<void> {
   const asked = new Set<Pot>()
-  // Each round asks a pot that has not been asked, so there are no more rounds than pots.
+  let rounds = 0
   for (
     let lacking = needs.filter(isLacking);
     lacking.length > 0;
     lacking = needs.filter(isLacking)
   ) {
-    const refused = lacking.find(({ pot }) => asked.has(pot))
+    // Only the store's word refuses: what is lacking here may have been leased, and taken by others before this call had its turn.
+    const refused = lacking.find(({ pot, amount }) => asked.has(pot) && !pot.mayHave(amount))
     if (refused) throw refused.pot.refusal(refused.amount)
+    rounds += 1
+    if (rounds > roundsMax) throw new Fault('service_unavailable')
     for (const { pot } of lacking) asked.add(pot)
     await Promise.all(lacking.map(({ pot, amount }) => pot.refill(amount)))
   }

@@ -26,6 +26,9 @@ export class Purse implements Pot {
   settled = 0n
   /** What the store has of `settled`. */
   written = 0n
+  /** What went to costs that stand in the books by themselves: a total, of which the store has seen `bookedSeen` leave here. */
+  booked = 0n
+  bookedSeen = 0n
   isStored = false
   usedTick = 0
   readonly #order: (purse: Purse, amount: bigint) => Promise<void>
@@ -49,19 +52,26 @@ export class Purse implements Pot {
     this.usedTick = this.#tickMs()
   }
 
-  /** A call has ended that was lent `amount` and used `cost`. What it used beyond that is gone from the rest. */
-  settle(amount: bigint, cost: bigint): void {
+  /**
+   * A call has ended that was lent `amount` and used `cost`. What it used beyond that is gone from the rest. `isBooked`: the store
+   * has counted the cost as spent already.
+   */
+  settle(amount: bigint, cost: bigint, isBooked = false): void {
     this.lent -= amount
-    this.settled += cost
+    if (isBooked) this.booked += cost
+    else this.settled += cost
     const left = this.free + amount - cost
     this.free = left < 0n ? 0n : left
     this.usedTick = this.#tickMs()
   }
 
   refill(amount: bigint): Promise<void> {
-    const isHopeless = amount > this.free + this.#roomLeft
-    if (isHopeless && this.#tickMs() < this.#refusedUntil) return Promise.resolve()
+    if (!this.mayHave(amount) && this.#tickMs() < this.#refusedUntil) return Promise.resolve()
     return this.#order(this, amount)
+  }
+
+  mayHave(amount: bigint): boolean {
+    return amount <= this.free + this.#roomLeft
   }
 
   granted({ granted, roomLeft, bound }: PurseState): void {

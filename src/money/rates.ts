@@ -75,8 +75,12 @@ export class Bucket implements Pot {
 
   refill(amount: bigint): Promise<void> {
     // The bucket cannot have more than this by now, whoever else takes from it.
-    if (Number(amount - this.free) > this.#levelNow()) return Promise.resolve()
+    if (!this.mayHave(amount)) return Promise.resolve()
     return this.#deps.lease(this, Number(amount))
+  }
+
+  mayHave(amount: bigint): boolean {
+    return Number(amount - this.free) <= this.#levelNow()
   }
 
   leased({ granted, level }: Lease): void {

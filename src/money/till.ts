@@ -101,7 +101,9 @@ export async function openTill(deps: {
 
   const isIdle = (purse: Purse) => tickMs() - purse.usedTick > idleMs
   const isDue = (purse: Purse) =>
-    purse.settled !== purse.written || (purse.free > 0n && isIdle(purse))
+    purse.settled !== purse.written ||
+    purse.booked !== purse.bookedSeen ||
+    (purse.free > 0n && isIdle(purse))
 
   function beat(): void {
     for (const [name, purse] of purses) {

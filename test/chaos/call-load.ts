@@ -22,8 +22,8 @@ export type Answered = {
 export type Sender = {
   /** By run id. */
   answered: Map<string, Answered>
-  /** Statuses other than 200. */
-  refused: Map<number, number>
+  /** Statuses other than 200, each with what it said. */
+  refused: Map<string, number>
   next: number
 }
 
@@ -122,8 +122,10 @@ function ask(
         // A stream has said all once it has said so, whatever becomes of its connection.
         const isWhole = number % 2 === 1 ? text.endsWith(doneEvent) : response.complete
         if (status === 200 && isWhole) note(sender, { number, text, shown: response.headers })
-        else if (response.complete && status !== 200)
-          sender.refused.set(status, (sender.refused.get(status) ?? 0) + 1)
+        else if (response.complete && status !== 200) {
+          const why = `${status} ${/"message":"([^"]*)/.exec(text)?.[1]}`
+          sender.refused.set(why, (sender.refused.get(why) ?? 0) + 1)
+        }
         resolve(response.complete)
       })
     })

@@ -80,8 +80,9 @@ export function jobAnswers(deps: JobDeps & { routes: Routes }): JobAnswers {
 async function settle(deps: JobDeps, job: Job, body: Buffer): Promise<JobReceipt> {
   const answer = parseObject(body)
   const isNews = job.receipt.phase === 'begin' && answer && stateOf(answer).isOver
-  if (!isNews || !(await deps.jobs.claim(job))) return job.receipt
-  return (await closeJob(deps, job, answer)).receipt
+  if (!isNews) return job.receipt
+  const { isMine, receipt } = await deps.jobs.claim(job)
+  return isMine ? (await closeJob(deps, job, answer)).receipt : receipt
 }
 
 function toAsk(routes: Routes, ctx: Context, of: { job: Job; path: string; accept: string }) {

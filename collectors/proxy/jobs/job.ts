@@ -1,6 +1,6 @@
 // Work that goes on after its answer, such as a video: what is known of it until it is over, and who keeps that.
 
-import type { Cost } from '../money.ts'
+import type { Cost, PurseRef } from '../money.ts'
 
 /** Everything that ends the run when nobody holds the call any more. Plain JSON. */
 export type Job = {
@@ -19,7 +19,9 @@ export type Job = {
   traceFlags: number
   /** What the run keeps as its input; null where texts are not kept. */
   input: unknown
-  cost: { nanoUsd: string; version: string; till?: string | undefined } | null
+  cost: { nanoUsd: string; version: string } | null
+  /** What was taken when it was opened, and is given back when it fails. */
+  charge?: { purses: readonly PurseRef[]; nanoUsd: string } | undefined
   /** Of the video that was asked for. */
   seconds: number | null
   receipt: JobReceipt
@@ -35,16 +37,20 @@ export type JobReceipt = {
 }
 
 export type Jobs = {
-  /** Durable when it resolves. The same job again changes nothing. Rejects with `service_unavailable`. */
+  /** Durable when it resolves, and its charge is taken. The same job again changes nothing. Rejects with `service_unavailable`. */
   open(job: Job): Promise<void>
   find(workspace: string, id: string): Promise<Job | undefined>
   /** The job that made this file. */
   findByFile(workspace: string, fileId: string): Promise<Job | undefined>
-  /** True for one caller at a time, until it is closed or a minute has passed; then this caller closes it. */
-  claim(job: Job): Promise<boolean>
+  /**
+   * Mine for one caller at a time, until it is closed or a minute has passed: then this caller closes it. Otherwise the receipt
+   * that stands now: a close that was cut off after its record is finished here.
+   */
+  claim(job: Job): Promise<{ isMine: boolean; receipt: JobReceipt }>
+  /** The charge of one that did not complete goes back. Again it changes nothing. */
   close(job: Job, receipt: JobReceipt): Promise<void>
 }
 
 export function toJobCost(cost: Cost | undefined): Job['cost'] {
-  return cost ? { ...cost, nanoUsd: String(cost.nanoUsd) } : null
+  return cost ? { nanoUsd: String(cost.nanoUsd), version: cost.version } : null
 }

@@ -8,7 +8,7 @@ import type { Redaction } from '../../redact.ts'
 import { pushRun } from '../../run/span.ts'
 import type { Intake } from '../../spool/intake.ts'
 import { pushRecord } from '../../spool/rows.ts'
-import type { Call, Outcome } from '../call.ts'
+import { type Call, type Outcome, settleMoney } from '../call.ts'
 import { readError } from '../completion.ts'
 import type { Cost } from '../money.ts'
 import { fromNote, openingOf } from '../openings.ts'
@@ -54,13 +54,21 @@ export async function startJob(
     traceFlags: call.trace.flags,
     input: capture === 'full' ? operation.keptInput(call.request) : null,
     cost: toJobCost(cost),
+    charge: started?.hasFailed ? undefined : chargeOf(call, cost),
     seconds: secondsOf(answer) ?? secondsOf(call.request) ?? null,
     receipt: toReceipt(opening, call.signer.publicKey, 'open'),
   }
   await deps.jobs.open(job)
+  // With the row: whoever closes the job must be able to give it back, and this process may be gone by then.
+  if (job.charge) settleMoney(call, { cost, usage: undefined, isBooked: true })
   await deps.intake.write((batch) => pushRecord(batch, opening), { closes: call.runId })
-  if (!started?.isOver || !(await deps.jobs.claim(job))) return opening
+  if (!started?.isOver || !(await deps.jobs.claim(job)).isMine) return opening
   return (await closeJob(deps, job, answer)).signed
+}
+
+function chargeOf({ grant }: Call, cost: Cost | undefined): Job['charge'] {
+  const purses = grant?.purses ?? []
+  return cost && purses.length > 0 ? { purses, nanoUsd: String(cost.nanoUsd) } : undefined
 }
 
 /** Writes the final record and the run. Only for who has claimed the job. */
@@ -113,7 +121,6 @@ function toRun(
   // What failed is not charged.
   const cost = hasFailed ? null : job.cost
   if (cost) attributes['batchin.price.version'] = cost.version
-  if (cost?.till !== undefined) attributes['batchin.till'] = cost.till
   if (job.seconds !== null) attributes['batchin.usage.video_seconds'] = job.seconds
   const failure = isObject(answer.error) ? readError(answer.error) : { code: 'failed', message: '' }
   return {
