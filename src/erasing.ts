@@ -16,6 +16,7 @@ const deadlineMs = 600_000
 // An envelope is written again after half a day of use; one that is older is not referred to by what comes in now.
 const envelopeIdleS = 14 * 3_600
 
+type Alsos = Parameters<Erase>[1]['alsoOf']
 type Stores = {
   clickhouse: Pick<Clickhouse, 'query' | 'command'>
   sql: Sql
@@ -24,17 +25,17 @@ type Stores = {
 
 /** For the spool, which calls it when all that was accepted before the wish is in ClickHouse. Safe to repeat. */
 export function openEraser(stores: Stores): Erase {
-  return async ({ workspace, traceId, userId, beforeSeq }, { signal }) => {
+  return async ({ workspace, traceId, userId, beforeSeq }, { signal, alsoOf }) => {
     await eraseJobs(stores, { workspace, traceId, userId })
     const all = and(inWorkspace(workspace), 'ingest_seq < {beforeSeq:UInt64}', { beforeSeq })
     if (traceId !== undefined) {
-      await eraseTraces(stores, all, { ids: [traceId], beforeSeq })
+      await eraseTraces(stores, all, { ids: [traceId], beforeSeq, alsoOf })
     } else if (userId !== undefined) {
       for (;;) {
         signal.throwIfAborted()
         const ids = await findTraces(stores, and(all, 'user_id = {user:String}', { user: userId }))
         if (ids.length === 0) break
-        await eraseTraces(stores, all, { ids, beforeSeq })
+        await eraseTraces(stores, all, { ids, beforeSeq, alsoOf })
       }
     } else {
       await eraseSamples(stores.sql, { workspace, traceIds: undefined, beforeSeq })
@@ -53,8 +54,10 @@ export function openEraser(stores: Stores): Erase {
 async function eraseTraces(
   stores: Stores,
   all: Where,
-  { ids, beforeSeq }: { ids: readonly string[]; beforeSeq: bigint },
+  of: { ids: readonly string[]; beforeSeq: bigint; alsoOf: Alsos },
 ): Promise<void> {
+  const { ids, beforeSeq, alsoOf } = of
+  await alsoOf(ids)
   const workspace = String(all.params.workspace)
   const replays = await eraseSamples(stores.sql, { workspace, traceIds: ids, beforeSeq })
   for (let from = 0; from < replays.length; from += tracesAtOnce) {
@@ -63,7 +66,9 @@ async function eraseTraces(
       return id ? [toHex(id)] : []
     })
     const replayed = await findTraces(stores, and(all, ofReplays, { runs }))
-    if (replayed.length > 0) await eraseSpans(stores, and(all, inIds, { ids: replayed }))
+    if (replayed.length === 0) continue
+    await alsoOf(replayed)
+    await eraseSpans(stores, and(all, inIds, { ids: replayed }))
   }
   await eraseSpans(stores, and(all, inIds, { ids: [...ids] }))
 }

@@ -4,6 +4,7 @@ import { closeSync, openSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { readSettings } from '../schemas/settings.ts'
 import { doctor } from './cli/doctor.ts'
+import { quarantine } from './cli/quarantine.ts'
 import { seedCommand } from './cli/seed.ts'
 import { verifyFile } from './cli/verify.ts'
 import { startPlane } from './plane.ts'
@@ -13,6 +14,8 @@ const usage = `runledger [serve]            start the plane
 runledger seed [--url U] [--key K] [--seed N]
                              send a believable day of traffic to a running plane
 runledger verify FILE        check an evidence pack offline
+runledger quarantine list | show NAME | retry NAME|--all | drop NAME|--all
+                             rows that ClickHouse refused: what they are, and loading them again
 runledger doctor             is this machine fit: settings, configuration, port, stores, lock, disk, fdatasync, clock
 `
 
@@ -36,6 +39,8 @@ async function run(name: string): Promise<void> {
       return seedCommand(args, process.env)
     case 'verify':
       return verifyFile(args)
+    case 'quarantine':
+      return quarantine(args, process.env)
     case 'doctor':
       return doctor(process.env)
     default:

@@ -1,9 +1,10 @@
 // What is to be forgotten goes, wherever it is on its way into ClickHouse, whatever crashes, and does not come back.
 
 import { expect, test } from 'vitest'
+import { holdsAny } from '../collectors/spool/ids-in.ts'
 import type { Erase } from '../collectors/spool/spool.ts'
 import type { MemoryDisk } from './spool-disk.ts'
-import { MemoryClickHouse, poison, pushSpan } from './spool-rows.ts'
+import { MemoryClickHouse, poison, pushRow, pushSpan } from './spool-rows.ts'
 import { openWorld, randomOf, until, type World } from './spool-world.ts'
 
 const ada = { workspace: 'w', userId: 'zoë.h' }
@@ -70,6 +71,44 @@ test('nothing of it is left on disk: not in the segment being written, in draine
   await world.spool.flush()
   expect(house.names('spans')).toContain('carol')
   await world.spool.close()
+})
+
+test('what is set aside of a user goes though it does not name him: of his chunk, and of his traces', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  house.before = () => poison()
+  const trace = 'sixteen-byte-id.'
+  const erase: Erase = (_, { alsoOf }) => alsoOf([Buffer.from(trace).toString('hex')])
+  world.spool.drainTo(house.insert, erase)
+  await write(world, trace, 'bob')
+  await world.spool.write((batch) => {
+    pushRow(batch, 'spans', 'zoë.h')
+    pushRow(batch, 'payloads', 'his words')
+  })
+  await world.spool.flush()
+  expect(await world.spool.forget(ada)).toBe(true)
+  for (const name of [trace, 'zoë.h', 'his words']) expect(holding(world.disk, name)).toEqual([])
+  expect(holding(world.disk, 'bob').map((path) => path.split('/')[2])).toEqual([
+    'quarantine',
+    'quarantine',
+  ])
+  await world.spool.close()
+})
+
+test('of many ids each is found, wherever in the bytes it stands, and none that is not there', () => {
+  const random = randomOf(11)
+  const bytesOf = (count: number) => Buffer.from(Array.from({ length: count }, () => random() * 3))
+  for (let round = 0; round < 300; round++) {
+    const bytes = bytesOf(Math.floor(random() * 60))
+    const ids = Array.from({ length: 3 }, () => bytesOf(16))
+    if (round % 2 === 0 && bytes.length >= 16)
+      ids.push(
+        bytes
+          .subarray(bytes.length - 16 - Math.floor(random() * (bytes.length - 15)))
+          .subarray(0, 16),
+      )
+    expect(holdsAny(bytes, ids)).toBe(ids.some((id) => bytes.includes(id)))
+  }
 })
 
 test('a wish that was acknowledged is fulfilled after a crash at any call of the disk', async () => {

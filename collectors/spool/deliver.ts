@@ -73,7 +73,10 @@ export async function deliver(
   const key = rangeOf(slice)
   let reason = 'refused before'
   if (!at.refusals.has(key)) {
-    const refused = await insertOrRefuse(deps, slice, at.token)
+    const refused = await insertOrRefuse(deps, {
+      ...{ table: slice.table, rows: rowsIn(slice), body: bodyOf(slice) },
+      token: at.token ?? tokenOf(deps.node, slice),
+    })
     if (refused === undefined) {
       deps.counters.count('spool_drained_rows_total', { table: slice.table }, rowsIn(slice))
       return
@@ -114,15 +117,11 @@ export async function untilDone<T>(
   }
 }
 
-/** Undefined when stored; the error when ClickHouse will never take these bytes. */
-async function insertOrRefuse(
+/** One INSERT until it is in. Undefined when stored; the error when ClickHouse will never take these bytes. */
+export async function insertOrRefuse(
   deps: DeliveryDeps,
-  slice: TableSlice,
-  planned: string | undefined,
+  { table, rows, body, token }: { table: TableName; rows: number; body: Buffer[]; token: string },
 ): Promise<unknown> {
-  const token = planned ?? tokenOf(deps.node, slice)
-  const body = bodyOf(slice)
-  const rows = rowsIn(slice)
   return untilDone(deps, async () => {
     // Not AbortSignal.any: on Node 20 every use leaves a listener on the long-lived signal.
     const attempt = new AbortController()
@@ -130,13 +129,13 @@ async function insertOrRefuse(
     deps.stop.addEventListener('abort', abort)
     const deadline = setTimeout(abort, deps.limits.insertDeadlineMs)
     try {
-      await deps.insert(slice.table, body, { token, rows, signal: attempt.signal })
-      deps.counters.count('spool_inserts_total', { table: slice.table, outcome: 'stored' })
+      await deps.insert(table, body, { token, rows, signal: attempt.signal })
+      deps.counters.count('spool_inserts_total', { table, outcome: 'stored' })
       return undefined
     } catch (error) {
       // An attempt that we cut off ourselves says nothing about its bytes.
       const outcome = attempt.signal.aborted || isTransient(error) ? 'retried' : 'refused'
-      deps.counters.count('spool_inserts_total', { table: slice.table, outcome })
+      deps.counters.count('spool_inserts_total', { table, outcome })
       if (outcome === 'retried') throw error
       return error ?? new Error('refused')
     } finally {
@@ -152,7 +151,8 @@ async function setAside(deps: DeliveryDeps, slice: TableSlice, reason: string): 
   const rows = rowsIn(slice)
   const facts = { segment: chunk.at.segment, offset: chunk.at.offset, table, rows, reason }
   const name = `${chunk.at.segment}-${chunk.at.offset}.${table}`
-  const isNew = await untilDone(deps, () => deps.quarantine.save(name, bodyOf(slice), facts))
+  const said = { ...facts, token: tokenOf(deps.node, slice) }
+  const isNew = await untilDone(deps, () => deps.quarantine.save(name, bodyOf(slice), said))
   if (!isNew) return
   deps.counters.count('spool_quarantined_rows_total', { table }, rows)
   deps.log('error', 'ClickHouse refused rows for good; they are kept in quarantine', facts)

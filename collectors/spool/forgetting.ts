@@ -30,7 +30,11 @@ export type Forget = { workspace: string; traceId?: string; userId?: string; bef
  */
 export type Erase = (
   what: Omit<Forget, 'beforeMs'> & { beforeSeq: bigint },
-  opts: { signal: AbortSignal },
+  opts: {
+    signal: AbortSignal
+    /** To be told of every trace that goes, before it goes: rows of it may be set aside. */
+    alsoOf: (traceIds: readonly string[]) => Promise<void>
+  },
 ) => Promise<void>
 
 type Rule = { what: Forget; edge: Edge; erased: boolean; done: (() => void)[] }
@@ -90,6 +94,13 @@ export class Forgetting {
       })
   }
 
+  /** Removes what is set aside of these traces. */
+  async dropAside(traceIds: readonly string[]): Promise<void> {
+    const { quarantine } = this.#deps
+    if (quarantine.bytes === 0) return
+    this.#said(await quarantine.removeHoldingIds(traceIds.map((id) => Buffer.from(id, 'hex'))))
+  }
+
   /** Resolves when nothing is under way any more; abort the `stop` signal first. */
   async settled(): Promise<void> {
     await this.#working
@@ -108,20 +119,27 @@ export class Forgetting {
   }
 
   async #finish(rule: Rule): Promise<void> {
-    const { erase, shelf, retired, log, stop: signal } = this.#deps
+    const { erase, shelf, retired, stop: signal } = this.#deps
     const { beforeMs, ...what } = rule.what
     const beforeSeq = least(rule.edge.seq, beforeMs)
-    if (!rule.erased) await erase({ ...what, beforeSeq }, { signal })
+    const alsoOf = (ids: readonly string[]) => this.dropAside(ids)
+    if (!rule.erased) await erase({ ...what, beforeSeq }, { signal, alsoOf })
     rule.erased = true
     // The segment was ended when the rule was made; if it was drained already, nobody else would put it away.
     await retired.add(shelf.takeDrained())
     if (shelf.segments.some(({ number }) => number <= rule.edge.at.segment))
       throw new Error('a segment that holds rows to be forgotten is still being drained')
     await retired.purge(rule.edge.at.segment)
-    const files = await this.#deps.quarantine.removeHolding(toBytes(rule.what))
-    if (files > 0) log('warn', 'Rows in quarantine were removed on request', { files })
+    const { traceId, userId } = rule.what
+    // Spans that do not name their user came in one chunk with one that does.
+    const isShared = traceId === undefined && userId !== undefined
+    this.#said(await this.#deps.quarantine.removeHolding(toBytes(rule.what), isShared))
     this.#rules = this.#rules.filter((one) => one !== rule)
     await this.#save()
+  }
+
+  #said(files: number): void {
+    if (files > 0) this.#deps.log('warn', 'Rows in quarantine were removed on request', { files })
   }
 
   /** One save at a time; each writes the rules as they are when its turn comes. */

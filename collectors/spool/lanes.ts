@@ -17,7 +17,7 @@ const callsDir = 'calls'
 const eraseLookMs = 20
 
 /** The face is that of a spool whose own writes are bulk. */
-export type Lanes = Omit<Spool, 'open' | 'state'> & {
+export type Lanes = Omit<Spool, 'open' | 'state' | 'dropAside'> & {
   /** Of calls: their runs, records, and notes. */
   calls: Intake & Openings & Pick<Spool, 'refusal' | 'interrupted' | 'flush'>
   /** Both lanes together; `status` and `reason` are those of bulk. */
@@ -47,14 +47,17 @@ function join(bulk: Spool, calls: Spool): Lanes {
   const all = async (ask: (lane: Spool) => Promise<boolean>) =>
     (await Promise.all([ask(bulk), ask(calls)])).every(Boolean)
   const drainedSeq = () => lower(bulk.drainedSeq(), calls.drainedSeq())
+  const dropAside = async (traceIds: readonly string[]) => {
+    for (const lane of [bulk, calls]) await lane.dropAside(traceIds)
+  }
   return {
     calls,
     write: bulk.write,
     interrupted: (): readonly Opening[] => calls.interrupted(),
     refusal: (): Refusal | undefined => bulk.refusal(),
     drainTo(insert: Insert, erase?: Erase) {
-      const eraseOnce = erase && behind(drainedSeq, erase)
-      const drains = [bulk.drainTo(insert, eraseOnce), calls.drainTo(insert, eraseOnce)]
+      const eraseBehind = erase && behind({ drainedSeq, dropAside }, erase)
+      const drains = [bulk.drainTo(insert, eraseBehind), calls.drainTo(insert, eraseBehind)]
       return {
         stop: async (deadlineMs) =>
           void (await Promise.all(drains.map((drain) => drain.stop(deadlineMs)))),
@@ -74,12 +77,14 @@ function lower(one: bigint, other: bigint): bigint {
   return one < other ? one : other
 }
 
-/** Erasing finds by the one lane's rows what to delete of the other's, so it waits until both are there. */
-function behind(drainedSeq: () => bigint, erase: Erase): Erase {
-  return async (what, opts) => {
-    while (drainedSeq() < what.beforeSeq)
-      await pause(eraseLookMs, undefined, { signal: opts.signal })
-    await erase(what, opts)
+/** Erasing finds by the one lane's rows what to delete of the other's, so it waits until both are there, and both are told. */
+function behind(
+  lanes: { drainedSeq: () => bigint; dropAside: (traceIds: readonly string[]) => Promise<void> },
+  erase: Erase,
+): Erase {
+  return async (what, { signal }) => {
+    while (lanes.drainedSeq() < what.beforeSeq) await pause(eraseLookMs, undefined, { signal })
+    await erase(what, { signal, alsoOf: lanes.dropAside })
   }
 }
 

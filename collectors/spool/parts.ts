@@ -66,7 +66,12 @@ export async function openParts(options: Full) {
   sequence.startAt(nextSeq)
   const room: Room = new Room({
     ...{ disk, dir, limits, log },
-    onLook: () => retired.evict(room.isDiskLow),
+    onLook: async () => {
+      await retired.evict(room.isDiskLow)
+      await quarantine
+        .look()
+        .catch(() => counters.count('spool_errors_total', { where: 'quarantine' }))
+    },
   })
   const rules = await loadRules({ disk, dir, log, isRepeated: loaded === undefined })
   return {

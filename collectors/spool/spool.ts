@@ -3,6 +3,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { Fault } from '../../schemas/faults.ts'
+import { Again } from './again.ts'
 import type { Chunk } from './chunk.ts'
 import type { Insert } from './deliver.ts'
 import { nodeDisk } from './disk.ts'
@@ -64,6 +65,8 @@ export type Spool = Intake &
      * drains. Callers share one batch.
      */
     flush(deadlineMs?: number): Promise<boolean>
+    /** Removes what is set aside of these traces, before they are erased. */
+    dropAside(traceIds: readonly string[]): Promise<void>
     /** Every row of this spool with a smaller `ingest_seq` is in ClickHouse or in quarantine. */
     drainedSeq(): bigint
     /** The same for those who wait for several spools: while this one is at rest it moves with the clock. */
@@ -93,6 +96,7 @@ class OpenSpool implements Spool {
   #drain: Drain | undefined
   #source: Source | undefined
   #forgetting: Forgetting | undefined
+  #again: Again | undefined
   #closing: Promise<void> | undefined
   readonly #errors = new Map<'spool' | 'drain', string>()
 
@@ -138,6 +142,7 @@ class OpenSpool implements Spool {
       stop: this.#stop.signal,
       onTrouble: (error: unknown) => this.#note('drain', error),
     }
+    this.#again = new Again({ ...shared, insert })
     if (erase) this.#forgetting = new Forgetting({ ...shared, erase }, rules)
     this.#drain = new Drain({
       ...shared,
@@ -155,6 +160,10 @@ class OpenSpool implements Spool {
     const { done, edge } = await forgetting.add(what, () => this.#commit.cut())
     void drain.reach(edge.at, deadlineMs)
     return within(done, deadlineMs)
+  }
+
+  async dropAside(traceIds: readonly string[]): Promise<void> {
+    await this.#forgetting?.dropAside(traceIds)
   }
 
   async flush(deadlineMs = flushDeadlineMs): Promise<boolean> {
@@ -225,7 +234,8 @@ class OpenSpool implements Spool {
     await Promise.race([this.#drain?.stop(), cut])
     settled.abort()
     this.#stop.abort()
-    if (this.#forgetting) await within(this.#forgetting.settled(), abortGraceMs)
+    for (const one of [this.#forgetting, this.#again])
+      if (one) await within(one.settled(), abortGraceMs)
     await this.#source?.close()
   }
 
