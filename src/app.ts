@@ -2,6 +2,7 @@
 
 import type Router from '@koa/router'
 import Koa, { type Context, type Middleware } from 'koa'
+import type { Inference } from '../collectors/proxy/route.ts'
 import type { Scope } from '../schemas/caller.ts'
 import { Fault } from '../schemas/faults.ts'
 import { requireScope } from './access.ts'
@@ -20,6 +21,8 @@ export type Door = {
   paths: readonly string[]
   scope: Scope
   enter: (ctx: Context) => Promise<void>
+  /** The same without Koa, where there is nothing of it that the door needs. */
+  infer?: Inference
 }
 
 export function createApp(deps: {

@@ -1,8 +1,8 @@
 // Everything that answers over HTTP, and what each of them needs.
 
+import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
 import Router from '@koa/router'
-import type Koa from 'koa'
 import type { Middleware } from 'koa'
 import { ByteBudget } from '../collectors/body.ts'
 import { EnvelopeBook } from '../collectors/otlp/envelopes.ts'
@@ -26,6 +26,7 @@ import { createApp, type Door, listRoutes, type Route } from './app.ts'
 import type { LiveConfig } from './config.ts'
 import { consoleRoutes } from './console-files.ts'
 import { type Destinations, openDestinations } from './destinations/destinations.ts'
+import { enterDirectly } from './direct-doors.ts'
 import { openExperimenting } from './experimenting.ts'
 import type { Engine } from './experiments/engine.ts'
 import type { OtlpShared } from './grpc-door.ts'
@@ -58,7 +59,7 @@ const flushDeadlineMs = 2_000
 const closeDeadlineMs = 2_000
 
 export type Doors = {
-  app: Koa
+  answer: RequestListener
   routes: readonly Route[]
   provider: string
   /** For OTLP over gRPC, which has a listener of its own. */
@@ -138,11 +139,12 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
   metrics.gauge('proxy_live_answers', () => live.size)
   const doors = ingestDoors(deps, { otlp, router, routes, live, findRuns, prompting })
   await endCutOff(deps)
+  const app = createApp({
+    ...{ keys: deps.keys, metrics, log, doors, router, internal },
+    watchers: watchersOf(selfTrace, doors),
+  })
   return {
-    app: createApp({
-      ...{ keys: deps.keys, metrics, log, doors, router, internal },
-      watchers: watchersOf(selfTrace, doors),
-    }),
+    answer: enterDirectly(app, { doors, keys: deps.keys, histograms: metrics }),
     routes: listRoutes(router, doors),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,

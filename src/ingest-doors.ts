@@ -10,7 +10,7 @@ import type { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import { operations } from '../collectors/proxy/operations.ts'
 import { ResponseCache } from '../collectors/proxy/response-cache.ts'
-import { inference } from '../collectors/proxy/route.ts'
+import { inference, throughKoa } from '../collectors/proxy/route.ts'
 import type { LiveRoutes } from '../collectors/proxy/routes.ts'
 import { redactionBy } from '../collectors/redact.ts'
 import { runs } from '../collectors/run/route.ts'
@@ -64,14 +64,11 @@ export function ingestDoors(
   jobRoutes(made.router, jobAnswers(proxy))
   const infer = inference(proxy)
   return [
-    ...operations.map(
-      (operation): Door => ({
-        method: 'POST',
-        paths: operation.paths,
-        scope: 'proxy',
-        enter: infer(operation),
-      }),
-    ),
+    ...operations.map((operation): Door => {
+      const direct = infer(operation)
+      const { paths } = operation
+      return { method: 'POST', paths, scope: 'proxy', infer: direct, enter: throughKoa(direct) }
+    }),
     {
       method: 'POST',
       paths: ['/v1/otlp/traces', '/v1/otlp/v1/traces', '/v1/traces'],

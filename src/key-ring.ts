@@ -58,6 +58,12 @@ export class KeyRing {
     return toLedgerKey(this.#active)
   }
 
+  /** What to sign with now, when nothing has to be looked up for that. */
+  ready(): SigningKey | undefined {
+    const isValid = this.#active.not_after.getTime() > this.#deps.now()
+    return isValid && !this.#isOlderThan(reloadEveryMs) ? this.#signing : undefined
+  }
+
   /** What to sign with now. Looks for a newer key in the background when the last look is long ago. */
   async signingKey(): Promise<SigningKey> {
     if (this.#active.not_after.getTime() <= this.#deps.now()) await this.#reload()

@@ -29,6 +29,8 @@ export type Session = { cookie: string; expiresAt: Date; caller: Caller }
 export type Keys = {
   /** The caller behind a bearer token; undefined when there is none. Rejects only when the key store is down. */
   find(token: string): Promise<Caller | undefined>
+  /** The same at once, for a token that was found lately. */
+  known(token: string): Caller | undefined
   /** The caller behind a session cookie. */
   findSession(cookie: string): Promise<Caller | undefined>
   /** A session standing for the key: the cookie's value and its last moment. Undefined when the token is no key. */
@@ -99,11 +101,16 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
   const remembered = new Map<string, { caller: Caller | undefined; untilMs: number }>()
   const terms = new Map<string, { terms: KeyTerms; untilMs: number }>()
 
+  function heldBy(name: string) {
+    const held = remembered.get(name)
+    return held && held.untilMs > nowMs() ? held : undefined
+  }
+
   async function remember(kind: string, token: string, load: () => Promise<Caller | undefined>) {
     if (token.length > tokenLengthMax) return undefined
     const name = nameOf(kind, token)
-    const held = remembered.get(name)
-    if (held && held.untilMs > nowMs()) return held.caller
+    const held = heldBy(name)
+    if (held) return held.caller
     const caller = await load()
     if (remembered.size >= rememberedMax) remembered.clear()
     remembered.set(name, { caller, untilMs: nowMs() + rememberedMs })
@@ -157,6 +164,7 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
 
   return {
     find,
+    known: (token) => heldBy(nameOf('k', token))?.caller,
     findSession: (cookie) =>
       remember('s', cookie, async () => {
         const row = await loadSession(sql, cookie)

@@ -53,13 +53,18 @@ export async function openLedger(deps: {
   const subjects = new Map<string, Subject>()
   const loading = new Map<string, Promise<Subject>>()
 
-  async function getSubject(workspace: string): Promise<Subject> {
+  function findSubject(workspace: string): Subject | undefined {
     const known = subjects.get(workspace)
     if (known) {
       subjects.delete(workspace)
       subjects.set(workspace, known)
-      return known
     }
+    return known
+  }
+
+  async function getSubject(workspace: string): Promise<Subject> {
+    const known = findSubject(workspace)
+    if (known) return known
     const loaded = loading.get(workspace) ?? load(workspace)
     loading.set(workspace, loaded)
     try {
@@ -72,11 +77,21 @@ export async function openLedger(deps: {
   async function load(workspace: string): Promise<Subject> {
     const subject: Subject = {
       key: await ensureSubjectKey(sql, masterKey, workspace),
-      signer: undefined,
+      signed: undefined,
     }
     subjects.set(workspace, subject)
     if (subjects.size > signersMax) subjects.delete(subjects.keys().next().value!)
     return subject
+  }
+
+  async function signerWith(workspace: string): Promise<Signer> {
+    const subject = await getSubject(workspace)
+    const key = await whilePostgresIsUp(() => keys.signingKey())
+    if (subject.signed?.keyId !== key.keyId) {
+      const signer = createSigner({ workspace, subjectKey: subject.key, key, tierOf })
+      subject.signed = { keyId: key.keyId, signer: Promise.resolve(signer) }
+    }
+    return subject.signed.signer
   }
 
   return {
@@ -86,12 +101,9 @@ export async function openLedger(deps: {
     findKey: (keyId) => keys.find(keyId),
     findPrivateKey: (keyId) => keys.findPrivateKey(keyId),
 
-    async signerOf(workspace) {
-      const subject = await getSubject(workspace)
-      const key = await whilePostgresIsUp(() => keys.signingKey())
-      if (subject.signer?.keyId !== key.keyId)
-        subject.signer = createSigner({ workspace, subjectKey: subject.key, key, tierOf })
-      return subject.signer
+    signerOf(workspace) {
+      const known = findSubject(workspace)?.signed
+      return known && known.keyId === keys.ready()?.keyId ? known.signer : signerWith(workspace)
     },
 
     async disclosureOf(workspace, recordId) {
@@ -107,7 +119,8 @@ export async function openLedger(deps: {
   }
 }
 
-type Subject = { key: Buffer; signer: Signer | undefined }
+/** The promise of its signer is kept, because a call that waits for one already kept waits for one turn only. */
+type Subject = { key: Buffer; signed: { keyId: string; signer: Promise<Signer> } | undefined }
 
 type SubjectRow = { sealed_key: Buffer | null }
 

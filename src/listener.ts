@@ -9,7 +9,6 @@ import {
 } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import type Koa from 'koa'
 import { holdContinue } from '../collectors/continue.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toPrefixed } from '../schemas/ids.ts'
@@ -28,7 +27,7 @@ const lookEveryMs = 20
 
 export type Listener = {
   url: string
-  serve(app: Koa): void
+  serve(answer: RequestListener): void
   /**
    * Answers new calls 503 and waits for those in progress, up to a deadline or until `hurry`; then has them ended by
    * `interrupt`, and cuts what is still there after that.
@@ -70,8 +69,8 @@ export async function openListener(at: { host: string; port: number }): Promise<
 
   return {
     url: toUrl(server.address() as AddressInfo), // a server listening on TCP has one
-    serve(app) {
-      handle = app.callback()
+    serve(answer) {
+      handle = answer
     },
     async drain(interrupt, hurry) {
       handle = answerStopping

@@ -1,11 +1,13 @@
 // What every request passes: an id and its caller. Faults become answers here, and for OTLP in its route.
 
+import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { writeOtlpFault } from '../collectors/otlp/route.ts'
 import type { Counters } from '../schemas/counters.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, randomHex, toPrefixed } from '../schemas/ids.ts'
 import { bearerToken } from './access.ts'
+import { refusalOf } from './direct-doors.ts'
 import { toAnswerable } from './failures.ts'
 import type { InternalCalls } from './internal-calls.ts'
 import type { Keys } from './keys.ts'
@@ -22,9 +24,10 @@ export function isOtlpPost(ctx: Context): boolean {
 /** Outermost: the request id on every answer, and whatever is thrown below as the right envelope. */
 export function answer(deps: { counters: Counters; log: (line: string) => void }): Middleware {
   return async (ctx, next) => {
-    const given = ctx.get('x-request-id')
-    ctx.state.requestId = requestIdPattern.test(given) ? given : toPrefixed('req', newId())
+    const refused = refusalOf(ctx.req)
+    ctx.state.requestId = refused?.requestId ?? requestIdOf(ctx.req)
     try {
+      if (refused) throw refused.error
       await next()
       stamp(ctx)
     } catch (error) {
@@ -36,6 +39,14 @@ export function answer(deps: { counters: Counters; log: (line: string) => void }
       writeFault(ctx, fault)
     }
   }
+}
+
+/** The caller's own, where it is one that may be repeated. */
+export function requestIdOf({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id']
+  return typeof given === 'string' && requestIdPattern.test(given)
+    ? given
+    : toPrefixed('req', newId())
 }
 
 // Last, not first: one header set before a `writeHead` makes Node take every header of its list out and in again. A door that

@@ -111,7 +111,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   // Last, because a key is shown once: a start that fails before this has made none.
   const mayMake = isLoopback(settings.host)
   const madeKey = await ensureFirstKey(stores.postgres, settings.bootstrapKey, mayMake)
-  listener.serve(doors.app)
+  listener.serve(doors.answer)
   // The listeners go first: calls in progress finish and are written before anything below them stops. Experiments stop in the
   // same moment, because they call ourselves.
   const drain = async (hurry?: AbortSignal) => {

@@ -16,7 +16,7 @@ import { type MediaStore, openMediaStore } from '../collectors/proxy/media/store
 import { operations } from '../collectors/proxy/operations.ts'
 import { createOutbound } from '../collectors/proxy/outbound.ts'
 import { ProviderKeys } from '../collectors/proxy/provider-keys.ts'
-import { inference } from '../collectors/proxy/route.ts'
+import { inference, throughKoa } from '../collectors/proxy/route.ts'
 import { openRoutes, type Routes } from '../collectors/proxy/routes.ts'
 import type { Upstream } from '../collectors/proxy/upstream.ts'
 import { runs } from '../collectors/run/route.ts'
@@ -191,7 +191,9 @@ function listen(deps: ProxyDeps, caller: Caller): Server {
   app.silent = true
   const infer = inference(deps)
   const byPath = new Map(
-    operations.flatMap((operation) => operation.paths.map((path) => [path, infer(operation)])),
+    operations.flatMap((operation) =>
+      operation.paths.map((path) => [path, throughKoa(infer(operation))]),
+    ),
   )
   const jobs = jobAnswers(deps)
   const native = runs({

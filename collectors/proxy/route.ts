@@ -1,6 +1,7 @@
 // The door of every inference route. Refusals before admission are thrown, for the server's own door; afterwards every
 // answer is written here, with its receipt.
 
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'koa'
 import type { Caller } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
@@ -23,27 +24,28 @@ import type { UpstreamHandler } from './upstream.ts'
 // Of all requests under way: their bodies are held until they are answered.
 const heldBytesMax = 256 * 1024 * 1024
 
-export type Inference = (ctx: Context) => Promise<void>
+/** A request whose caller may make it. */
+export type Entered = {
+  req: IncomingMessage
+  res: ServerResponse
+  caller: Caller
+  requestId: string
+}
 
-/**
- * Makes the Koa middleware of each operation; all of them share one bound on the bytes they hold. `ctx.state.caller` and
- * `ctx.state.requestId` are set before it. It resolves when the answer has left.
- */
+/** Resolves when the answer has left; rejects with what its caller has to answer, if nothing has left yet. */
+export type Inference = (entered: Entered) => Promise<void>
+
+/** Makes the door of each operation; all of them share one bound on the bytes they hold. */
 export function inference(deps: ProxyDeps): (operation: Operation) => Inference {
   const memory = new ByteBudget(heldBytesMax)
   const room = new ByteBudget(uploadsBytesMax)
-  return (operation) => async (ctx) => {
+  return (operation) => async (entered) => {
     const lease = memory.lease()
     const disk = room.lease()
     try {
-      const arrived = await receive(deps, operation, { ctx, lease, disk })
-      ctx.respond = false
-      if ('kept' in arrived) sendKept(ctx.res, String(ctx.state.requestId), arrived.kept)
-      else await answer(arrived, ctx)
-    } catch (error) {
-      // Whoever is outside answers what was not expected here, if nothing has left yet.
-      ctx.respond = !ctx.res.headersSent
-      throw error
+      const arrived = await receive(deps, operation, { entered, lease, disk })
+      if ('kept' in arrived) sendKept(entered.res, entered.requestId, arrived.kept)
+      else await answer(arrived, entered)
     } finally {
       lease.release()
       disk.release()
@@ -51,20 +53,34 @@ export function inference(deps: ProxyDeps): (operation: Operation) => Inference 
   }
 }
 
+/** The same door for Koa. `ctx.state.caller` and `ctx.state.requestId` are set before it. */
+export function throughKoa(infer: Inference): (ctx: Context) => Promise<void> {
+  return async (ctx) => {
+    const { req, res } = ctx
+    ctx.respond = false
+    try {
+      await infer({ req, res, caller: ctx.state.caller, requestId: ctx.state.requestId })
+    } catch (error) {
+      ctx.respond = !res.headersSent
+      throw error
+    }
+  }
+}
+
 async function receive(
   deps: ProxyDeps,
   operation: Operation,
-  arriving: { ctx: Context; lease: Lease; disk: Lease },
+  arriving: { entered: Entered; lease: Lease; disk: Lease },
 ): Promise<Call | { kept: WholeAnswer }> {
-  const { ctx, lease, disk } = arriving
+  const { entered, lease, disk } = arriving
+  const { req, res, caller, requestId } = entered
   const startedAtMs = deps.nowMs()
   const startedTick = performance.now()
   // What cannot be recorded is not begun: the upstream would bill for it.
   const isReady = !deps.ready || deps.ready()
   if (!isReady && deps.routes.captureRequired) throw new Fault('service_unavailable')
-  const caller = ctx.state.caller as Caller // the door has checked its scope
   const { media } = deps
-  const received = await operation.receive(ctx.req, {
+  const received = await operation.receive(req, {
     lease,
     disk,
     media,
@@ -74,15 +90,15 @@ async function receive(
     const call = admit(deps, await signerOf(deps, caller), {
       operation,
       caller,
-      requestId: String(ctx.state.requestId),
-      headers: ctx.req.headers,
-      res: ctx.res,
+      requestId,
+      headers: req.headers,
+      res,
       received,
       startedAtMs,
       startedTick,
     })
     if (!isReady && call.route.captureRequired) throw new Fault('service_unavailable')
-    const claiming = claimAnswer(call, { req: ctx.req, body: received.body })
+    const claiming = claimAnswer(call, { req, body: received.body })
     const found = claiming && (await claiming)
     if (found && 'kept' in found) {
       await received.upload?.release()
@@ -109,9 +125,9 @@ async function begin(call: Call): Promise<Call> {
   }
 }
 
-async function answer(call: Call, ctx: Context): Promise<void> {
+async function answer(call: Call, { req }: Entered): Promise<void> {
   try {
-    await pass(call, ctx)
+    await pass(call, req.headers)
   } finally {
     // A call that was stored has settled by now; this is for those that nobody could store.
     settleMoney(call)
@@ -122,7 +138,7 @@ async function answer(call: Call, ctx: Context): Promise<void> {
   }
 }
 
-function pass(call: Call, ctx: Context): Promise<void> {
+function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
   const { res } = call
   return new Promise((resolve, reject) => {
     const { live } = call.deps
@@ -132,7 +148,7 @@ function pass(call: Call, ctx: Context): Promise<void> {
       else reject(error)
     }
     // Made first, because what is opened names who is asked first.
-    const attempts = new Attempts(call, ctx.req.headers)
+    const attempts = new Attempts(call, headers)
     const given = answerOf(call, done)
     live?.add(given)
     call.caching = cachingOf(call, given)
@@ -182,10 +198,8 @@ function answerOf(call: Call, done: Done): HeldAnswer | StreamedAnswer | PassedA
   return call.operation.passesBytes ? new PassedAnswer(call, done) : new HeldAnswer(call, done)
 }
 
-async function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {
-  try {
-    return await deps.signerOf(caller.workspace)
-  } catch (error) {
+function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {
+  return deps.signerOf(caller.workspace).catch((error) => {
     throw new Fault('service_unavailable', {}, { cause: error })
-  }
+  })
 }
