@@ -16,8 +16,7 @@ import { newId, toPrefixed } from '../schemas/ids.ts'
 // Longer than any balancer's idle time, so that the balancer closes first and no request meets a closing socket.
 const keepAliveMs = 75_000
 // A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route.
-const headersMs = 10_000
-const requestMs = 300_000
+const patience = { headersMs: 10_000, requestMs: 300_000, checkEveryMs: 2_000 }
 const connectionsMax = 4_096
 // Streams in progress may finish for this long once a stop was asked for; then they are ended, each with its receipt, which
 // takes as long as a write to the disk.
@@ -37,15 +36,18 @@ export type Listener = {
 }
 
 /** Rejects with a sentence when the address is taken or not ours. */
-export async function openListener(at: { host: string; port: number }): Promise<Listener> {
+export async function openListener(
+  at: { host: string; port: number },
+  bounds: { headersMs: number; requestMs: number; checkEveryMs: number } = patience,
+): Promise<Listener> {
   let handle: RequestListener = answerStarting
   let isEnding = false
   const server = createServer(
     {
       keepAliveTimeout: keepAliveMs,
-      headersTimeout: headersMs,
-      requestTimeout: requestMs,
-      connectionsCheckingInterval: 2_000,
+      headersTimeout: bounds.headersMs,
+      requestTimeout: bounds.requestMs,
+      connectionsCheckingInterval: bounds.checkEveryMs,
     },
     (req, res) => {
       if (isEnding) res.setHeader('Connection', 'close')

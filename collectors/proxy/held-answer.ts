@@ -11,6 +11,7 @@ import { keepWhole } from './idempotency.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { shownRoute } from './shown-names.ts'
+import { endWhenStalled } from './stalled.ts'
 import { storeFinal } from './store-call.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
@@ -69,6 +70,8 @@ export class HeldAnswer implements UpstreamHandler {
       this.refuse(
         upstreamFault('The upstream answered with a redirect, which is not followed.', false),
       )
+    } else if (status > 599) {
+      this.refuse(upstreamFault('The upstream answered with a status that has no meaning.', false))
     } else if (isEncoded(this.#headers)) {
       this.refuse(
         upstreamFault('The upstream answered in an encoding that was not asked for.', false),
@@ -137,7 +140,10 @@ export class HeldAnswer implements UpstreamHandler {
       res.writeHead(answer.status, headers)
       // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
       if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')
-      else res.end(answer.body)
+      else {
+        endWhenStalled(res)
+        res.end(answer.body)
+      }
     }
   }
 

@@ -135,6 +135,7 @@ class TakenGrant extends OpenGrant {
   readonly #taken: Taken
   readonly #counters: Counters
   #isSettled = false
+  #isBeyond = false
 
   constructor(prices: readonly Price[], taken: Taken, counters: Counters) {
     super(prices)
@@ -153,8 +154,11 @@ class TakenGrant extends OpenGrant {
     served: string,
   ): Cost | undefined {
     const cost = super.cost(usage, pieces, served)
-    const { till } = this.#taken
-    return cost && till !== undefined ? { ...cost, till } : cost
+    const { till, most } = this.#taken
+    if (!cost || till === undefined) return cost
+    // What an upstream reports beyond what the call could use is between it and the owner, not taken from a budget.
+    this.#isBeyond = cost.nanoUsd > most
+    return { ...cost, nanoUsd: this.#isBeyond ? most : cost.nanoUsd, till }
   }
 
   override settle(used?: Parameters<Grant['settle']>[0]): void {
@@ -163,7 +167,7 @@ class TakenGrant extends OpenGrant {
     const { buckets, purses, most } = this.#taken
     const spent = used?.cost?.nanoUsd ?? 0n
     const tokens = used?.usage ? used.usage.inputTokens + used.usage.outputTokens : 0
-    if (purses.length > 0 && spent > most) this.#counters.count('money_over_reserved_total', {})
+    if (this.#isBeyond) this.#counters.count('money_over_reserved_total', {})
     for (const purse of purses) purse.settle(most, spent, used?.isBooked)
     for (const { pot, amount } of buckets) {
       const unused = amount - pot.needOf(tokens)
