@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { holdContinue } from '../collectors/continue.ts'
 import { Fault } from '../schemas/faults.ts'
@@ -18,6 +18,9 @@ const keepAliveMs = 75_000
 // A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route.
 const patience = { headersMs: 10_000, requestMs: 300_000, checkEveryMs: 2_000 }
 const connectionsMax = 4_096
+// Requests on one connection that are not answered yet. Node takes as many as come, and holds the answers of a client that reads
+// none of them: a thousand calls, and all they brought, behind one socket.
+const pipelinedMax = 32
 // Streams in progress may finish for this long once a stop was asked for; then they are ended, each with its receipt, which
 // takes as long as a write to the disk.
 const drainDeadlineMs = 10_000
@@ -50,6 +53,7 @@ export async function openListener(
       connectionsCheckingInterval: bounds.checkEveryMs,
     },
     (req, res) => {
+      if (!takesTurn(req, res)) return
       if (isEnding) res.setHeader('Connection', 'close')
       handle(req, res)
     },
@@ -91,6 +95,20 @@ export async function openListener(
       await closed
     },
   }
+}
+
+const unanswered = new WeakMap<Socket, number>()
+
+/** False when too many wait on this connection before it; the connection is closed then. */
+function takesTurn({ socket }: IncomingMessage, res: ServerResponse): boolean {
+  const before = unanswered.get(socket) ?? 0
+  if (before >= pipelinedMax) {
+    socket.destroy()
+    return false
+  }
+  unanswered.set(socket, before + 1)
+  res.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+  return true
 }
 
 function answerStarting(req: IncomingMessage, res: ServerResponse): void {
