@@ -1,4 +1,4 @@
-// The facts of OpenAI's contract that hold on every inference route (C1 to C14, C20 to C24, C27, C43, C48 of the gateway notes),
+// The facts of OpenAI's contract that hold on every inference route (C1 to C14, C33, C20 to C24, C27, C43, C48 of the gateway notes),
 // over the started plane, by the real SDK where it has the call. Those of one route stand in that route's own file.
 
 import { request } from 'node:http'
@@ -192,6 +192,45 @@ test('C4: an answer carries the request id of the caller, or ours, and the SDK s
   )
   expect(own._request_id).toBe('req_mine')
   expect(upstream.seen[0]?.headers['x-request-id']).toBe('req_mine')
+})
+
+test('C6: an answer without a body is one for the SDK', async () => {
+  const made: Json = await sdk.post('/keys', { body: { name: 'short-lived' } })
+  expect(await sdk.delete(`/keys/${made.id}`)).toBeNull()
+})
+
+test('C10: a failure that says nothing of waiting gets no word of ours, so that clients back off by themselves', async () => {
+  for (const status of [408, 429, 500, 503]) {
+    upstream.play(json({ error: { message: 'later', type: 't' } }, status))
+    const failure: Json = await sdk.chat.completions
+      .create({ model, messages })
+      .catch((thrown) => thrown)
+    expect(failure.status).toBe(status)
+    for (const name of ['retry-after', 'retry-after-ms', 'x-should-retry'])
+      expect(failure.headers.get(name)).toBeNull()
+  }
+})
+
+test('C33: an event to keep a connection alive passes; what an upstream keeps is not asked for here, and says so', async () => {
+  const response = { id: 'resp_1', object: 'response', status: 'completed', output: [] }
+  const events = [
+    { type: 'response.created', response: { ...response, status: 'in_progress' } },
+    { type: 'keepalive' },
+    { type: 'response.completed', response },
+  ].map(
+    (event, at) =>
+      `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number: at })}\n\n`,
+  )
+  upstream.play(sse(events))
+  const types: string[] = []
+  for await (const event of await sdk.responses.create({ model, input: 'hi', stream: true }))
+    types.push(event.type)
+  expect(types).toEqual(['response.created', 'keepalive', 'response.completed'])
+  const failure: Json = await sdk.responses
+    .retrieve('resp_1', { stream: true, starting_after: 1 })
+    .catch((thrown) => thrown)
+  expect(failure).toBeInstanceOf(NotFoundError)
+  expect(failure.code).toBe('not_found')
 })
 
 test('C7 C11: the SDK tries again, and each attempt says which it is', async () => {

@@ -1,5 +1,6 @@
 // Idempotency-Key: a call that is made again is answered again and not made again. Against the whole plane.
 
+import { ConflictError } from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   answerOf,
@@ -74,6 +75,86 @@ test('a stream is given again event by event, receipt and all', async () => {
   let text = ''
   for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
   expect(text).toBe('Hello wörld ✓')
+})
+
+test('speech is given again byte for byte, whether it was held or passed', async () => {
+  for (const bytes of [500, 300_000]) {
+    const sound = Buffer.from(Uint8Array.from({ length: bytes }, (_, at) => at % 251))
+    world.upstream.play(async (res) => {
+      res.writeHead(200, { 'content-type': 'audio/mpeg' })
+      for (let at = 0; at < bytes; at += 50_000) {
+        res.write(sound.subarray(at, at + 50_000))
+        await new Promise(setImmediate)
+      }
+      res.end()
+    })
+    const name = newName()
+    const speak = () =>
+      world
+        .sdk()
+        .audio.speech.create({ model: 'spoken', input: 'hi', voice: 'alloy' }, { headers: name })
+    const [first, before] = [await speak(), asked()]
+    expect(Buffer.from(await first.arrayBuffer()).equals(sound)).toBe(true)
+    const again = await speak()
+    expect(Buffer.from(await again.arrayBuffer()).equals(sound)).toBe(true)
+    expect(again.headers.get('content-type')).toBe('audio/mpeg')
+    expect([again.headers.get('idempotent-replayed'), run(again), asked()]).toEqual([
+      'true',
+      run(first),
+      before,
+    ])
+  }
+})
+
+test('a form is the same form whatever its boundary is, and another with another file', async () => {
+  world.upstream.play(json({ text: 'hello', usage: { type: 'duration', seconds: 2 } }))
+  const name = newName()
+  const transcribe = (sound: string) =>
+    world
+      .sdk()
+      .audio.transcriptions.create(
+        { model: 'heard', file: new File([sound], 'a.wav', { type: 'audio/wav' }) },
+        { headers: name },
+      )
+      .withResponse()
+  const first = await transcribe('a sound')
+  const before = asked()
+  const again = await transcribe('a sound')
+  expect([again.data.text, run(again.response), asked()]).toEqual([
+    'hello',
+    run(first.response),
+    before,
+  ])
+  await expect(transcribe('another sound')).rejects.toBeInstanceOf(ConflictError)
+  expect(asked()).toBe(before)
+})
+
+test('pictures and a job are given again, and not made again', async () => {
+  const pictures = { created: 1, data: [{ b64_json: Buffer.from('a picture').toString('base64') }] }
+  const job = { id: 'video_once', object: 'video', status: 'queued', seconds: '4' }
+  for (const [path, answer] of [
+    ['/v1/images/generations', pictures],
+    ['/v1/videos', job],
+  ] as const) {
+    world.upstream.play(json(answer))
+    const name = newName()
+    const ask = () =>
+      fetch(world.url + path, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${world.key}`,
+          'content-type': 'application/json',
+          ...name,
+        },
+        body: JSON.stringify({ model: 'drawn', prompt: 'A fox' }),
+      })
+    const first = await ask()
+    const before = asked()
+    const again = await ask()
+    expect([again.status, await again.json()]).toEqual([200, await first.json()])
+    expect(again.headers.get('x-vaas-signature')).toBe(first.headers.get('x-vaas-signature'))
+    expect([run(again), asked()]).toEqual([run(first), before])
+  }
 })
 
 test('another body under the same key is a conflict, and so is another path', async () => {

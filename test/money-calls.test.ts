@@ -9,8 +9,12 @@ let world: MoneyWorld
 beforeAll(async () => {
   world = await startMoneyWorld({
     config: {
+      routes: [
+        { id: 'metered', models: ['metered'], targets: [{ provider: 'scripted' }] },
+        { id: 'all', models: ['*'], targets: [{ provider: 'scripted' }] },
+      ],
       limits: [
-        { lane: 'slow', tokens_per_minute: 1_000 },
+        { lane: 'metered', tokens_per_minute: 1_000 },
         { region: 'elsewhere', requests_per_minute: 1 },
       ],
     },
@@ -122,6 +126,35 @@ describe('a limit', () => {
     // Another key has a limit of its own, and so has another region.
     expect((await world.chat(world.key)).status).toBe(200)
     expect((await world.chat(world.key)).status).toBe(200)
+  })
+
+  test('of tokens takes what a call may use, gives back what it did not, and says what is left', async () => {
+    const metered = (max: number) => world.chat(world.key, { model: 'metered', max_tokens: max })
+    const left = (answer: Response) => Number(answer.headers.get('x-ratelimit-remaining-tokens'))
+    world.upstream.play(json(answerOf(10, 10)))
+    // Of each some six hundred are reserved, and twenty used.
+    for (let call = 0; call < 4; call++) {
+      const answer = await metered(500)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('x-ratelimit-limit-tokens')).toBe('1000')
+      expect(left(answer)).toBeLessThan(500)
+    }
+    const held = gated(json(answerOf(100, 600)))
+    world.upstream.play(held.script)
+    const first = metered(600)
+    await expect.poll(held.waiting).toBe(1)
+    const refused = await metered(600)
+    expect([refused.status, (await refused.json()).error.code]).toEqual([429, 'rate_limited'])
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(left(refused)).toBeLessThan(500)
+    held.open()
+    expect((await first).status).toBe(200)
+    // Seven hundred were used: they come back with the minute, and not before.
+    world.upstream.play(json(answerOf(10, 10)))
+    expect((await metered(800)).status).toBe(429)
+    expect((await metered(10)).status).toBe(200)
+    // Other routes have their own.
+    expect((await world.chat(world.key, { max_tokens: 5_000 })).status).toBe(200)
   })
 
   test('that was lifted holds no more', async () => {
