@@ -130,6 +130,7 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
     budget: new ByteBudget(otlpLimits.inFlightBytesMax),
     bodies: new KnownBodies(nowMs),
   }
+  deps.wishes.onWish((workspace) => otlp.bodies.forget(workspace))
   // A run of ours may be asked for before it is loaded.
   const findRuns: Traces['findRuns'] = async (workspace, ids) => {
     await flush()

@@ -44,6 +44,8 @@ export function ingestDoors(
     environment: settings.environment,
     redaction: redactionBy(deps.config.current),
   }
+  const cache = new ResponseCache()
+  deps.wishes.onWish((workspace) => cache.forget(workspace))
   const proxy: ProxyDeps = {
     ...signed,
     intake: spool.calls,
@@ -56,7 +58,7 @@ export function ingestDoors(
     meters: callMeters(deps.metrics),
     money: deps.money,
     idempotent: deps.keptAnswers,
-    cache: new ResponseCache(),
+    cache,
     media: deps.media,
     jobs: jobsOf(deps),
     ready: () => spool.calls.refusal() === undefined,

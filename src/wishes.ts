@@ -24,6 +24,8 @@ export type Wishes = {
    * Rejects with `service_unavailable` when it cannot be promised.
    */
   forget(what: Forget, deadlineMs?: number): Promise<boolean>
+  /** Hears the workspace of every wish once it is written down here: for what is kept in memory alone. */
+  onWish(hear: (workspace: string) => void): void
   close(): Promise<void>
 }
 
@@ -54,6 +56,11 @@ export async function openWishes(deps: {
     keptDays,
   ])
 
+  const hearers: ((workspace: string) => void)[] = []
+  function tell(workspace: string): void {
+    for (const hear of hearers) hear(workspace)
+  }
+
   async function take(): Promise<void> {
     for (;;) {
       const rows = await sql.query<Row & { plane: string }>(
@@ -62,7 +69,10 @@ export async function openWishes(deps: {
         [planeId],
       )
       for (const row of rows) {
-        if (row.plane !== planeId) await spool.forget(toForget(row), 0)
+        if (row.plane !== planeId) {
+          await spool.forget(toForget(row), 0)
+          tell(row.workspace)
+        }
         await sql.query('UPDATE wishes_taken SET id = $2 WHERE plane = $1', [planeId, row.id])
       }
       if (rows.length < takenAtOnce) return
@@ -92,6 +102,7 @@ export async function openWishes(deps: {
     async forget(what, deadlineMs = waitMs) {
       const until = performance.now() + deadlineMs
       const id = await write(sql, planeId, what)
+      tell(what.workspace)
       if (!(await spool.forget(what, deadlineMs))) return false
       while (!(await isTaken(id))) {
         if (performance.now() > until) return false
@@ -99,6 +110,7 @@ export async function openWishes(deps: {
       }
       return true
     },
+    onWish: (hear) => void hearers.push(hear),
     async close() {
       clearInterval(timer)
       await taking

@@ -105,6 +105,21 @@ test('a prompt is given back byte for byte from its template and its values', ()
   expect(extract(template, 'Another prompt altogether.')).toBeUndefined()
 })
 
+test('texts that are to be forgotten are in no snapshot, names stay, and templates come again', () => {
+  const discovery = openDiscovery()
+  const holds = (text: string) => Buffer.from(discovery.snapshot()).includes(text)
+  for (let i = 0; i < 60; i++) discovery.observe(say(prompt('Be brief.'), i))
+  discovery.observe(say('A secret that nobody repeats', 60))
+  discovery.look(60)
+  expect([holds('Be brief.'), holds('A secret')]).toEqual([true, true])
+  const { versionId = '' } = discovery.observe(say(prompt('Be brief.'), 61))
+  discovery.forgetTexts('w1')
+  expect([holds('Be brief.'), holds('A secret')]).toEqual([false, false])
+  expect(discovery.template('w1', versionId)).toBeUndefined()
+  expect(discovery.observe(say(prompt('Be brief.'), 62)).versionId).toBe(versionId)
+  expect(discovery.template('w1', versionId)).toBeDefined()
+})
+
 test('the same observations in the same order give the same ids and events, over a snapshot too', () => {
   const calls = makeTraffic({ seed: 3, mix: 'hard', families: 2, requests: 100 })
   const once = discover(calls)

@@ -46,6 +46,20 @@ test('the same request is answered again, under its own run and receipt, for not
   expect((await world.get(`/v1/vaas/${record}/verify`)).valid).toBe(true)
 })
 
+test('after a deletion the upstream is asked again, because the answer may quote what was deleted', async () => {
+  world.upstream.play(json(answerOf(100, 50)))
+  const question = newQuestion()
+  const first = await world.chat(world.key, question)
+  expect(isHit(await world.chat(world.key, question))).toBe(true)
+  await first.text()
+  const gone = await fetch(`${world.url}/v1/data?user_id=somebody`, {
+    method: 'DELETE',
+    headers: { Authorization: `Bearer ${world.key}` },
+  })
+  expect(gone.ok).toBe(true)
+  expect(isHit(await world.chat(world.key, question))).toBe(false)
+})
+
 test('a stream is given again event by event, with its own receipt in the last', async () => {
   world.upstream.play(sse([...helloEvents, usageChunk, doneEvent]))
   const question = { ...newQuestion(), stream: true }

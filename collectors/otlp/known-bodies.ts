@@ -21,7 +21,7 @@ export type BodyKey = {
   bytes: Buffer
 }
 
-type Known = { outcome: Outcome; untilMs: number }
+type Known = { outcome: Outcome; untilMs: number; workspace: string }
 
 export class KnownBodies {
   /** Oldest first. */
@@ -30,6 +30,7 @@ export class KnownBodies {
   // A sender who does not know it cannot make two bodies that look the same.
   readonly #secret = randomBytes(32)
   readonly #nowMs: () => number
+  #forgotten = 0
 
   constructor(nowMs: () => number = Date.now) {
     this.#nowMs = nowMs
@@ -48,15 +49,23 @@ export class KnownBodies {
     }
     const known = this.#find(name)
     if (known) return { outcome: known, isRepeated: true }
+    const forgotten = this.#forgotten
     const taking = take()
     this.#taking.set(name, taking)
     try {
       const outcome = await taking
-      this.#remember(name, outcome)
+      if (forgotten === this.#forgotten) this.#remember(name, key.workspace, outcome)
       return { outcome, isRepeated: false }
     } finally {
       this.#taking.delete(name)
     }
+  }
+
+  /** Something of this workspace was deleted: who sends it again wants it stored again. */
+  forget(workspace: string): void {
+    this.#forgotten += 1
+    for (const [name, known] of this.#known)
+      if (known.workspace === workspace) this.#known.delete(name)
   }
 
   #find(name: string): Outcome | undefined {
@@ -64,10 +73,10 @@ export class KnownBodies {
     return known && known.untilMs > this.#nowMs() ? known.outcome : undefined
   }
 
-  #remember(name: string, outcome: Outcome): void {
+  #remember(name: string, workspace: string, outcome: Outcome): void {
     const now = this.#nowMs()
     this.#known.delete(name)
-    this.#known.set(name, { outcome, untilMs: now + knownMs })
+    this.#known.set(name, { outcome, untilMs: now + knownMs, workspace })
     for (const [oldest, { untilMs }] of this.#known) {
       if (this.#known.size <= knownMax && untilMs > now) break
       this.#known.delete(oldest)

@@ -3,6 +3,7 @@
 import type { PromptLinks } from '../../schemas/prompt.ts'
 import { toProvider } from '../../schemas/provider.ts'
 import { usageBits } from '../../schemas/tables.ts'
+import { toUserId, userIdCharsMax } from '../../schemas/user-id.ts'
 import type { Batch } from '../spool/intake.ts'
 import type {
   F64Column,
@@ -27,6 +28,8 @@ import { readComposite } from './span-view.ts'
 
 // Structured messages are read whole for their preview; larger ones have none.
 const compositeBytesMax = 64 * 1024
+// As many characters as an id may have, each as long as UTF-8 makes it.
+const idWindowBytes = 3 * userIdCharsMax
 
 /** What all spans of a request or of a resource have in common. */
 export type RowContext = {
@@ -85,7 +88,7 @@ function pushFields(block: NativeBlock<'spans'>, scan: SpanScan, context: RowCon
   )
   pushPrompt(block, scan, context)
   pushField(to.session_id, scan, fields.sessionId)
-  pushField(to.user_id, scan, fields.userId)
+  pushUser(to.user_id, scan)
   pushUsage(block, scan)
   pushPreviewOf(to.input_preview, scan, fields.inputMessages)
   pushPreviewOf(to.output_preview, scan, fields.outputMessages)
@@ -158,6 +161,24 @@ export function pushField(column: TextColumn, scan: SpanScan, field: number): vo
   }
   const start = scan.fields.at[field]!
   pushLabel(column, scan.reader, [start, scan.fields.end[field]!])
+}
+
+/** Whole, control characters too: a deletion asks for exactly this text, and two that look alike are two. */
+function pushUser(column: TextColumn, scan: SpanScan): void {
+  const { bytes, view } = scan.reader
+  const [start, end] = [scan.fields.at[fields.userId]!, scan.fields.end[fields.userId]!]
+  if (!hasField(scan, fields.userId)) column.pushEmpty()
+  else if (scan.fields.type[fields.userId] !== valueTypes.string)
+    column.pushText(fieldText(scan, fields.userId) ?? '')
+  else if (isPlainId(view, start, end)) column.pushView(view, start, end)
+  else
+    column.pushText(toUserId(bytes.toString('utf8', start, Math.min(end, start + idWindowBytes))))
+}
+
+function isPlainId(view: DataView, start: number, end: number): boolean {
+  if (end - start > userIdCharsMax) return false
+  for (let at = start; at < end; at++) if (view.getUint8(at) === 0) return false
+  return true
 }
 
 /** By one name however it is spelled; anything else is a label like others. */

@@ -7,6 +7,7 @@ import { Fault } from '../../schemas/faults.ts'
 import { newId } from '../../schemas/ids.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
+import { toUserId } from '../../schemas/user-id.ts'
 import type { Call, ProxyDeps } from './call.ts'
 import { inputBound } from './input-bound.ts'
 import { spliceBody } from './json-splice.ts'
@@ -41,8 +42,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const { contentType, upload } = arrived.received
   const trace = continueTrace(headers)
   const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
-  const userId =
-    readLabel(headers, 'x-batchin-user-id') ?? labelOf(arrived.received.request.user) ?? ''
+  const userId = readUserId(headers, arrived.received.request)
   const { prompt, named, variables, dropsMember, request, body } = readPrompt(deps, operation, {
     caller,
     headers,
@@ -175,11 +175,11 @@ function readCapture(headers: IncomingHttpHeaders): CaptureLevel {
 }
 
 function readLabel(headers: IncomingHttpHeaders, name: string): string | undefined {
-  return labelOf(headers[name])
+  return toText(headers[name])?.slice(0, labelCharsMax)
 }
 
-function labelOf(value: unknown): string | undefined {
-  return toText(value)?.slice(0, labelCharsMax)
+function readUserId(headers: IncomingHttpHeaders, { user }: JsonObject): string {
+  return toUserId(toText(headers['x-batchin-user-id']) ?? toText(user) ?? '')
 }
 
 /** Sampling parameters by their OTel names, and what ties attempts of one call together. */

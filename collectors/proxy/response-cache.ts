@@ -20,6 +20,7 @@ const gatheringBytesMax = 64 * 1024 * 1024
 const ignored = new Set(['user', 'metadata', 'store', 'safety_identifier', 'prompt_cache_key'])
 
 type Cached = {
+  workspace: string
   headers: IncomingHttpHeaders
   body: Buffer
   provider: string
@@ -54,6 +55,11 @@ export class ResponseCache {
       if (this.#bytes <= cacheBytesMax) break
       this.#drop(oldest)
     }
+  }
+
+  /** Something of this workspace was deleted, and an answer may quote it: the next like each is asked of the upstream again. */
+  forget(workspace: string): void {
+    for (const [key, answer] of this.#answers) if (answer.workspace === workspace) this.#drop(key)
   }
 
   #drop(key: string): void {
@@ -103,8 +109,9 @@ export class CachingAnswer implements UpstreamHandler {
     if (!headers || this.#isOver) return
     const body = Buffer.concat(this.#chunks)
     this.release()
-    const { provider, modelAsked } = this.#call
-    this.#cache.keep(this.#key, { headers, body, provider, modelAsked })
+    const { provider, modelAsked, caller } = this.#call
+    const { workspace } = caller
+    this.#cache.keep(this.#key, { workspace, headers, body, provider, modelAsked })
   }
 
   /** What was gathered is let go. */

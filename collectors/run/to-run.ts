@@ -5,6 +5,7 @@ import { parseSpanId } from '../../schemas/ids.ts'
 import { type PromptLinks, toVersion } from '../../schemas/prompt.ts'
 import type { RecordFacts, RecordStatus } from '../../schemas/record.ts'
 import type { Run, RunStatus, Usage } from '../../schemas/run.ts'
+import { toUserId } from '../../schemas/user-id.ts'
 import { type PostedRun, toUnixNano } from './posted-run.ts'
 import type { RunIds } from './run-ids.ts'
 
@@ -49,7 +50,7 @@ export function toRun(of: {
       : undefined,
     promptVariables: readVariables(prompt?.variables),
     sessionId: posted.session_id ?? '',
-    userId: posted.user_id ?? '',
+    userId: toUserId(posted.user_id ?? ''),
     origin: '',
     input: posted.input ?? undefined,
     output: posted.output ?? undefined,

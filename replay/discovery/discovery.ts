@@ -27,6 +27,8 @@ export type Discovery = {
   look(atMs: number): void
   /** After a flood, when a person has looked: versions are numbered again. */
   resume(workspace: string, registry: string): void
+  /** Lets go of every text of a workspace; what a version is stays, as numbers. Templates come again with the next call of each. */
+  forgetTexts(workspace: string): void
   /** Names that the registry has: no other content gets them, and a declared registry is not taken for a found one. */
   reserve(workspace: string, registry: string, names: Reserved): void
   /** Literals and slots of a version; undefined while it has no sample. */
@@ -93,6 +95,15 @@ export function openDiscovery(snapshot?: Uint8Array, bytesMax: number = limit.by
       if (!family) return
       family.paused = false
       family.newVersionsAt = []
+    },
+    forgetTexts(workspace) {
+      const found = workspaces.get(workspace)
+      if (!found) return
+      found.pool = []
+      for (const family of found.families.values()) {
+        family.latest = undefined
+        for (const version of family.versions.values()) version.sample = undefined
+      }
     },
     reserve(workspace, registry, names) {
       const { reserved } = workspaceOf(workspace)

@@ -4,6 +4,7 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { Forget } from '../../collectors/spool/spool.ts'
 import { Fault } from '../../schemas/faults.ts'
+import { toUserId, userIdCharsMax } from '../../schemas/user-id.ts'
 import { requireScope } from '../access.ts'
 import { readTraceId } from '../read-ids.ts'
 import { invalid } from '../trace-filters.ts'
@@ -12,7 +13,6 @@ import type { Wishes } from '../wishes.ts'
 
 // How long a caller waits for the end of it; beyond, it is promised and goes on.
 const waitMs = 10_000
-const userLengthMax = 1_000
 
 export function dataRoutes(
   router: Router,
@@ -49,9 +49,9 @@ export function dataRoutes(
     if ((userId === null) === (named === null))
       throw invalid('user_id', 'or `workspace` must be given, and not both')
     if (userId !== null) {
-      if (userId === '' || userId.length > userLengthMax)
-        throw invalid('user_id', `must have 1 to ${userLengthMax} characters`)
-      return answer(ctx, { workspace, userId }, { user_id: userId })
+      if (userId === '' || userId.length > userIdCharsMax)
+        throw invalid('user_id', `must have 1 to ${userIdCharsMax} characters`)
+      return answer(ctx, { workspace, userId: toUserId(userId) }, { user_id: userId })
     }
     // Said by name, so that a slip of the hand does not empty everything.
     if (named !== workspace)

@@ -8,13 +8,14 @@ import { type Host, startThread } from './discovery-host.ts'
 import type { FromThread, ReservedNames } from './discovery-messages.ts'
 import { openWriter, type WriterDeps } from './found-writer.ts'
 import { openSights } from './sights.ts'
-import { loadSnapshot, namesSince, resumedOf, saveSnapshot } from './snapshots.ts'
+import { loadSnapshot, namesSince, resumedOf, saveSnapshot, wishesSince } from './snapshots.ts'
 
 // Any number, ours alone: "discover" in ASCII, cut to what a bigint holds.
 const leaderLock = 1_684_632_419
 const leadEveryMs = 2_000
 const tellEveryMs = 5_000
 const namesEveryMs = 2_000
+const wishesEveryMs = 2_000
 // A crash forgets what was seen since; and a snapshot of everything costs a second or two of the thread's time at most.
 const snapshotEveryMs = 60_000
 const stopMs = 5_000
@@ -143,10 +144,17 @@ async function beginLead(
   await names.read()
   lock.lost.addEventListener('abort', end)
   sights.feed((calls) => thread.send({ type: 'observe', calls }))
+  const wishes = followWishes(postgres, async (workspaces) => {
+    // What was seen before the wish goes with it.
+    sights.flush()
+    for (const workspace of workspaces) thread.send({ type: 'forget', workspace })
+    await snapshot()
+  })
   const onError = (what: string) => (error: unknown) =>
     log(`${what}, trying again: ${String(error)}`)
   const repeated = [
     repeatEvery(namesEveryMs, names.read, onError('names of prompts')),
+    repeatEvery(wishesEveryMs, wishes.read, onError('deletions')),
     repeatEvery(tellEveryMs, writer.tell, onError('versions of stored runs')),
     repeatEvery(snapshotEveryMs, snapshot, onError('snapshot of discovery')),
   ]
@@ -163,6 +171,7 @@ async function beginLead(
   return {
     isOver: () => isOver,
     async settled() {
+      await wishes.read()
       await snapshot()
       await writer.written()
       await writer.tell()
@@ -197,6 +206,18 @@ function followNames(
       const resumed = await resumedOf(postgres, lastChange)
       lastChange = resumed.last
       for (const at of resumed.registries) send({ type: 'resume', ...at })
+    },
+  }
+}
+
+/** Deletions, wherever they were asked for. A leader begins with those that the snapshot it was given may not know of. */
+function followWishes(postgres: Postgres, forget: (workspaces: string[]) => Promise<void>) {
+  let last: string | undefined
+  return {
+    async read(): Promise<void> {
+      const found = await wishesSince(postgres, last)
+      if (found.workspaces.length > 0) await forget(found.workspaces)
+      last = found.last
     },
   }
 }

@@ -23,6 +23,8 @@ export type ToThread =
   | { type: 'observe'; calls: ThreadCall[] }
   | { type: 'reserve'; names: ReservedNames[] }
   | { type: 'resume'; workspace: string; registry: string }
+  /** Something of the workspace was deleted: no text of it stays. */
+  | { type: 'forget'; workspace: string }
   /** Answered by `snapshot`, after everything that was sent before it. */
   | { type: 'snapshot' }
 

@@ -92,6 +92,8 @@ port.on('message', (message: ToThread) => {
       return
     case 'resume':
       return discovery.resume(message.workspace, message.registry)
+    case 'forget':
+      return discovery.forgetTexts(message.workspace)
     case 'snapshot':
       return writeSnapshot()
     default:
@@ -166,6 +168,8 @@ function improved(isAsked: (event: StableEvent) => boolean): LearnedVersion[] {
     if (!isAsked(event) || held.some((one) => one.event.versionId === event.versionId)) return []
     const before = told.get(`${event.workspace} ${event.versionId}`)
     const version = learn(event)
+    // Its sample was forgotten: what was told before stands until there is one again.
+    if (version.template === undefined) return []
     return textOf(version.template) === before ? [] : [version]
   })
 }
@@ -173,7 +177,7 @@ function improved(isAsked: (event: StableEvent) => boolean): LearnedVersion[] {
 function learn(event: StableEvent): LearnedVersion {
   const template = discovery.template(event.workspace, event.versionId)
   if (told.size >= templatesMax) told.clear()
-  told.set(`${event.workspace} ${event.versionId}`, textOf(template))
+  if (template) told.set(`${event.workspace} ${event.versionId}`, textOf(template))
   const { tools, responseFormat } = event.hashes
   return { event, template, tools: texts.find(tools), responseFormat: texts.find(responseFormat) }
 }

@@ -6,6 +6,8 @@ import type { ReservedNames } from './discovery-messages.ts'
 // Transactions commit out of order: what is read again is only told again.
 const ordinalsBack = 500
 const namesMax = 100_000
+// A wish and a snapshot that crossed: told twice does no harm.
+const crossing = '5 minutes'
 
 export async function saveSnapshot(sql: Sql, bytes: Uint8Array): Promise<void> {
   await sql.query(
@@ -71,4 +73,22 @@ export async function resumedOf(
     registries: rows.map((row) => ({ workspace: row.workspace, registry: row.registry_id })),
     last: rows.at(-1)?.changed ?? after,
   }
+}
+
+/**
+ * Workspaces of which something was deleted: since a wish, or, at first, since the snapshot was written; with none, a leader
+ * begins without any text.
+ */
+export async function wishesSince(
+  sql: Sql,
+  after: string | undefined,
+): Promise<{ workspaces: string[]; last: string }> {
+  const [row] = await sql.query<{ workspaces: string[]; last: string }>(
+    `SELECT coalesce(max(id), 0) AS last, coalesce(array_agg(DISTINCT workspace) FILTER (WHERE
+       CASE WHEN $1::bigint IS NOT NULL THEN id > $1::bigint
+       ELSE made_at >= (SELECT written_at FROM discovery_snapshots WHERE id = 1) - interval '${crossing}' END), '{}') AS workspaces
+     FROM wishes`,
+    [after ?? null],
+  )
+  return row ?? { workspaces: [], last: after ?? '0' }
 }
