@@ -6,6 +6,9 @@ const headersMax = 32
 const headerBytesMax = 4_096
 const patternsMax = 200
 
+/** Says where a push comes from, so that an installation knows its own when one comes back. */
+export const viaHeader = 'x-runledger-via'
+
 // Those that describe the connection or the body are ours to write.
 const ownHeaders = new Set([
   'host',
@@ -20,6 +23,7 @@ const ownHeaders = new Set([
   'keep-alive',
   'expect',
   'proxy-connection',
+  viaHeader,
 ])
 
 const patterns = z.array(z.string().min(1).max(256)).max(patternsMax)

@@ -11,6 +11,8 @@ export type Accounts = {
   ledger: Ledger
   /** Seals what a table may not hold in clear (src/seal.ts). */
   masterKey: Uint8Array
+  /** Names all planes that share these stores, and tells nothing of their key. */
+  installation: string
   /** From which the ids of runs that name themselves follow; the same on every process that has the master key. */
   idSecret: Uint8Array
   /** Seals answers that are kept to be given again. */
@@ -32,7 +34,8 @@ export async function loadAccounts(deps: {
     new Uint8Array(hkdfSync('sha256', masterKey, '', purpose, derivedBytes))
   const idSecret = derive('runledger/run-ids')
   const answerKey = derive('runledger/kept-answers')
-  return { keys: openKeys(sql, nowMs), ledger, masterKey, idSecret, answerKey }
+  const installation = Buffer.from(derive('runledger/installation')).toString('hex', 0, 16)
+  return { keys: openKeys(sql, nowMs), ledger, masterKey, idSecret, answerKey, installation }
 }
 
 export function isLoopback(host: string): boolean {

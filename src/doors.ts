@@ -129,6 +129,7 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
     envelopes: new EnvelopeBook(nowMs),
     budget: new ByteBudget(otlpLimits.inFlightBytesMax),
     bodies: new KnownBodies(nowMs),
+    via: deps.installation,
   }
   deps.wishes.onWish((workspace) => otlp.bodies.forget(workspace))
   // A run of ours may be asked for before it is loaded.

@@ -1,7 +1,10 @@
 // Push to endpoints outside, from the whole plane over real sockets: what leaves, what may not, and what a bad endpoint costs.
 
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
@@ -73,6 +76,14 @@ async function destination(to: Receiver, more: Json = {}): Promise<string> {
 async function shown(id: string): Promise<Json> {
   const { body } = await get(world, path)
   return body.items.find((item: Json) => item.id === id)
+}
+
+/** A new destination, asked for by a Host of the caller's choice, which `fetch` does not allow. */
+async function asHost(host: string, body: string): Promise<{ status: number; body: string }> {
+  const headers = { host, authorization: `Bearer ${world.key}`, 'content-type': 'application/json' }
+  const sent = request(world.url + path, { method: 'POST', headers }).end(body)
+  const [response] = (await once(sent, 'response')) as [IncomingMessage] // what the event carries
+  return { status: response.statusCode ?? 0, body: await textOf(response) }
 }
 
 const idsOf = (spans: Json[]) => spans.map(({ spanId }) => hex(spanId))
@@ -226,6 +237,32 @@ describe('push to destinations', () => {
       eventually,
     )
   })
+
+  test('a destination that leads back to us is held, says so, and stores nothing twice', async () => {
+    const to = await receiver()
+    const id = await destination(to, { headers: { authorization: `Bearer ${world.key}` } })
+    await sql.query('UPDATE destinations SET url = $2 WHERE id = $1', [id, `${world.url}/`])
+    const [spanId] = await accept({})
+    await vi.waitFor(async () => {
+      const { last_status, last_error } = await shown(id)
+      expect([last_status, last_error]).toEqual([403, expect.stringContaining('leads back to it')])
+    }, eventually)
+    expect(await (await fetch(`${world.url}/metrics`)).text()).toMatch(/otlp_loops_total [1-9]/)
+    const exported = await (await call('GET', '/v1/otlp/export?limit=10000')).text()
+    expect(exported.split(String(spanId)).length - 1).toBe(1)
+  })
+
+  test.each(['Runledger.Example:4100', 'runledger.example:4100'])(
+    'the address a caller reaches us by is refused as a destination: %s',
+    async (host) => {
+      const body = JSON.stringify({ name: 'loop', url: 'http://runledger.example:4100/v1/traces' })
+      const answer = await asHost(host, body)
+      expect([answer.status, answer.body]).toEqual([
+        400,
+        expect.stringContaining('Runledger itself'),
+      ])
+    },
+  )
 
   test('an endpoint that never answers holds up no other', async () => {
     const silent = await receiver(() => new Promise(() => {}))

@@ -3,6 +3,7 @@
 
 import type { Context } from 'koa'
 import type { Caller } from '../../schemas/caller.ts'
+import { viaHeader } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { type BodyLimits, ByteBudget, type Lease, receiveBody, unpackBody } from '../body.ts'
 import { encodingOf, writeOtlpFault, writeOtlpSuccess } from './answer.ts'
@@ -55,6 +56,7 @@ type Taking = OtlpDeps & {
 
 async function take(ctx: Context, deps: Taking): Promise<Outcome> {
   if (ctx.method !== 'POST') throw new Fault('method_not_allowed', { headers: { Allow: 'POST' } })
+  refuseOwn(ctx, deps)
   const encoding = encodingOf(ctx.get('content-type'))
   if (encoding === undefined)
     throw new Fault('unsupported_media_type', {
@@ -76,6 +78,16 @@ async function take(ctx: Context, deps: Taking): Promise<Outcome> {
     if (encoding === 'json' && body.length === 0)
       throw new Fault('invalid_request', { message: 'The body is empty.' })
     return takeSpans({ body, encoding, workspace, strict }, deps)
+  })
+}
+
+/** 403: whoever pushes here holds its spans back until a person has mended it, and loses none. */
+function refuseOwn(ctx: Context, { via, counters }: OtlpDeps): void {
+  if (via === undefined || ctx.get(viaHeader) !== via) return
+  counters.count('otlp_loops_total', {})
+  throw new Fault('forbidden', {
+    message:
+      'These spans were pushed by this very installation: one of its destinations leads back to it.',
   })
 }
 

@@ -49,6 +49,8 @@ export type OtlpDeps = {
   /** Which bodies were taken before, over HTTP and gRPC together; its own when absent. */
   bodies?: KnownBodies
   limits?: Partial<OtlpLimits>
+  /** This installation, as its own pushes name it; they are not taken in again. */
+  via?: string
 }
 
 export type Taken = { body: Buffer; encoding: Encoding; workspace: string; strict: boolean }

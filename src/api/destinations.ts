@@ -6,6 +6,7 @@ import { destinationInput } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { requireScope } from '../access.ts'
 import type { Destinations, ShownDestination } from '../destinations/destinations.ts'
+import { isOwnAddress } from '../destinations/own-address.ts'
 import { readJson } from '../http-json.ts'
 import { readLimit } from '../trace-filters.ts'
 
@@ -21,7 +22,7 @@ export function destinationRoutes(router: Router, destinations: Destinations): v
 
   router.post(path, async (ctx) => {
     const { workspace } = requireScope(ctx, 'admin')
-    const input = readInput(await readJson(ctx))
+    const input = readInput(await readJson(ctx), `http://${ctx.host}`)
     ctx.status = 201
     ctx.body = toAnswer(await destinations.create(workspace, input))
   })
@@ -49,7 +50,7 @@ export function destinationRoutes(router: Router, destinations: Destinations): v
   })
 }
 
-function readInput(body: unknown) {
+function readInput(body: unknown, here: string) {
   const read = destinationInput.safeParse(body)
   if (!read.success) {
     const mistakes = read.error.issues.map(
@@ -60,6 +61,11 @@ function readInput(body: unknown) {
       param: read.error.issues[0]?.path.join('.') || 'body',
     })
   }
+  if (URL.canParse(here) && isOwnAddress(new URL(read.data.url), new URL(here)))
+    throw new Fault('invalid_request', {
+      message: 'This is the address of Runledger itself: every span would come back.',
+      param: 'url',
+    })
   try {
     refuseLiteral(new URL(read.data.url).hostname)
   } catch (error) {

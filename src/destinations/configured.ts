@@ -6,6 +6,7 @@ import type { DestinationInput } from '../../schemas/destination.ts'
 import { ensureOwner } from '../keys.ts'
 import type { Postgres } from '../postgres.ts'
 import { readPushFilters } from './filters.ts'
+import { isOwnAddress } from './own-address.ts'
 import type { DestinationStore } from './store.ts'
 
 /** New ones begin, known ones are revised and go on from where they are, those no longer named are removed. */
@@ -14,11 +15,15 @@ export async function configureDestinations(
     sql: Postgres
     store: DestinationStore
     firstCursor: (input: DestinationInput) => bigint
+    /** Where this plane listens. */
+    url: () => string
   },
   rows: readonly ConfiguredDestination[],
 ): Promise<void> {
   const { sql, store } = deps
-  for (const { name, filter } of rows) {
+  for (const { name, filter, url } of rows) {
+    if (isOwnAddress(new URL(url), new URL(deps.url())))
+      throw new Error(`destinations: ${name}: ${url} is the address of Runledger itself.`)
     try {
       readPushFilters(filter)
     } catch (cause) {

@@ -23,7 +23,13 @@ export type TestResult = { ok: boolean; status: number | null; latencyMs: number
 export type Destinations = Awaited<ReturnType<typeof openDestinations>>
 
 export async function openDestinations(
-  deps: Omit<FleetDeps, 'store'> & { planeId: string; sql: Postgres; masterKey: Uint8Array },
+  deps: Omit<FleetDeps, 'store'> & {
+    planeId: string
+    sql: Postgres
+    masterKey: Uint8Array
+    /** Where this plane listens. */
+    url: () => string
+  },
 ) {
   const { nowMs } = deps
   const store = openDestinationStore({ ...deps, owner: deps.planeId })

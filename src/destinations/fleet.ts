@@ -20,6 +20,8 @@ export type FleetDeps = {
   outbound: Outbound
   counters: Counters
   version: string
+  /** What our pushes are known by, should one come back. */
+  installation: string
   nowMs: () => number
   /** 0 to 1, for the jitter of retries. */
   random: () => number

@@ -6,6 +6,7 @@ import { gzip } from 'node:zlib'
 import { assemble, type ExportRow } from '../../collectors/otlp/export.ts'
 import { readErrorMessage, readPartialSuccess } from '../../collectors/otlp/read-answer.ts'
 import { type Outbound, OutboundError } from '../../collectors/proxy/outbound.ts'
+import { viaHeader } from '../../schemas/destination.ts'
 import { post } from '../post.ts'
 import type { Destination } from './store.ts'
 
@@ -30,12 +31,13 @@ export type Sender = (rows: readonly ExportRow[], signal: AbortSignal) => Promis
 /** Never rejects for what the destination does; rejects when `signal` aborts. */
 export function openSender(
   to: Destination,
-  deps: { outbound: Outbound; version: string; nowMs: () => number },
+  deps: { outbound: Outbound; version: string; installation: string; nowMs: () => number },
 ): Sender {
   const url = toTracesUrl(to.url)
   const isJson = to.protocol === 'http/json'
   const headers = ['content-type', isJson ? 'application/json' : 'application/x-protobuf']
   headers.push('user-agent', `OTel-OTLP-Exporter-Runledger/${deps.version}`)
+  headers.push(viaHeader, deps.installation)
   if (to.compression === 'gzip') headers.push('content-encoding', 'gzip')
   for (const [name, value] of Object.entries(to.headers)) headers.push(name.toLowerCase(), value)
 
