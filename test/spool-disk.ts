@@ -1,7 +1,7 @@
 // A disk in memory that behaves as a kernel does: writes go to a cache, a sync makes them durable, a kill keeps the cache, a power
 // loss keeps any part of what was not synced. Every call can be made to fail.
 
-import type { Disk, DiskFile } from '../collectors/spool/disk.ts'
+import { type Disk, type DiskFile, type DiskMode, writeAll } from '../collectors/spool/disk.ts'
 
 const sectorBytes = 512
 
@@ -35,12 +35,12 @@ export class MemoryDisk implements Disk {
     return inside.map((name) => name.slice(path.length + 1))
   }
 
-  async open(path: string, mode: 'create' | 'write' | 'read'): Promise<DiskFile> {
+  async open(path: string, mode: DiskMode): Promise<DiskFile> {
     await this.#call('open', path)
     let content = this.#names.get(path)
-    if (mode !== 'create' && !content)
-      throw Object.assign(new Error(`no ${path}`), { code: 'ENOENT' })
-    if (mode === 'create') {
+    const isNew = mode === 'create' || mode === 'commit'
+    if (!isNew && !content) throw Object.assign(new Error(`no ${path}`), { code: 'ENOENT' })
+    if (isNew) {
       content = newContent(this.nowMs)
       this.#names.set(path, content)
     }
@@ -108,7 +108,7 @@ export class MemoryDisk implements Disk {
   }
 
   #file(path: string, content: Content): DiskFile {
-    return {
+    const file: DiskFile = {
       write: async (pieces, position) => {
         const fault = await this.#call('write', path)
         const whole = Buffer.concat(pieces)
@@ -116,6 +116,10 @@ export class MemoryDisk implements Disk {
         put(content, bytes, position)
         content.modifiedMs = this.nowMs
         return bytes.length
+      },
+      writeDurably: async (pieces, position) => {
+        await writeAll(file, pieces, position)
+        await file.sync()
       },
       read: async (into, position) => {
         await this.#call('read', path)
@@ -137,6 +141,7 @@ export class MemoryDisk implements Disk {
       },
       close: async () => {},
     }
+    return file
   }
 
   #get(path: string): Content {

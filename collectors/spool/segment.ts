@@ -90,7 +90,7 @@ export class Segment {
     const path = `${plan.dir}/${segmentName(plan.number)}`
     const opened: DiskFile[] = []
     try {
-      const file = await plan.disk.open(path, 'create')
+      const file = await plan.disk.open(path, 'commit')
       opened.push(file)
       const zeros = await plan.disk.open(path, 'write')
       opened.push(zeros)
@@ -124,18 +124,17 @@ export class Segment {
   }
 
   /**
-   * Writes one chunk at `end` and syncs. After a rejection the segment must be abandoned: whether the bytes are on disk is
+   * Writes one chunk at `end`, durably. After a rejection the segment must be abandoned: whether the bytes are on disk is
    * unknown, and this descriptor is not synced again.
    */
   async append(pieces: readonly Buffer[], previous: Position): Promise<void> {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
-    await this.prepareTo(this.end + bytes)
-    if (this.#headWritten) await writeAll(this.#file, pieces, this.end)
+    if (this.prepared < this.end + bytes) await this.prepareTo(this.end + bytes)
+    if (this.#headWritten) await this.#file.writeDurably(pieces, this.end)
     else {
       const head = { mark: this.mark, previous, node: this.#plan.node }
-      await writeAll(this.#file, [writeSegmentHead(head, this.number), ...pieces], 0)
+      await this.#file.writeDurably([writeSegmentHead(head, this.number), ...pieces], 0)
     }
-    await this.#file.sync()
     this.#headWritten = true
     this.end += bytes
   }

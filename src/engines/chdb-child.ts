@@ -1,5 +1,6 @@
 // The child that holds chDB: opens the data directory it is told, serves it over HTTP, and never outlives its parent.
 
+import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { createChdbHttp } from './chdb-http.ts'
 import { openLanes } from './chdb-lanes.ts'
@@ -23,6 +24,10 @@ const engineArgs = [
   '--http_max_tries=1',
   '--output_format_json_quote_64bit_integers=1',
 ]
+
+// Inserts and merges can wait a moment; a call under way in the plane should not wait for them. Threads of the engine inherit it.
+const niceness = 5
+setPriority(niceness)
 
 const send = (message: FromChild) => process.send?.(message)
 
