@@ -22,3 +22,9 @@ export function withScope(caller: Caller | undefined, scope: Scope): Caller {
   }
   return caller
 }
+
+/** Whoever runs this plane, with the scope to change it. */
+export function requireOwner(ctx: Context): void {
+  if (requireScope(ctx, 'admin').isOwner) return
+  throw new Fault('forbidden', { message: 'Only the owner of this plane may do that.' })
+}

@@ -19,7 +19,9 @@ import type { Accounts } from './accounts.ts'
 import { destinationRoutes } from './api/destinations.ts'
 import { healthRoutes } from './api/health.ts'
 import { keyRoutes } from './api/keys.ts'
+import { meRoutes } from './api/me.ts'
 import { mediaRoutes } from './api/media.ts'
+import { topupRoutes } from './api/topup.ts'
 import { usageRoutes } from './api/usage.ts'
 import { userRoutes } from './api/users.ts'
 import { createApp, type Door, listRoutes, type Route } from './app.ts'
@@ -210,6 +212,8 @@ function accountRoutes(router: Router, deps: DoorDeps): void {
   sessionRoutes(router, { keys, login, environment: settings.environment, version })
   userRoutes(router, { users, keys, login, isSignupPublic: settings.publicSignup })
   keyRoutes(router, { sql, keys })
+  meRoutes(router, { sql, keys, users })
+  topupRoutes(router, { sql, users })
   const flush = async () => void (await deps.spool.flush(flushDeadlineMs))
   usageRoutes(router, {
     usage: openUsageLog(deps.clickhouse, deps.nowMs),

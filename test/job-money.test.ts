@@ -35,7 +35,7 @@ beforeAll(async () => {
   sql = connectPostgres(engine.config)
   const { id } = await world.get('/v1/users/me')
   const credit = { workspace: id, amountNanoUsd: 10_000_000_000n }
-  await addCredit(sql, { ...credit, kind: 'test', reference: 'test/jobs' })
+  await addCredit(sql, { ...credit, kind: 'test', reference: 'jobs' })
 }, 60_000)
 afterAll(async () => {
   await world?.end()

@@ -220,6 +220,56 @@ describe('a user', () => {
   })
 })
 
+test('who came with a password sees their account, makes themselves a key and revokes it, and reads their usage', async () => {
+  const user = { email: 'me@example.com', name: 'Me', password: 'long enough' }
+  expect((await call('POST', '/v1/users', user)).status).toBe(201)
+  const opened = await fetch(`${world.url}/console/session`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email: 'me@example.com', password: 'long enough' }),
+  })
+  const cookie = opened.headers.get('set-cookie')?.split(';')[0] ?? ''
+  const by = (path: string, init: RequestInit = {}, csrf = '1') =>
+    fetch(world.url + path, {
+      ...init,
+      headers: {
+        cookie,
+        'content-type': 'application/json',
+        ...(csrf === '' ? {} : { 'x-runledger-csrf': csrf }),
+      },
+    })
+  const me = await (await by('/v1/me')).json()
+  expect(me).toEqual({
+    id: expect.any(String),
+    email: 'me@example.com',
+    name: 'Me',
+    credit_balance_cents: 0,
+  })
+  const wish = { method: 'POST', body: JSON.stringify({ name: 'Laptop', rate_limit_rpm: 5 }) }
+  expect((await by('/v1/me/keys', wish, '')).status).toBe(403)
+  const made = await by('/v1/me/keys', wish)
+  const key = await made.json()
+  expect([made.status, key.name, key.rate_limit_rpm, key.is_active]).toEqual([
+    201,
+    'Laptop',
+    5,
+    true,
+  ])
+  const asKey = (path: string) =>
+    fetch(world.url + path, { headers: { authorization: `Bearer ${key.key}` } })
+  expect((await (await asKey('/v1/me')).json()).id).toBe(me.id)
+  expect(await (await asKey('/v1/me/usage?days=7')).json()).toMatchObject({
+    days: 7,
+    total_requests: 0,
+  })
+  const others = { method: 'POST', body: JSON.stringify({ user_id: me.id }) }
+  expect((await by('/v1/me/keys', others)).status).toBe(400)
+  expect((await by(`/v1/me/keys/${key.id}`, { method: 'DELETE' })).status).toBe(204)
+  expect((await asKey('/v1/me')).status).toBe(401)
+  expect((await by(`/v1/me/keys/${key.id}`, { method: 'DELETE' })).status).toBe(404)
+  expect((await fetch(`${world.url}/v1/me`)).status).toBe(401)
+})
+
 test('with public signup strangers make accounts and come in, and still cannot ask who has one', async () => {
   const open = await startWorld({ RUNLEDGER_PUBLIC_SIGNUP: '1' })
   try {

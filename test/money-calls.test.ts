@@ -279,15 +279,79 @@ describe('usage', () => {
   })
 })
 
-test('a balance is enforced in prepaid, and an account without one gets nothing', async () => {
-  const prepaid = await startMoneyWorld({ env: { RUNLEDGER_BILLING: 'prepaid' } })
-  try {
+describe('a balance in prepaid', () => {
+  let prepaid: MoneyWorld
+  beforeAll(async () => {
+    prepaid = await startMoneyWorld({ env: { RUNLEDGER_BILLING: 'prepaid' } })
+  })
+  afterAll(() => prepaid.end())
+  const send = (path: string, body: object, key = prepaid.key, method = 'POST') =>
+    fetch(prepaid.url + path, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+
+  test('is enforced, and an account without one gets nothing', async () => {
     const refused = await prepaid.chat(prepaid.key)
     expect([refused.status, (await refused.json()).error.message]).toEqual([
       402,
       'Nothing is left of the balance.',
     ])
-  } finally {
-    await prepaid.end()
-  }
+  })
+
+  test('grows by each payment once, by the owner’s word alone, and pays for calls', async () => {
+    const made = await send('/v1/users', {
+      email: 'payer@example.com',
+      name: 'Payer',
+      password: 'long enough',
+    })
+    const user = await made.json()
+    const path = `/v1/users/${user.id}/credits`
+    const { key } = await prepaid.newKey({ user_id: user.id, scopes: ['proxy', 'read', 'admin'] })
+    expect((await prepaid.chat(key)).status).toBe(402)
+    const payment = { amount_cents: 50, source: 'stripe', reference_id: 'cs_test_1' }
+    expect((await send(path, payment, key)).status).toBe(403)
+    const entry = {
+      ...payment,
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      created_at: expect.stringMatching(/Z$/),
+    }
+    const first = await send(path, payment)
+    expect([first.status, await first.json()]).toEqual([
+      201,
+      { ...entry, credit_balance_cents: 50 },
+    ])
+    const told = await Promise.all([1, 2, 3].map(() => send(path, payment)))
+    expect(told.map(({ status }) => status)).toEqual([200, 200, 200])
+    const other = await send(path, { ...payment, amount_cents: 60 })
+    expect([other.status, (await other.json()).error.param]).toEqual([409, 'reference_id'])
+    prepaid.upstream.play(json(answerOf(50, 50)))
+    await expect.poll(async () => (await prepaid.chat(key)).status).toBe(200)
+    const balance = async () => (await prepaid.get('/v1/me', key)).credit_balance_cents
+    await expect.poll(balance).toBe(49.985)
+    expect(await prepaid.get('/v1/topup/history', key)).toEqual([entry])
+    expect(await prepaid.get('/v1/topup/history')).toEqual([])
+  })
+
+  test.each<[string, object]>([
+    ['nothing', { amount_cents: 0, reference_id: 'r' }],
+    ['less than nothing', { amount_cents: -5, reference_id: 'r' }],
+    ['too small a part of a cent', { amount_cents: 1e-9, reference_id: 'r' }],
+    ['ten million dollars', { amount_cents: 1e9, reference_id: 'r' }],
+    ['a text', { amount_cents: '5', reference_id: 'r' }],
+    ['no name', { amount_cents: 5 }],
+    ['a name of two lines', { amount_cents: 5, reference_id: 'a\nb' }],
+    ['a source of any form', { amount_cents: 5, reference_id: 'r', source: 'A/b' }],
+    ['more than that', { amount_cents: 5, reference_id: 'r', currency: 'eur' }],
+  ])('does not grow by %s', async (_what, payment) => {
+    const { id } = await prepaid.get('/v1/users/me')
+    expect((await send(`/v1/users/${id}/credits`, payment)).status).toBe(400)
+  })
+
+  test('does not grow for nobody', async () => {
+    const payment = { amount_cents: 5, reference_id: 'r' }
+    for (const id of ['00000000-0000-7000-8000-000000000000', 'x'])
+      expect((await send(`/v1/users/${id}/credits`, payment)).status).toBe(404)
+  })
 })

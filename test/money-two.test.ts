@@ -49,9 +49,9 @@ beforeAll(async () => {
     workspace: id,
     amountNanoUsd: 100_000_000_000n,
     kind: 'test',
-    reference: 'test/1',
+    reference: '1',
   }
-  expect([await addCredit(sql, credit), await addCredit(sql, credit)]).toEqual([true, false])
+  await addCredit(sql, credit)
 }, 120_000)
 
 afterAll(async () => {
@@ -103,7 +103,7 @@ test('two hundred calls on a balance for one, half to each, are one call', async
     workspace: user.id,
     amountNanoUsd: 300_000n,
     kind: 'test',
-    reference: 'test/2',
+    reference: '2',
   })
   const key = await first!.newKey({ user_id: user.id })
   expect((await statuses(key.key, slow)).get(200)).toBe(1)

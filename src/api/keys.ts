@@ -21,11 +21,12 @@ const terms = {
   monthly_budget_cents: z.number().min(0).max(budgetCentsMax).nullish(),
   responses_streaming: z.boolean().optional(),
 }
-const newKey = z.strictObject({
+/** A key as somebody wishes it for themselves. */
+export const ownKey = z.strictObject({
   ...terms,
   scopes: z.array(z.enum(scopes)).min(1).max(scopes.length).optional(),
-  user_id: z.uuid().optional(),
 })
+const newKey = ownKey.extend({ user_id: z.uuid().optional() })
 const changedKey = z.strictObject(terms)
 
 type KeyDeps = { sql: Sql; keys: Keys }
@@ -42,8 +43,7 @@ export function keyRoutes(router: Router, deps: KeyDeps): void {
       ...wish,
       scopes: wish.scopes && unique(wish.scopes),
     })
-    if (!made)
-      throw new Fault('conflict', { message: 'This user has as many keys as one may have.' })
+    if (!made) throw tooManyKeys()
     ctx.status = 201
     ctx.body = made
   })
@@ -94,13 +94,17 @@ async function mustExist(sql: Sql, userId: string): Promise<void> {
   throw new Fault('not_found', { message: 'There is no such user.', param: 'user_id' })
 }
 
-function readKeyId(ctx: Context): string {
+export function readKeyId(ctx: Context): string {
   const id = parseUuid(String(ctx.params.id))
   if (!id) throw new Fault('invalid_request', { message: 'A key’s id is a UUID.', param: 'id' })
   return toUuid(id)
 }
 
-function noSuchKey(): Fault {
+export function tooManyKeys(): Fault {
+  return new Fault('conflict', { message: 'This user has as many keys as one may have.' })
+}
+
+export function noSuchKey(): Fault {
   return new Fault('not_found', { message: 'There is no such key.' })
 }
 

@@ -46,7 +46,7 @@ export function usageRoutes(
     ctx.body = await usage.byModel(workspace, filters)
   })
 
-  router.get('/v1/usage', async (ctx) => {
+  router.get(['/v1/usage', '/v1/me/usage'], async (ctx) => {
     const { workspace, query, filters } = await ask(ctx)
     const days = readDays(query)
     // Whole days in UTC, today among them.

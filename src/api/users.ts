@@ -5,7 +5,7 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { Fault } from '../../schemas/faults.ts'
-import { requireScope } from '../access.ts'
+import { requireOwner, requireScope } from '../access.ts'
 import { readWish } from '../http-json.ts'
 import type { Keys } from '../keys.ts'
 import { credentials, isTrusted, type Login, passwordCharsMax } from '../login.ts'
@@ -64,10 +64,4 @@ export function userRoutes(
     if (!user) throw new Fault('not_found', { message: 'There is no user of that address.' })
     ctx.body = user
   })
-}
-
-function requireOwner(ctx: Context): void {
-  const caller = requireScope(ctx, 'admin')
-  if (!caller.isOwner)
-    throw new Fault('forbidden', { message: 'Only the owner of this plane may do that.' })
 }
