@@ -21,6 +21,7 @@ export class MemoryDisk implements Disk {
   beforeSync: () => Promise<void> = async () => {}
   readonly calls: string[] = []
   nowMs = 0
+  zerosWritten = 0
   #isDead = false
   #names = new Map<string, Content>()
   #durableNames = new Map<string, Content>()
@@ -114,6 +115,7 @@ export class MemoryDisk implements Disk {
         const whole = Buffer.concat(pieces)
         const bytes = fault === 'short' ? whole.subarray(0, whole.length >> 1) : whole
         put(content, bytes, position)
+        if (bytes.every((byte) => byte === 0)) this.zerosWritten += bytes.length
         content.modifiedMs = this.nowMs
         return bytes.length
       },

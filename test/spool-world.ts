@@ -14,6 +14,8 @@ export const smallLimits: Partial<SpoolLimits> = {
   spaceEveryMs: 5,
   freeBytesMin: 0,
   freeShareMin: 0,
+  // Drained segments are soon written over.
+  retainedBytes: 80 * 1024,
   drainEveryMs: 1,
   restFirstMs: 1,
   restLastMs: 4,

@@ -259,7 +259,10 @@ test('a write larger than a segment is kept whole, and so are those around it', 
 
 test('drained segments are kept for the retention and then removed', async () => {
   let nowMs = 1_800_000_000_000
-  const { spool, disk } = await openWorld({ nowMs: () => nowMs, limits: { retainMs: 60_000 } })
+  const { spool, disk } = await openWorld({
+    nowMs: () => nowMs,
+    limits: { retainMs: 60_000, retainedBytes: 1 << 20 },
+  })
   const house = new MemoryClickHouse()
   spool.drainTo(house.insert)
   for (let i = 0; i < 100; i++) await spool.write((batch) => pushSpan(batch, `row ${i}`))

@@ -17,14 +17,14 @@ export type DiskFile = {
   close(): Promise<void>
 }
 
-export type DiskMode = 'create' | 'commit' | 'write' | 'read'
+export type DiskMode = 'create' | 'commit' | 'recommit' | 'write' | 'read'
 
 export type Disk = {
   makeDir(path: string): Promise<void>
   list(path: string): Promise<string[]>
   /**
-   * `create` starts an empty file, `commit` too, one that is mostly written durably; `write` opens an existing one for reading and
-   * writing.
+   * `create` starts an empty file, `commit` too, one that is mostly written durably; `recommit` opens such a one again, `write` any
+   * existing one for reading and writing.
    */
   open(path: string, mode: DiskMode): Promise<DiskFile>
   rename(from: string, to: string): Promise<void>
@@ -44,6 +44,7 @@ const flags = {
   commit: syncsItself
     ? constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC
     : 'w+',
+  recommit: syncsItself ? constants.O_RDWR | constants.O_DSYNC : 'r+',
   write: 'r+',
   read: 'r',
 } as const
@@ -55,7 +56,7 @@ export const nodeDisk: Disk = {
   list: (path) => readdir(path),
   open: async (path, mode) => {
     const handle = await open(path, flags[mode], 0o600)
-    return toDiskFile(handle, syncsItself && mode === 'commit')
+    return toDiskFile(handle, syncsItself && (mode === 'commit' || mode === 'recommit'))
   },
   rename: (from, to) => rename(from, to),
   remove: (path) => rm(path, { force: true }),

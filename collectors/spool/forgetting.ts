@@ -56,6 +56,7 @@ export class Forgetting {
   #saving: Promise<void> = Promise.resolve()
   #working: Promise<void> | undefined
   #isAgain = false
+  #adding = 0
 
   constructor(deps: ForgettingDeps, stored: StoredRules) {
     this.#deps = deps
@@ -63,10 +64,18 @@ export class Forgetting {
     this.look()
   }
 
+  /** True while bytes that are to be forgotten may stand in a segment. */
+  get isPending(): boolean {
+    return this.#adding > 0 || this.#rules.length > 0
+  }
+
   /** Resolves once the rule is durable. `cut` gives the place behind everything that was accepted before. */
   async add(what: Forget, cut: () => Promise<Edge>): Promise<{ done: Promise<void>; edge: Edge }> {
     if (this.#rules.length >= rulesMax) throw new Fault('service_unavailable')
-    const edge = await cut()
+    this.#adding += 1
+    const edge = await cut().finally(() => {
+      this.#adding -= 1
+    })
     const rule: Rule = { what, edge, erased: false, done: [] }
     const done = new Promise<void>((resolve) => rule.done.push(resolve))
     this.#rules.push(rule)

@@ -1,7 +1,7 @@
 // What earlier processes left in the directory: which segments still hold undrained chunks, and where everything ends.
 // Law: an intact chunk after the cursor is found, whatever is damaged around it; nothing damaged keeps the spool from opening.
 
-import type { Chunk, Position } from './chunk.ts'
+import { type Chunk, headerBytes, type Position, readHeader } from './chunk.ts'
 import { type Disk, type DiskFile, readFull } from './disk.ts'
 import { type OpenCalls, readJournal } from './journal.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
@@ -29,7 +29,13 @@ export type Recovered = {
   nextSeq: bigint
 }
 
-type Found = { number: number; bytes: number; mark: Buffer | undefined; fixedEnd?: number }
+type Found = {
+  number: number
+  bytes: number
+  mark: Buffer | undefined
+  isReused: boolean
+  fixedEnd?: number
+}
 
 /** Fills the shelf. Segments without a chunk are removed; a torn tail is copied to the quarantine and cut off. */
 export async function recover(deps: RecoverDeps): Promise<Recovered> {
@@ -97,7 +103,7 @@ async function findSegments(deps: RecoverDeps): Promise<Found[]> {
       // The head of a later segment fixes where its predecessor ended: what follows there was refused, not accepted.
       const before = found.find((one) => one.number === head?.previous.segment)
       if (before && head) before.fixedEnd = head.previous.offset
-      found.push({ number, bytes, mark })
+      found.push({ number, bytes, mark, isReused: head?.isReused === true })
     } finally {
       await file.close()
     }
@@ -133,34 +139,49 @@ async function scanSegment(
   }
   let isCopied = true
   if (isDone || segment.fixedEnd !== undefined) end = limit
-  else isCopied = await setTornAside(deps, file, { number, from: end, end: limit })
+  else {
+    const torn = { number, from: end, end: limit }
+    const kept = segment.isReused
+      ? await begunIn(file, mark, torn)
+      : await writtenIn(deps, file, torn)
+    isCopied = kept === 0 || (await setTornAside(deps, file, { ...torn, end: end + kept }))
+  }
   if (end > segmentHeadBytes) shelf.addSegment({ number, mark, end, sealed: true })
   else if (isCopied) await deps.disk.remove(pathOf(deps, number))
   return { chunks, nextSeq }
 }
 
-/**
- * After the last intact chunk there should be zeros. Anything else was being written when the process died. False: it could not
- * be copied, so its file must stay.
- */
-async function setTornAside(
-  deps: RecoverDeps,
-  file: DiskFile,
-  range: { number: number; from: number; end: number },
-): Promise<boolean> {
+type TornRange = { number: number; from: number; end: number }
+
+/** After the last intact chunk there should be zeros. Bytes up to the last that is none: they were being written when the process died. */
+async function writtenIn(deps: RecoverDeps, file: DiskFile, range: TornRange): Promise<number> {
   const { windowBytes } = deps.limits
-  let kept = 0
+  let written = 0
   for (let at = range.from; at < range.end; at += windowBytes) {
     const bytes = Buffer.alloc(Math.min(windowBytes, range.end - at))
     await readFull(file, bytes, at)
     const last = lastNonZero(bytes)
-    if (last >= 0) kept = at - range.from + last + 1
+    if (last >= 0) written = at - range.from + last + 1
   }
-  if (kept === 0) return true
-  deps.onTorn(kept)
-  const facts = { segment: range.number, offset: range.from, bytes: kept }
+  return written
+}
+
+/** In a reused segment drained chunks of another stand there; only a header of its own tells of a chunk that was being written. */
+async function begunIn(file: DiskFile, mark: Buffer, range: TornRange): Promise<number> {
+  const bytes = Buffer.alloc(headerBytes)
+  await readFull(file, bytes, range.from)
+  const place = { mark, at: { segment: range.number, offset: range.from } }
+  const header = readHeader(bytes, place)
+  return header ? Math.min(headerBytes + header.bodyBytes, range.end - range.from) : 0
+}
+
+/** False: it could not be copied, so its file must stay. */
+async function setTornAside(deps: RecoverDeps, file: DiskFile, range: TornRange): Promise<boolean> {
+  const bytes = range.end - range.from
+  deps.onTorn(bytes)
+  const facts = { segment: range.number, offset: range.from, bytes }
   deps.log('warn', 'The end of a spool segment was cut off; it is kept in quarantine', facts)
-  const torn = Buffer.alloc(kept)
+  const torn = Buffer.alloc(bytes)
   await readFull(file, torn, range.from)
   try {
     const name = `${range.number}-${range.from}.torn`

@@ -1,9 +1,9 @@
-// Segments that were drained, kept for a while as a second net and then removed.
+// Segments that were drained, kept for a while as a second net and then removed, or written over.
 // Law: a segment comes here only after the cursor beyond it is durable.
 
 import type { Disk } from './disk.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
-import { parseSegmentName, segmentName } from './segment.ts'
+import { type Drained, parseSegmentName, segmentName } from './segment.ts'
 
 type Kept = { number: number; bytes: number; sinceMs: number }
 
@@ -68,6 +68,17 @@ export class Retired {
     const left = this.#kept.filter(({ number }) => number > through)
     this.#kept.splice(0, this.#kept.length, ...left)
     this.bytes = left.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /** The oldest, once another would be too much: it is not kept here any more, and the caller's to write over. */
+  recycle(): Drained | undefined {
+    const first = this.#kept[0]
+    const { segmentBytes, retainedBytes } = this.#deps.limits
+    const isSpare = this.bytes + segmentBytes > retainedBytes
+    if (!first || !isSpare || first.bytes > segmentBytes) return undefined
+    this.#kept.shift()
+    this.bytes -= first.bytes
+    return { path: `${this.#deps.dir}/${segmentName(first.number)}`, bytes: first.bytes }
   }
 
   /** Removes what is too old or too much; everything when the disk is low. */

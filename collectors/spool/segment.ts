@@ -1,4 +1,4 @@
-// One segment: a file of zeros that chunks are written into, one after the other, each synced before the next.
+// One segment: a file of zeros, or one whose chunks are drained, that chunks are written into, each synced before the next.
 // Law: `end` only ever counts bytes that a sync has confirmed.
 
 import { randomBytes } from 'node:crypto'
@@ -9,9 +9,11 @@ import { type Disk, type DiskFile, writeAll } from './disk.ts'
 export const segmentHeadBytes = 64
 const magic = Buffer.from('RLSPOOL1')
 const segmentFormat = 1
+// Behind its chunks stand those of an earlier segment in place of zeros; a version that takes them for torn ones refuses it.
+const reusedFormat = 2
 
 /** What a segment says of itself and of the one before it, whose end it fixes for ever. */
-export type SegmentHead = { mark: Buffer; previous: Position; node: string }
+export type SegmentHead = { mark: Buffer; previous: Position; node: string; isReused: boolean }
 
 export function segmentName(number: number): string {
   return `${String(number).padStart(12, '0')}.seg`
@@ -25,7 +27,7 @@ export function parseSegmentName(name: string): number | undefined {
 export function writeSegmentHead(head: SegmentHead, number: number): Buffer {
   const bytes = Buffer.alloc(segmentHeadBytes)
   magic.copy(bytes, 0)
-  bytes.writeUInt32LE(segmentFormat, 8)
+  bytes.writeUInt32LE(head.isReused ? reusedFormat : segmentFormat, 8)
   bytes.writeBigUInt64LE(BigInt(number), 16)
   head.mark.copy(bytes, 24)
   bytes.writeBigUInt64LE(BigInt(head.previous.segment), 32)
@@ -39,7 +41,7 @@ export function writeSegmentHead(head: SegmentHead, number: number): Buffer {
 export function readSegmentHead(bytes: Buffer, number: number): SegmentHead | undefined {
   if (bytes.length < segmentHeadBytes || !bytes.subarray(0, 8).equals(magic)) return undefined
   if (bytes.readUInt32LE(12) !== headCrc(bytes, number)) return undefined
-  if (bytes.readUInt32LE(8) > segmentFormat)
+  if (bytes.readUInt32LE(8) > reusedFormat)
     throw new Error(
       `Segment ${number} was written by a newer version of Runledger; that version must drain it`,
     )
@@ -50,6 +52,7 @@ export function readSegmentHead(bytes: Buffer, number: number): SegmentHead | un
       offset: Number(bytes.readBigUInt64LE(40)),
     },
     node: bytes.toString('hex', 48, 64),
+    isReused: bytes.readUInt32LE(8) === reusedFormat,
   }
 }
 
@@ -64,12 +67,19 @@ export type SegmentPlan = {
   onBytes: (bytes: number) => void
 }
 
+/** A segment whose every chunk is drained, on the same disk. */
+export type Drained = { path: string; bytes: number }
+
+// Stands in a reused segment until its first chunk comes; no segment has this number.
+const nowhere: Position = { segment: 0, offset: 0 }
+
 export class Segment {
   readonly number: number
   readonly mark = randomBytes(markBytes)
+  readonly isReused: boolean
   /** Synced bytes. */
   end = segmentHeadBytes
-  /** Zeros are on disk up to here. */
+  /** The file's blocks are on disk up to here. */
   prepared = 0
   readonly #plan: SegmentPlan
   readonly #file: DiskFile
@@ -78,8 +88,12 @@ export class Segment {
   #slice: Promise<void> | undefined
   #headWritten = false
 
-  private constructor(plan: SegmentPlan, files: { file: DiskFile; zeros: DiskFile }) {
+  private constructor(
+    plan: SegmentPlan,
+    files: { file: DiskFile; zeros: DiskFile; isReused: boolean },
+  ) {
     this.#plan = plan
+    this.isReused = files.isReused
     this.number = plan.number
     this.#file = files.file
     this.#zeros = files.zeros
@@ -94,13 +108,39 @@ export class Segment {
       opened.push(file)
       const zeros = await plan.disk.open(path, 'write')
       opened.push(zeros)
-      const segment = new Segment(plan, { file, zeros })
+      const segment = new Segment(plan, { file, zeros, isReused: false })
       await segment.prepareTo(segmentHeadBytes)
       await plan.disk.syncDir(plan.dir)
       return segment
     } catch (error) {
       for (const file of opened) await file.close().catch(ignore)
       await plan.disk.remove(path).catch(ignore)
+      throw error
+    }
+  }
+
+  /**
+   * The file of a drained segment, to be written over: its blocks and its pages are there already, which halves what the disk writes
+   * and spares a microsecond and a half a span. A head that names it makes it a segment without chunks before it takes its new name.
+   */
+  static async reuse(plan: SegmentPlan, drained: Drained): Promise<Segment> {
+    const path = `${plan.dir}/${segmentName(plan.number)}`
+    const opened: DiskFile[] = []
+    try {
+      const file = await plan.disk.open(drained.path, 'recommit')
+      opened.push(file)
+      const zeros = await plan.disk.open(drained.path, 'write')
+      opened.push(zeros)
+      const segment = new Segment(plan, { file, zeros, isReused: true })
+      segment.prepared = drained.bytes
+      await segment.prepareTo(segmentHeadBytes)
+      await file.writeDurably([segment.#head(nowhere)], 0)
+      await plan.disk.rename(drained.path, path)
+      await plan.disk.syncDir(plan.dir)
+      return segment
+    } catch (error) {
+      for (const file of opened) await file.close().catch(ignore)
+      for (const name of [drained.path, path]) await plan.disk.remove(name).catch(ignore)
       throw error
     }
   }
@@ -131,10 +171,7 @@ export class Segment {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
     if (this.prepared < this.end + bytes) await this.prepareTo(this.end + bytes)
     if (this.#headWritten) await this.#file.writeDurably(pieces, this.end)
-    else {
-      const head = { mark: this.mark, previous, node: this.#plan.node }
-      await this.#file.writeDurably([writeSegmentHead(head, this.number), ...pieces], 0)
-    }
+    else await this.#file.writeDurably([this.#head(previous), ...pieces], 0)
     this.#headWritten = true
     this.end += bytes
   }
@@ -159,6 +196,11 @@ export class Segment {
     await this.#settled()
     await this.#zeros.close().catch(ignore)
     await this.#file.close().catch(ignore)
+  }
+
+  #head(previous: Position): Buffer {
+    const { mark, isReused } = this
+    return writeSegmentHead({ mark, previous, node: this.#plan.node, isReused }, this.number)
   }
 
   async #settled(): Promise<void> {

@@ -4,7 +4,7 @@
 import type { Position } from './chunk.ts'
 import type { Disk } from './disk.ts'
 import type { SpoolLimits } from './limits.ts'
-import { Segment, segmentHeadBytes, segmentName } from './segment.ts'
+import { type Drained, Segment, segmentHeadBytes, segmentName } from './segment.ts'
 import type { Shelf } from './shelf.ts'
 
 export type SegmentsDeps = {
@@ -16,6 +16,8 @@ export type SegmentsDeps = {
   onBytes: (bytes: number) => void
   /** Hears of failures in the background; the commit that needs the space meets them again. */
   onTrouble: (error: unknown) => void
+  /** A drained segment to write over, if there is one to spare. */
+  reuse: () => Drained | undefined
   /** The end of everything written by earlier processes. */
   previous: Position
   nextNumber: number
@@ -64,13 +66,18 @@ export class Segments {
     this.#lookAhead(segment)
   }
 
-  /** Ends the segment being written; where everything written so far ends. Not while a chunk is appended. */
+  /**
+   * Ends the segment being written; where everything written so far ends. Not while a chunk is appended. A segment that is ready
+   * behind it may hold bytes of before, and goes.
+   */
   async cut(): Promise<Position> {
     const active = this.#active
     if (active && !active.isEmpty) {
       this.#active = undefined
       await this.#seal(active)
     }
+    const next = await this.#next?.catch(this.#deps.onTrouble)
+    if (next?.isReused) await this.#dropNext()
     return this.#deps.shelf.tail
   }
 
@@ -90,6 +97,11 @@ export class Segments {
     this.#active = undefined
     if (active) await this.#seal(active)
     if (active?.isEmpty) await this.#remove(active)
+    await this.#dropNext()
+  }
+
+  async #dropNext(): Promise<void> {
+    await this.#ahead
     const next = await this.#next?.catch(this.#deps.onTrouble)
     this.#next = undefined
     if (next) await next.close()
@@ -108,10 +120,14 @@ export class Segments {
     this.#previous = { segment: segment.number, offset: segment.end }
   }
 
-  #create(): Promise<Segment> {
-    const { disk, dir, node, limits, onBytes } = this.#deps
+  /** One that cannot be reused is gone, and a new one is made in its place. */
+  async #create(): Promise<Segment> {
+    const { disk, dir, node, limits, onBytes, onTrouble, reuse } = this.#deps
     const number = this.#nextNumber++
-    return Segment.create({ disk, dir, number, node, sliceBytes: limits.sliceBytes, onBytes })
+    const plan = { disk, dir, number, node, sliceBytes: limits.sliceBytes, onBytes }
+    const drained = reuse()
+    const reused = drained && (await Segment.reuse(plan, drained).catch(onTrouble))
+    return reused ?? Segment.create(plan)
   }
 
   async #remove(segment: Segment): Promise<void> {

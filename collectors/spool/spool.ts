@@ -102,10 +102,12 @@ class OpenSpool implements Spool {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    const { room, shelf, dirs, openCalls, tenants } = parts
+    const { room, shelf, dirs, openCalls, tenants, retired } = parts
     const onTrouble = (error: unknown) => this.#note('spool', error)
     const onBytes = (bytes: number) => room.spend(bytes)
-    this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble })
+    // What is to be forgotten must not stay behind in a segment that is written over.
+    const reuse = () => (this.#mayReuse() ? retired.recycle() : undefined)
+    this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble, reuse })
     this.#slabs = new Slabs(parts.limits.heldBytes)
     this.#commit = new GroupCommit({
       ...{ limits: parts.limits, nowMs: parts.nowMs, sequence: parts.sequence },
@@ -214,6 +216,10 @@ class OpenSpool implements Spool {
   close(deadlineMs = closeDeadlineMs): Promise<void> {
     this.#closing ??= this.#close(deadlineMs)
     return this.#closing
+  }
+
+  #mayReuse(): boolean {
+    return this.#forgetting ? !this.#forgetting.isPending : this.#parts.rules.length === 0
   }
 
   async #close(deadlineMs: number): Promise<void> {
