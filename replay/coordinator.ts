@@ -1,6 +1,7 @@
 // Who moves experiments on: looks at what is due, hands out a batch of conversations, folds what came back, and looks again.
 // Everything it knows is in the store, so any process may go on where another one stopped.
 
+import type { Counters } from '../schemas/counters.ts'
 import type { Sample } from '../schemas/experiment.ts'
 import { type CallDeps, NotNow } from './calls.ts'
 import { decide } from './decide.ts'
@@ -12,6 +13,9 @@ import { replayUnit, warmUp } from './unit.ts'
 
 const sweepEveryMs = 1_000
 const dueAtOnceMax = 50
+// With the pauses between them, half an hour: what fails so often in a row is not a moment's fault.
+const failuresMax = 12
+const saidCharsMax = 300
 
 export type CoordinatorDeps = PrepareDeps &
   Pick<CallDeps, 'loopback' | 'priceOf'> & {
@@ -20,6 +24,7 @@ export type CoordinatorDeps = PrepareDeps &
     judgeMore: JudgeMore
     /** This process, so that its jobs are not taken for those of one that died. */
     owner: string
+    counters: Counters
     log: (line: string) => void
     openJobs: (handle: (job: Job) => Promise<void>) => Jobs
   }
@@ -51,8 +56,20 @@ export function openCoordinator(deps: CoordinatorDeps): Coordinator {
       if (error instanceof NotNow)
         return void (error.message === 'stopped' && (await nudge(experimentId)))
       if (job.signal.aborted) return
-      throw error
+      await failed(row, job, error)
     }
+  }
+
+  /** A fault of ours or of a store: later again, ever later, and in the end not at all. */
+  async function failed(row: ExperimentRow, job: Job, error: unknown): Promise<void> {
+    deps.counters.count('experiment_failures_total', { job: job.name })
+    const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    deps.log(`experiments, ${job.name} of ${row.experimentId}: ${why}`)
+    const failures = await store.backOff(row.experimentId)
+    if (failures < failuresMax) return
+    deps.counters.count('experiments_given_up_total', {})
+    const said = (error instanceof Error ? error.message : String(error)).slice(0, saidCharsMax)
+    await deps.aftermath.giveUp(row, `The engine failed ${failures} times in a row: ${said}`)
   }
 
   async function advance(row: ExperimentRow): Promise<void> {
@@ -141,8 +158,10 @@ export function fold(row: ExperimentRow, samples: Sample[]): Conclusion | undefi
   if (row.registered === null) return undefined
   const decision = decide(row.registered, samples, row.stopped ?? undefined)
   if (decision.status !== 'replaying') {
-    const status = row.stopped === 'cancelled' ? 'cancelled' : decision.status
-    return { status, decision, reason: decision.detail }
+    // Whoever cancelled it said why.
+    return row.stopped === 'cancelled'
+      ? { status: 'cancelled', decision, reason: row.reason }
+      : { status: decision.status, decision, reason: decision.detail }
   }
   const { batch } = row.registered.registration.policy
   if (samples.length < Math.min(batch, row.registered.registration.policy.unitsMax))

@@ -53,6 +53,8 @@ export type ExperimentRow = {
   calls: number
   duplicateCalls: number
   attempts: number
+  /** How often in a row the engine itself failed at it. */
+  failures: number
   createdAt: Date
   startedAt: Date | null
   decidedAt: Date | null
@@ -84,6 +86,14 @@ export type ExperimentStore = {
   begin(experimentId: string, beginning: Beginning): Promise<boolean>
   /** Nothing to do before the delay is over. Counts an attempt. */
   postpone(experimentId: string, reason: string, delayMs: number): Promise<void>
+  /** The same, and counts nothing: another experiment is in the way. */
+  wait(experimentId: string, reason: string, delayMs: number): Promise<void>
+  /** The candidate of an experiment of the same prompt that runs or is on its way into traffic; this one waits then. */
+  findAhead(row: ExperimentRow): Promise<string | undefined>
+  /** Compared with the version that is in force by now; over, when that one came later than the candidate. */
+  rebase(row: ExperimentRow, baseline: string): Promise<void>
+  /** Leaves it alone for a while, longer each time; how often in a row that was. A failure while it is left alone is not counted. */
+  backOff(experimentId: string): Promise<number>
   /** A move from the state that the caller saw; false when it is another by now. */
   move(row: ExperimentRow, to: Move): Promise<boolean>
   /**
@@ -147,6 +157,8 @@ export type Conclusion = { status: ExperimentStatus; decision: Decision; reason:
 /** What follows a conclusion: promoting, holding, telling. Each may be called again after a crash and does its part once. */
 export type Aftermath = {
   afterDecision(row: ExperimentRow): Promise<void>
+  /** The engine cannot go on with it: held, with the reason, and never promoted for that. */
+  giveUp(row: ExperimentRow, reason: string): Promise<void>
   /** Shadow, ramp and watch of a version that is served; returns the units that are to be replayed now. */
   live(row: ExperimentRow): Promise<number[]>
 }

@@ -16,9 +16,13 @@ const panelSize = 3
 // A registry without traffic is looked at less and less often.
 const firstWaitMs = 2_000
 const waitMaxMs = 600_000
+// One that waits for another of its prompt asks this often; what it asks is cheap.
+const aheadWaitMs = 2_000
 
 export type PrepareDeps = {
   store: ExperimentStore
+  /** What is in force now; undefined when nothing is. */
+  baselineOf: (row: ExperimentRow) => Promise<string | undefined>
   frames: Frames
   rules: Rules
   nowMs: () => number
@@ -26,6 +30,14 @@ export type PrepareDeps = {
 
 /** Draws and registers; an experiment without enough to replay waits, one that was asked for by hand is told so. */
 export async function prepare(deps: PrepareDeps, row: ExperimentRow): Promise<void> {
+  const ahead = await deps.store.findAhead(row)
+  if (ahead !== undefined) {
+    const reason = `Waits until ${row.registryId}@${ahead} is through.`
+    return deps.store.wait(row.experimentId, reason, aheadWaitMs)
+  }
+  // Whoever was ahead may be in force by now; what a person asked for stays as it was asked.
+  const present = row.startedBy === 'machine' ? await deps.baselineOf(row) : undefined
+  if (present !== undefined && present !== row.baseline) return deps.store.rebase(row, present)
   const rule = await deps.rules.of(row.workspace, row.registryId)
   if (!rule.mayReplay) {
     const reason = 'The policy of this prompt says that its runs are never replayed.'
@@ -58,7 +70,7 @@ export async function prepare(deps: PrepareDeps, row: ExperimentRow): Promise<vo
     budgetNanoUsd: row.asked.budgetNanoUsd ?? rule.budgetNanoUsd,
     budgetPerDayNanoUsd: rule.budgetPerDayNanoUsd,
   })
-  if (!began) await deps.store.postpone(row.experimentId, row.reason, firstWaitMs)
+  if (!began) await deps.store.wait(row.experimentId, row.reason, aheadWaitMs)
 }
 
 /** The frame of an experiment, drawn; nothing is stored and nothing is called. */

@@ -1,6 +1,6 @@
 // Traffic of two versions of a prompt through the proxy, over an upstream that answers by script, and the experiment it leads to.
 
-import { expect } from 'vitest'
+import { expect, vi } from 'vitest'
 import type { ScriptedUpstream } from './upstream.ts'
 import { completion } from './upstream.ts'
 
@@ -103,19 +103,14 @@ export async function experimentOf(
   isReady: (experiment: Json) => boolean,
 ): Promise<Json> {
   let last: Json
-  await expect
-    .poll(
-      async () => {
-        const { items } = await get(target, '/v1/experiments')
-        last = items.find((item: Json) => item.candidate_prompt_version_id === candidate)
-        return last !== undefined && isReady(last)
-      },
-      { timeout: decidedWithinMs, interval: 100 },
-    )
-    .toBe(true)
-    .catch((error) => {
-      throw new Error(`${String(error)}\nlast seen: ${JSON.stringify(last)}`)
-    })
+  const look = async () => {
+    const { items } = await get(target, '/v1/experiments')
+    last = items.find((item: Json) => item.candidate_prompt_version_id === candidate)
+    return last !== undefined && isReady(last)
+  }
+  await vi.waitUntil(look, { timeout: decidedWithinMs, interval: 100 }).catch((error) => {
+    throw new Error(`${String(error)}\nlast seen: ${JSON.stringify(last)}`)
+  })
   return last
 }
 

@@ -39,6 +39,8 @@ const labelShape = z.strictObject({
   note: z.string().max(noteCharsMax).optional(),
 })
 
+const cancelShape = z.object({ reason: z.string().max(noteCharsMax).optional() })
+
 export function regressionRoutes(router: Router, deps: ExperimentRoutesDeps): void {
   const { reading } = deps
   router.get('/v1/prompt-regressions', async (ctx) => {
@@ -168,11 +170,14 @@ export async function cancel(
 ): Promise<void> {
   const caller = requireScope(ctx, 'admin')
   const { row } = await getOne(ctx, deps, 'admin')
-  const isCancelled = await deps.engine.cancel(row, `key ${caller.keyId}`)
-  if (!isCancelled) {
-    throw new Fault('conflict', { message: `It is ${row.status} already.` })
-  }
+  // A reason is welcome, a body is not needed.
+  const given = ctx.request.length ? parseBody(cancelShape, await readJson(ctx)) : {}
+  const isCancelled = await deps.engine.cancel(row, { keyId: caller.keyId, reason: given.reason })
   const { row: now, decision } = await getOne(ctx, deps, 'admin')
+  if (!isCancelled) {
+    const undo = now.promotionStatus === 'promoted' ? ' A rollback takes it out of force.' : ''
+    throw new Fault('conflict', { message: `It is ${now.status} already.${undo}` })
+  }
   ctx.body = show(now, decision)
 }
 

@@ -12,9 +12,16 @@ import { maySelfPromote } from '../../replay/promotion.ts'
 import type { Postgres } from '../postgres.ts'
 import type { ExperimentStatus, Registry } from '../registry/registry.ts'
 import { findBaseline } from './baseline.ts'
-import { beginLive, type LiveDeps, stepLive } from './live.ts'
-
-export const engineActor = { kind: 'machine', id: 'experiments' } as const
+import { beginLive, stepLive } from './live.ts'
+import {
+  atOf,
+  beside,
+  endLive,
+  engineActor,
+  held,
+  type LiveDeps,
+  MovedMeanwhile,
+} from './live-moves.ts'
 
 export type AftermathDeps = {
   postgres: Postgres
@@ -40,7 +47,8 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
     })
   }
 
-  async function promote(row: ExperimentRow): Promise<Move> {
+  /** Undefined: promoted, and the experiment says so. */
+  async function promote(row: ExperimentRow): Promise<Move | undefined> {
     const at = atOf(row)
     const found = await registry.findRegistry(at)
     if (!found) return held('The registry is gone.')
@@ -58,13 +66,14 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
       actor: engineActor,
       reason: row.reason,
       evidence: evidenceOf(row),
+      beside: beside(row, { promotionStatus: 'promoted', reason: row.reason }),
     })
-    if (moved.outcome === 'moved') return { promotionStatus: 'promoted', reason: row.reason }
+    if (moved.outcome === 'moved') return undefined
     if (moved.outcome === 'refused') return held(moved.why)
     return held(`Another version was promoted meanwhile: ${moved.present ?? 'none'}.`)
   }
 
-  async function afterPass(row: ExperimentRow): Promise<Move> {
+  async function afterPass(row: ExperimentRow): Promise<Move | undefined> {
     const { decision } = row
     await setStatus(row, 'passed')
     const rule = await deps.rules.of(row.workspace, row.registryId)
@@ -91,11 +100,45 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
     return beginLive(deps.live.nowMs())
   }
 
+  async function passed(row: ExperimentRow): Promise<void> {
+    try {
+      const move = await afterPass(row)
+      if (move !== undefined) await store.move(row, move)
+    } catch (error) {
+      // Another process was at it too, and was first.
+      if (!(error instanceof MovedMeanwhile)) throw error
+    }
+  }
+
+  /** Nothing of this is an answer about the prompt: whatever was not decided is held, and no traffic is left with the candidate. */
+  async function giveUp(row: ExperimentRow, reason: string): Promise<void> {
+    switch (row.status) {
+      case 'queued':
+      case 'replaying':
+        // What follows an error follows at the next look.
+        return void (await store.move(row, { status: 'error', reason }))
+      case 'shadow':
+      case 'canary':
+        return endLive(deps.live, row, { status: 'error', ...held(reason) })
+      case 'passed':
+      case 'failed':
+      case 'inconclusive':
+      case 'error':
+      case 'cancelled':
+        // What is watched goes on being watched, at the longest pause; nothing is undone without proof.
+        if (row.promotionStatus === 'pending') await store.move(row, held(reason))
+        return
+      default:
+        return row.status satisfies never
+    }
+  }
+
   return {
+    giveUp,
     async afterDecision(row) {
       switch (row.status) {
         case 'passed':
-          return void (await store.move(row, await afterPass(row)))
+          return passed(row)
         case 'failed':
           await setStatus(row, 'failed')
           await deps.tellRegression(row)
@@ -120,16 +163,8 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
   }
 }
 
-function held(reason: string): Move {
-  return { promotionStatus: 'held', reason }
-}
-
 function not(row: ExperimentRow): Move {
   return { promotionStatus: 'not_promoted', reason: row.reason }
-}
-
-export function atOf(row: ExperimentRow) {
-  return { workspace: row.workspace, registry: row.registryId }
 }
 
 /** What the registry's history keeps of why. */

@@ -23,3 +23,9 @@ export async function findBaseline(
 export function numberOf(table: 'v' | 'o' | 'prompt_versions'): string {
   return `CASE WHEN ${table}.version ~ '^v[0-9]{1,9}$' THEN substr(${table}.version, 2)::int END`
 }
+
+/** The same for two versions in hand; false where their names do not tell. */
+export function isEarlier(version: string, other: string): boolean {
+  const [a, b] = [version, other].map((name) => /^v(\d{1,9})$/.exec(name)?.[1])
+  return a !== undefined && b !== undefined && Number(a) < Number(b)
+}

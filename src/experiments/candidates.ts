@@ -137,7 +137,7 @@ function keyOf({ workspace, registry_id, version }: Listed): string {
   return `${workspace} ${registry_id}@${version}`
 }
 
-/** The newest version of each registry that no experiment has touched and that came after the one in force: no way back by itself. */
+/** The newest version of each registry, if it came after the one in force and after every one that was tried: no way back by itself. */
 function listVersions(postgres: Postgres): Promise<Listed[]> {
   return postgres.query<Listed>(
     `SELECT * FROM (SELECT DISTINCT ON (v.workspace, v.registry_id) v.workspace, v.registry_id, v.version, v.first_seen_at,
@@ -146,11 +146,10 @@ function listVersions(postgres: Postgres): Promise<Listed[]> {
        WHERE v.status = 'observed' AND v.merged_into IS NULL AND NOT v.conflict AND NOT r.flooded AND r.pinned IS NULL
          AND v.version IS DISTINCT FROM r.promoted AND v.version IS DISTINCT FROM r.baseline
          AND NOT EXISTS (SELECT 1 FROM prompt_versions o WHERE o.workspace = v.workspace AND o.registry_id = v.registry_id
-           AND o.version = coalesce(r.promoted, r.baseline)
+           AND (o.version = coalesce(r.promoted, r.baseline) OR EXISTS (SELECT 1 FROM experiments e
+             WHERE e.workspace = o.workspace AND e.registry_id = o.registry_id AND e.candidate = o.version))
            AND (coalesce(${numberOf('v')}, ${numberOf('o')}, 0), v.ordinal) <= (coalesce(${numberOf('o')}, ${numberOf('v')}, 0), o.ordinal))
          AND v.first_seen_at > now() - make_interval(days => $1)
-         AND NOT EXISTS (SELECT 1 FROM experiments e
-           WHERE e.workspace = v.workspace AND e.registry_id = v.registry_id AND e.candidate = v.version)
          AND (SELECT count(*) FROM prompt_versions o WHERE o.workspace = v.workspace AND o.registry_id = v.registry_id
            AND o.first_seen_at > now() - interval '1 hour') <= $2
        ORDER BY v.workspace, v.registry_id, coalesce(${numberOf('v')}, 0) DESC, v.ordinal DESC) AS newest

@@ -20,9 +20,10 @@ import type { StoredSpans } from '../stored-spans.ts'
 import type { Rows } from '../traces.ts'
 import { openAftermath } from './aftermath.ts'
 import { findBaseline } from './baseline.ts'
+import { type Cancelling, cancelExperiment } from './cancelling.ts'
 import { openCandidates } from './candidates.ts'
 import { openFrames } from './frames.ts'
-import { cancelExperiment, type QueueAnswer, type QueueAsk, queueExperiment } from './queueing.ts'
+import { type QueueAnswer, type QueueAsk, queueExperiment } from './queueing.ts'
 import { openReading } from './reading.ts'
 import { openRules } from './rules.ts'
 import { openExperimentStore } from './store.ts'
@@ -62,8 +63,8 @@ export type Engine = {
   rules: Rules
   /** What a version of this registry is compared with by itself. */
   baselineOf(at: RegistryAt, state: RegistryState): Promise<string | undefined>
-  /** False when it is decided already. */
-  cancel(row: ExperimentRow, actor: string): Promise<boolean>
+  /** False when it is decided and carried out already. */
+  cancel(row: ExperimentRow, by: Cancelling): Promise<boolean>
   queue(ask: QueueAsk): Promise<QueueAnswer | undefined>
   /** Looks at an experiment soon, because something about it has changed. */
   nudge(experimentId: string): Promise<void>
@@ -93,6 +94,11 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       `${row.registryId}@${row.candidate} is proven worse than ${row.registryId}@${row.baseline}.`,
     )
   }
+  async function presentOf(row: ExperimentRow): Promise<string | undefined> {
+    const at = { workspace: row.workspace, registry: row.registryId }
+    const found = await registry.findRegistry(at)
+    return found && findBaseline(postgres, at, found.state)
+  }
   const reading = openReading(postgres)
   async function checkDecisions(): Promise<void> {
     for (const row of await reading.decidedLately()) {
@@ -114,8 +120,8 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
     frames,
     rules,
     baselineOf: (at, state) => findBaseline(postgres, at, state),
-    async cancel(row, actor) {
-      const isCancelled = await cancelExperiment(postgres, row, actor)
+    async cancel(row, by) {
+      const isCancelled = await cancelExperiment({ postgres, store, registry }, row, by)
       if (isCancelled) await running?.coordinator.nudge(row.experimentId)
       return isCancelled
     },
@@ -129,7 +135,7 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
     start() {
       const coordinator = openCoordinator({
         ...{ store, frames, rules, aftermath, loopback, owner, log },
-        nowMs: deps.nowMs,
+        ...{ nowMs: deps.nowMs, counters: deps.counters, baselineOf: presentOf },
         priceOf: toPriceOf(deps.prices),
         judgeMore: openJudgeMore(loopback, deps.embeddingModel),
         openJobs: (handle) =>

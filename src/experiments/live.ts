@@ -1,13 +1,21 @@
 // The way of a passed candidate into served traffic: shadow, then shares of it, each under the sequential guardrails, then all of
 // it, watched for a while. Missing data holds; only proof of harm goes back. What a person changes on the way ends the way.
 
-import type { ExperimentRow, ExperimentStore, Frames, Move } from '../../replay/experiment.ts'
+import type { ExperimentRow, Move } from '../../replay/experiment.ts'
 import type { DecisionPolicy } from '../../schemas/experiment.ts'
 import type { RegistryState } from '../../schemas/prompt-history.ts'
 import type { PromptPolicy } from '../../schemas/prompt-policy.ts'
-import type { Postgres } from '../postgres.ts'
-import type { Registry } from '../registry/registry.ts'
-import type { Rows } from '../traces.ts'
+import {
+  atOf,
+  because,
+  beside,
+  endLive,
+  giveShare,
+  held,
+  type Live,
+  type LiveDeps,
+  MovedMeanwhile,
+} from './live-moves.ts'
 import { comparePairs, type LiveReading, type LiveRun, readLiveRuns } from './live-runs.ts'
 import { openShadowUnits, readShadowOutcome, shadowUnits } from './shadow.ts'
 
@@ -19,23 +27,6 @@ const minuteMs = 60_000
 // How far back the runs of the version before lie that a promoted one is held against.
 const memoryMs = 7 * 86_400_000
 
-export type Live =
-  | { phase: 'shadow'; sinceMs: number }
-  | { phase: 'canary'; step: number; share: number; sinceMs: number; stepSinceMs: number }
-  | { phase: 'watch'; sinceMs: number; untilMs: number; baselineUntilMs: number }
-
-export type LiveDeps = {
-  postgres: Postgres
-  rows: Rows
-  store: ExperimentStore
-  frames: Frames
-  registry: Registry
-  flush: () => Promise<void>
-  nowMs: () => number
-}
-
-const actor = { kind: 'machine', id: 'experiments' } as const
-
 /** Where a passed candidate of a served prompt begins. */
 export function beginLive(nowMs: number): Move {
   const live: Live = { phase: 'shadow', sinceMs: nowMs }
@@ -44,6 +35,16 @@ export function beginLive(nowMs: number): Move {
 
 /** One look; returns the shadow's conversations that are to be replayed. */
 export async function stepLive(deps: LiveDeps, row: ExperimentRow): Promise<number[]> {
+  try {
+    return await step(deps, row)
+  } catch (error) {
+    // Cancelled between our reading and our move: nothing was done, and the next look sees it.
+    if (error instanceof MovedMeanwhile) return []
+    throw error
+  }
+}
+
+async function step(deps: LiveDeps, row: ExperimentRow): Promise<number[]> {
   const live = row.live as Live | null // written by this file alone
   const at = { workspace: row.workspace, registry: row.registryId }
   const [found, policy] = await Promise.all([
@@ -59,7 +60,7 @@ export async function stepLive(deps: LiveDeps, row: ExperimentRow): Promise<numb
   if (why !== undefined) {
     // What was promoted stays so called; it is watched no longer.
     if (live.phase === 'watch') await deps.store.move(row, { reason: why, live: null })
-    else await end(deps, row, held(why))
+    else await endLive(deps, row, held(why))
     return []
   }
   await deps.flush()
@@ -106,12 +107,12 @@ async function shadow(
   live: Extract<Live, { phase: 'shadow' }>,
 ): Promise<number[]> {
   if (row.stopped !== null) {
-    await end(deps, row, held(`Stopped (${row.stopped}) in the shadow of live traffic.`))
+    await endLive(deps, row, held(`Stopped (${row.stopped}) in the shadow of live traffic.`))
     return []
   }
   const { count, judged, isWorse, hardFailures } = await readShadowOutcome(deps.postgres, row, rule)
   if (isWorse) {
-    await end(deps, row, {
+    await endLive(deps, row, {
       status: 'failed',
       ...no('Proven worse on live traffic, in its shadow.'),
     })
@@ -119,11 +120,19 @@ async function shadow(
   }
   if (count < shadowUnits) return openShadowUnits(deps, row, live.sinceMs)
   if (count - judged > count * rule.unusableShareMax) {
-    await end(deps, row, held(`${count - judged} of ${count} live conversations have no verdict.`))
+    await endLive(
+      deps,
+      row,
+      held(`${count - judged} of ${count} live conversations have no verdict.`),
+    )
     return []
   }
   if (hardFailures > 0) {
-    await end(deps, row, held(`${hardFailures} of ${count} live conversations fail a validator.`))
+    await endLive(
+      deps,
+      row,
+      held(`${hardFailures} of ${count} live conversations fail a validator.`),
+    )
     return []
   }
   await toStep(deps, { row, policy, step: 0, sinceMs: deps.nowMs() })
@@ -141,7 +150,7 @@ async function canary(
   ])
   if (reading.look === 'failed') {
     const reason = `Worse in live traffic after ${reading.pairs} pairs: ${reading.worse.join(', ')}.`
-    return end(deps, row, { status: 'failed', promotionStatus: 'rolled_back', reason })
+    return endLive(deps, row, { status: 'failed', promotionStatus: 'rolled_back', reason })
   }
   const dwellMs = policy.watch_minutes * minuteMs * stepDwellShare
   const isEarly = deps.nowMs() - live.stepSinceMs < dwellMs
@@ -149,25 +158,25 @@ async function canary(
   if (live.step + 1 < policy.canary_steps.length) {
     return toStep(deps, { row, policy, step: live.step + 1, sinceMs: live.sinceMs })
   }
+  const now = deps.nowMs()
+  const untilMs = now + policy.watch_minutes * minuteMs
+  const watching: Live = { phase: 'watch', sinceMs: now, untilMs, baselineUntilMs: now }
+  const reason = `Promoted after ${reading.pairs} pairs of live calls without harm.`
   const moved = await deps.registry.promote({
     ...atOf(row),
     version: row.candidate,
     expected: state.promoted,
-    ...because(row, `No harm in ${reading.pairs} pairs of live calls.`),
+    ...because(row, reason),
+    beside: beside(row, {
+      status: 'passed',
+      promotionStatus: 'promoted',
+      reason,
+      live: watching,
+    }),
   })
-  if (moved.outcome !== 'moved') {
-    const why = moved.outcome === 'refused' ? moved.why : 'Another version was promoted meanwhile.'
-    return end(deps, row, held(why))
-  }
-  const now = deps.nowMs()
-  const untilMs = now + policy.watch_minutes * minuteMs
-  const watching: Live = { phase: 'watch', sinceMs: now, untilMs, baselineUntilMs: now }
-  await deps.store.move(row, {
-    status: 'passed',
-    promotionStatus: 'promoted',
-    reason: `Promoted after ${reading.pairs} pairs of live calls without harm.`,
-    live: watching,
-  })
+  if (moved.outcome === 'moved') return
+  const why = moved.outcome === 'refused' ? moved.why : 'Another version was promoted meanwhile.'
+  await endLive(deps, row, held(why))
 }
 
 async function watch(
@@ -191,11 +200,9 @@ async function watch(
       ...atOf(row),
       to: row.baseline,
       ...because(row, reason),
+      beside: beside(row, { promotionStatus: 'rolled_back', reason, live: null }),
     })
-    if (moved.outcome === 'moved') {
-      await deps.store.move(row, { promotionStatus: 'rolled_back', reason, live: null })
-      return
-    }
+    if (moved.outcome === 'moved') return
     // A person's decision stands; what was seen is told beside it.
     const why = moved.outcome === 'refused' ? moved.why : 'Another version is in force.'
     await deps.store.move(row, { reason: `${reason} ${why}`, live: null })
@@ -213,28 +220,11 @@ async function toStep(
   const { row, policy, step, sinceMs } = given
   const share = policy.canary_steps[step] ?? 0.5
   const reason = `${Math.round(share * 100)} % of the served calls go to ${row.registryId}@${row.candidate}.`
-  const canary = { version: row.candidate, share }
-  const moved = await deps.registry.setCanary({ ...atOf(row), canary, ...because(row, reason) })
-  if (moved.outcome === 'refused') return end(deps, row, held(moved.why))
-  const version = { ...atOf(row), version: row.candidate }
-  await deps.registry.setStatus({ ...version, status: 'canary', ...because(row, reason) })
   const stepSinceMs = deps.nowMs()
-  const live: Live = { phase: 'canary', step, share, sinceMs, stepSinceMs }
-  await deps.store.move(row, { status: 'canary', reason, live })
-}
-
-/** Takes our share away, and says how it ended. */
-async function end(deps: LiveDeps, row: ExperimentRow, move: Move): Promise<void> {
-  const found = await deps.registry.findRegistry(atOf(row))
-  if (found?.state.canary?.version === row.candidate) {
-    await deps.registry.setCanary({ ...atOf(row), canary: null, ...because(row, move.reason) })
-  }
-  const status = move.status ?? (row.status === 'passed' ? undefined : 'passed')
-  await deps.store.move(row, { ...move, ...(status === undefined ? {} : { status }), live: null })
-  if (move.status === 'failed') {
-    const version = { ...atOf(row), version: row.candidate }
-    await deps.registry.setStatus({ ...version, status: 'failed', ...because(row, move.reason) })
-  }
+  await giveShare(deps, row, {
+    live: { phase: 'canary', step, share, sinceMs, stepSinceMs },
+    reason,
+  })
 }
 
 async function compareSince(
@@ -263,18 +253,6 @@ function versionsOf(row: ExperimentRow) {
     versionId: `${row.registryId}@${version}`,
   })
   return { baseline: of(row.baseline), candidate: of(row.candidate) }
-}
-
-function atOf(row: ExperimentRow) {
-  return { workspace: row.workspace, registry: row.registryId }
-}
-
-function because(row: ExperimentRow, reason: string) {
-  return { actor, reason, evidence: { experiment_id: row.experimentId } }
-}
-
-function held(reason: string): Move {
-  return { promotionStatus: 'held', reason }
 }
 
 function no(reason: string): Move {

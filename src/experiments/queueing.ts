@@ -1,10 +1,9 @@
 // A new experiment into the queue of its registry. One waits, one runs; the newest takes the place of one that has not begun.
 
-import type { Asked, ExperimentRow } from '../../replay/experiment.ts'
+import type { Asked } from '../../replay/experiment.ts'
 import { newId, toPrefixed, toUuid } from '../../schemas/ids.ts'
 import { type Postgres, sqlState } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
-import { getUuid } from './rows.ts'
 
 const duplicateKey = '23505'
 
@@ -75,33 +74,4 @@ export async function queueExperiment(
     experimentId: toPrefixed('pexp', experiment),
     regressionId: toPrefixed('preg', regression),
   }
-}
-
-/** Nothing more is called. What was seen so far is folded once more, and stands as cancelled. False: it is decided already. */
-export async function cancelExperiment(
-  postgres: Postgres,
-  row: ExperimentRow,
-  actor: string,
-): Promise<boolean> {
-  return postgres.transaction(async (tx) => {
-    const id = getUuid(row.experimentId)
-    const [before] = await tx.query<{ status: string }>(
-      `SELECT status FROM experiments WHERE experiment_id = $1 AND status IN ('queued', 'replaying') FOR UPDATE`,
-      [id],
-    )
-    if (before === undefined) return false
-    const isQueued = before.status === 'queued'
-    await tx.query(
-      isQueued
-        ? `UPDATE experiments SET status = 'cancelled', stopped = 'cancelled', reason = 'Cancelled before it began.',
-             decided_at = now(), due_at = now() WHERE experiment_id = $1`
-        : `UPDATE experiments SET stopped = coalesce(stopped, 'cancelled'), due_at = now() WHERE experiment_id = $1`,
-      [id],
-    )
-    await tx.query(
-      `INSERT INTO experiment_events (experiment_id, actor, status, promotion_status, reason) VALUES ($1, $2, $3, 'pending', 'Cancelled.')`,
-      [id, actor, isQueued ? 'cancelled' : 'replaying'],
-    )
-    return true
-  })
 }

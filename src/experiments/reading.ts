@@ -27,9 +27,9 @@ export type Reading = ReturnType<typeof openReading>
 
 export function openReading(sql: Sql) {
   async function withDecision(row: ExperimentRow) {
-    const isRunning = row.decision === null && row.registered !== null
+    const isRunning = row.status === 'replaying' && row.registered !== null
     const samples = isRunning ? await readOutcomes(sql, getUuid(row.experimentId)) : []
-    return { row, decision: decisionOf(row, samples) }
+    return { row, decision: isRunning ? decisionOf(row, samples) : row.decision }
   }
 
   /** Newest first. */

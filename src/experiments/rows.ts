@@ -33,6 +33,7 @@ export type StoredExperiment = {
   duplicate_calls: number
   stopped: 'budget' | 'cancelled' | null
   attempts: number
+  failures: number
   created_at: Date
   started_at: Date | null
   decided_at: Date | null
@@ -40,7 +41,7 @@ export type StoredExperiment = {
 
 export const experimentColumns = `experiment_id, regression_id, workspace, registry_id, baseline, candidate, status,
   promotion_status, reason, started_by, asked, registration, registration_hash, frame, decision, live, budget_nano_usd,
-  spent_nano_usd, calls, duplicate_calls, stopped, attempts, created_at, started_at, decided_at`
+  spent_nano_usd, calls, duplicate_calls, stopped, attempts, failures, created_at, started_at, decided_at`
 
 export function toRow(stored: StoredExperiment): ExperimentRow {
   const { registration, registration_hash: hash } = stored
@@ -66,6 +67,7 @@ export function toRow(stored: StoredExperiment): ExperimentRow {
     calls: stored.calls,
     duplicateCalls: stored.duplicate_calls,
     attempts: stored.attempts,
+    failures: stored.failures,
     createdAt: stored.created_at,
     startedAt: stored.started_at,
     decidedAt: stored.decided_at,

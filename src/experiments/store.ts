@@ -5,6 +5,7 @@ import { warmUpUnit } from '../../replay/unit.ts'
 import type { Sample } from '../../schemas/experiment.ts'
 import type { DrawnUnit } from '../../schemas/replay.ts'
 import { type Postgres, type Sql, sqlState } from '../postgres.ts'
+import { isEarlier } from './baseline.ts'
 import { openCallLedger } from './call-ledger.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow } from './rows.ts'
 import { shadowFrom } from './shadow.ts'
@@ -12,6 +13,10 @@ import { toStoredJson } from './stored-json.ts'
 
 // A look that is lost with its process is made up for after this.
 const lookAgainMs = 3_000
+// Seconds that an experiment is left alone after a failure of ours, doubled each time.
+const [firstBackOffS, backOffMaxS] = [3, 300]
+// A failure so long after the pause before it is no continuation of that one.
+const forgivenAfterS = 900
 const duplicateKey = '23505'
 const unitsPerInsert = 200
 
@@ -20,7 +25,13 @@ export function openExperimentStore(sql: Postgres, owner: string): ExperimentSto
     find: (experimentId) => find(sql, experimentId),
     takeDue: (limit) => takeDue(sql, limit),
     begin: (experimentId, beginning) => begin(sql, experimentId, beginning),
-    postpone: (experimentId, reason, delayMs) => postpone(sql, experimentId, { reason, delayMs }),
+    postpone: (experimentId, reason, delayMs) =>
+      postpone(sql, experimentId, { reason, delayMs, attempts: 1 }),
+    wait: (experimentId, reason, delayMs) =>
+      postpone(sql, experimentId, { reason, delayMs, attempts: 0 }),
+    findAhead: (row) => findAhead(sql, row),
+    rebase: (row, baseline) => sql.transaction((tx) => rebase(tx, row, baseline)),
+    backOff: (experimentId) => backOff(sql, experimentId),
     move: (row, to) => sql.transaction((tx) => moveIn(tx, row, to)),
     conclude: (experimentId, fold) => conclude(sql, experimentId, fold),
     findUnit: (experimentId, unit) => findUnit(sql, experimentId, unit),
@@ -59,7 +70,8 @@ async function begin(sql: Postgres, experimentId: string, beginning: Beginning):
       const [row] = await tx.query<StoredExperiment>(
         `UPDATE experiments SET status = 'replaying', reason = '', registration = $2, registration_hash = $3, frame = $4,
            budget_nano_usd = $5, budget_per_day_nano_usd = $6, started_at = now(), due_at = now() + interval '3 seconds'
-         WHERE experiment_id = $1 AND status = 'queued' RETURNING ${experimentColumns}`,
+         WHERE experiment_id = $1 AND status = 'queued' AND NOT EXISTS (${aheadOf('experiments')})
+         RETURNING ${experimentColumns}`,
         [
           id,
           JSON.stringify(registered.registration),
@@ -84,13 +96,55 @@ async function begin(sql: Postgres, experimentId: string, beginning: Beginning):
 async function postpone(
   sql: Sql,
   experimentId: string,
-  { reason, delayMs }: { reason: string; delayMs: number },
+  { reason, delayMs, attempts }: { reason: string; delayMs: number; attempts: number },
 ): Promise<void> {
   await sql.query(
-    `UPDATE experiments SET reason = $2, attempts = attempts + 1, due_at = now() + make_interval(secs => $3)
-     WHERE experiment_id = $1`,
-    [getUuid(experimentId), reason, delayMs / 1000],
+    `UPDATE experiments SET reason = $2, attempts = attempts + $4, due_at = now() + make_interval(secs => $3)
+     WHERE experiment_id = $1 AND status = 'queued'`,
+    [getUuid(experimentId), reason, delayMs / 1000, attempts],
   )
+}
+
+/** SQL: experiments of the same prompt that run, have yet to be carried out, or are on their way into traffic. */
+function aheadOf(table: string): string {
+  return `SELECT o.candidate FROM experiments o WHERE o.workspace = ${table}.workspace AND o.registry_id = ${table}.registry_id
+    AND o.experiment_id != ${table}.experiment_id AND (o.status IN ('replaying', 'shadow', 'canary')
+      OR (o.status != 'queued' AND o.promotion_status = 'pending')) LIMIT 1`
+}
+
+async function findAhead(sql: Sql, row: ExperimentRow): Promise<string | undefined> {
+  const [found] = await sql.query<{ candidate: string | null }>(
+    `SELECT (${aheadOf('e')}) AS candidate FROM experiments e WHERE e.experiment_id = $1`,
+    [getUuid(row.experimentId)],
+  )
+  return found?.candidate ?? undefined
+}
+
+async function rebase(tx: Sql, row: ExperimentRow, baseline: string): Promise<void> {
+  const name = `${row.registryId}@${baseline}`
+  if (baseline === row.candidate || isEarlier(row.candidate, baseline)) {
+    const reason = `${name} is in force by now.`
+    await moveIn(tx, row, { status: 'cancelled', reason })
+    return
+  }
+  const moved = await tx.query(
+    `UPDATE experiments SET baseline = $3, due_at = now() WHERE experiment_id = $1 AND status = 'queued' AND baseline = $2 RETURNING 1`,
+    [getUuid(row.experimentId), row.baseline, baseline],
+  )
+  if (moved.length > 0)
+    await note(tx, row, { reason: `Compared with ${name}, which is in force by now.` })
+}
+
+async function backOff(sql: Sql, experimentId: string): Promise<number> {
+  const [found] = await sql.query<{ failures: number }>(
+    `UPDATE experiments SET failures = counted, failed_until = until, due_at = until
+     FROM (SELECT experiment_id AS id, counted, now() + make_interval(secs => least($3, $2 * 2 ^ (counted - 1))) AS until
+       FROM (SELECT experiment_id, CASE WHEN failed_until > now() - make_interval(secs => $4) THEN failures + 1 ELSE 1 END AS counted
+         FROM experiments WHERE experiment_id = $1 AND coalesce(failed_until <= now(), true)) AS one) AS next
+     WHERE experiment_id = id RETURNING failures`,
+    [getUuid(experimentId), firstBackOffS, backOffMaxS, forgivenAfterS],
+  )
+  return found?.failures ?? 0
 }
 
 function conclude(
@@ -109,7 +163,8 @@ function conclude(
     const conclusion = fold(row, await readOutcomes(tx, id))
     if (conclusion === undefined) return false
     await tx.query(
-      `UPDATE experiments SET status = $2, decision = $3, reason = $4, decided_at = now(), due_at = now() WHERE experiment_id = $1`,
+      `UPDATE experiments SET status = $2, decision = $3, reason = $4, decided_at = now(), due_at = now(), failures = 0
+       WHERE experiment_id = $1`,
       [id, conclusion.status, JSON.stringify(conclusion.decision), conclusion.reason],
     )
     await note(tx, row, conclusion)
@@ -138,9 +193,9 @@ async function openUnits(sql: Sql, experimentId: string, batch: number): Promise
   return open.map(({ unit }) => unit).filter((unit) => unit < end)
 }
 
-function saveOutcome(sql: Postgres, experimentId: string, sample: Sample): Promise<void> {
+async function saveOutcome(sql: Postgres, experimentId: string, sample: Sample): Promise<void> {
   const id = getUuid(experimentId)
-  return sql.transaction(async (tx) => {
+  await sql.transaction(async (tx) => {
     const open = await tx.query(
       `SELECT 1 FROM experiments WHERE experiment_id = $1 AND status IN ('replaying', 'shadow') FOR SHARE`,
       [id],
@@ -151,6 +206,10 @@ function saveOutcome(sql: Postgres, experimentId: string, sample: Sample): Promi
       [id, sample.unit, toStoredJson(sample)],
     )
   })
+  // By itself: those that save at once share the row below, and none may then wait to write it.
+  await sql.query('UPDATE experiments SET failures = 0 WHERE experiment_id = $1 AND failures > 0', [
+    id,
+  ])
 }
 
 async function isWarm(sql: Sql, experimentId: string): Promise<boolean> {
@@ -173,7 +232,7 @@ export async function readOutcomes(sql: Sql, id: string): Promise<Sample[]> {
 /** Within a transaction; false when the row is not as the caller saw it any more. */
 export async function moveIn(tx: Sql, row: ExperimentRow, to: Move): Promise<boolean> {
   const moved = await tx.query(
-    `UPDATE experiments SET status = $4, promotion_status = $5, reason = $6, due_at = now(),
+    `UPDATE experiments SET status = $4, promotion_status = $5, reason = $6, due_at = now(), failures = 0,
        live = CASE WHEN $7 THEN $8::json ELSE live END,
        decided_at = CASE WHEN $4 IN ('queued', 'replaying') THEN decided_at ELSE coalesce(decided_at, now()) END
      WHERE experiment_id = $1 AND status = $2 AND promotion_status = $3 RETURNING 1`,

@@ -55,7 +55,7 @@ export function toRegression(row: ExperimentRow, decision: Decision | null) {
     budget_usd: row.budgetNanoUsd === null ? null : row.budgetNanoUsd / 1e9,
     call_count: row.calls,
     duplicate_calls: row.duplicateCalls,
-    decision_reason: decision === null ? row.reason : decision.reason,
+    decision_reason: row.status === 'error' ? 'error' : (decision?.reason ?? row.reason),
     summary: summaryOf(row, decision),
     preregistration_hash: row.registered?.hash ?? null,
     frame: row.frame,

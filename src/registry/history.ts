@@ -25,7 +25,7 @@ import {
 export type Because = { actor: Actor; reason: string; evidence?: unknown }
 /** Adds one event within the transaction under way; the state that follows is known at once. */
 export type Tell = (fact: PromptFact, because: Because) => Promise<RegistryState>
-type Held = { sql: Sql; registry: RegistryFacts; tell: Tell }
+export type Held = { sql: Sql; registry: RegistryFacts; tell: Tell }
 
 const discoverer: Actor = { kind: 'machine', id: 'discovery' }
 

@@ -6,14 +6,26 @@ import { toVersion } from '../../schemas/prompt.ts'
 import type { Canary } from '../../schemas/prompt-history.ts'
 import type { Sql } from '../keys.ts'
 import type { Postgres } from '../postgres.ts'
-import { type Because, changeRegistry } from './history.ts'
+import { type Because, changeRegistry, type Held } from './history.ts'
 import {
   findVersion,
   type RegistryAt,
   type RegistryFacts,
   setVersionStatus,
+  type VersionAt,
   type VersionFacts,
 } from './rows.ts'
+
+/** Statuses that experiments give; being in force, rolled back or retired follows from the moves below. */
+export type ExperimentStatus =
+  | 'observed'
+  | 'candidate'
+  | 'replaying'
+  | 'passed'
+  | 'failed'
+  | 'inconclusive'
+  | 'shadow'
+  | 'canary'
 
 /** `conflict`: another version is in force than was expected. `refused`: a rule stands against it, as the sentence says. */
 export type Moved =
@@ -21,11 +33,15 @@ export type Moved =
   | { outcome: 'conflict'; present: string | null }
   | { outcome: 'refused'; present: string | null; why: string }
 
+/** Written in the transaction of the move that was made: both become true, or neither. What it throws undoes the move. */
+export type Beside = (sql: Sql) => Promise<void>
+
 export type Promotion = RegistryAt &
   Because & {
     version: string
     /** The version in force that the decision was made against; null for none; undefined: whatever it is. */
     expected?: string | null | undefined
+    beside?: Beside
   }
 
 /** A version in force becomes another. Throws `not_found` for a registry or version that is not there. */
@@ -36,7 +52,10 @@ export function promote(postgres: Postgres, given: Promotion): Promise<Moved> {
     const present = state.promoted
     if (given.expected !== undefined && given.expected !== present)
       return { outcome: 'conflict', present }
-    if (present === given.version) return { outcome: 'moved', present }
+    if (present === given.version) {
+      await given.beside?.(sql)
+      return { outcome: 'moved', present }
+    }
     const why = refusalOf(registry, version, given.actor.kind)
     if (why !== undefined) return { outcome: 'refused', present, why }
     await tell({ type: 'promoted', version: given.version, from: present }, given)
@@ -44,6 +63,7 @@ export function promote(postgres: Postgres, given: Promotion): Promise<Moved> {
     const replaced = present ?? state.baseline
     if (replaced !== null && replaced !== given.version)
       await setVersionStatus(sql, { ...given, version: replaced }, 'retired')
+    await given.beside?.(sql)
     return { outcome: 'moved', present: given.version }
   })
 }
@@ -67,7 +87,7 @@ function refusalOf(
   return undefined
 }
 
-export type Rollback = RegistryAt & Because & { to?: string | undefined }
+export type Rollback = RegistryAt & Because & { to?: string | undefined; beside?: Beside }
 
 /** Back to the version that was in force before, or to the one that is named. */
 export function rollback(postgres: Postgres, given: Rollback): Promise<Moved> {
@@ -98,6 +118,7 @@ export function rollback(postgres: Postgres, given: Rollback): Promise<Moved> {
     await tell({ type: 'rolled_back', version: to, from: present }, given)
     await setVersionStatus(sql, { ...given, version: present }, 'rolled_back')
     await setVersionStatus(sql, { ...given, version: to }, 'promoted')
+    await given.beside?.(sql)
     return { outcome: 'moved', present: to }
   })
 }
@@ -138,13 +159,19 @@ export function pin(postgres: Postgres, given: Pin): Promise<Moved> {
   })
 }
 
-export type CanaryMove = RegistryAt & Because & { canary: Canary | null }
+export type CanaryMove = RegistryAt &
+  Because & {
+    canary: Canary | null
+    /** Whose move it is, and its status from now on: a share that another version has by now is not taken away. */
+    candidate?: { version: string; status: ExperimentStatus }
+    beside?: Beside
+  }
 
 /** Gives a share of the served traffic to a candidate, or takes it away. */
 export function moveCanary(postgres: Postgres, given: CanaryMove): Promise<Moved> {
   return changeRegistry(postgres, given, async ({ sql, registry, tell }) => {
     const { state } = registry
-    const { canary } = given
+    const { canary, candidate } = given
     if (canary !== null) {
       const version = await getVersion(sql, { ...given, version: canary.version })
       const why =
@@ -153,9 +180,25 @@ export function moveCanary(postgres: Postgres, given: CanaryMove): Promise<Moved
           : refusalOf(registry, version, given.actor.kind)
       if (why !== undefined) return { outcome: 'refused', present: state.promoted, why }
     }
-    if (canary !== null || state.canary !== null) await tell({ type: 'canary', canary }, given)
+    const isOurs = candidate === undefined || state.canary?.version === candidate.version
+    if (canary !== null || (state.canary !== null && isOurs))
+      await tell({ type: 'canary', canary }, given)
+    if (candidate) await tellStatus({ sql, registry, tell }, { ...given, ...candidate })
+    await given.beside?.(sql)
     return { outcome: 'moved', present: state.promoted }
   })
+}
+
+/** Within the change under way. What is in force is said by the moves; a late verdict does not unsay it. */
+export async function tellStatus(
+  { sql, registry, tell }: Held,
+  given: VersionAt & Because & { status: ExperimentStatus },
+): Promise<void> {
+  const { version, status } = given
+  const found = await getVersion(sql, given)
+  if (found.status === status || registry.state.promoted === version) return
+  await tell({ type: 'status', version, status }, given)
+  await setVersionStatus(sql, given, status)
 }
 
 async function getVersion(sql: Sql, at: RegistryAt & { version: string }): Promise<VersionFacts> {

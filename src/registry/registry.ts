@@ -5,7 +5,7 @@ import type { DiscoveryEvent } from '../../schemas/discovery.ts'
 import { Fault } from '../../schemas/faults.ts'
 import type { PromptServing } from '../../schemas/prompt.ts'
 import type { Declaration } from '../../schemas/prompt-content.ts'
-import type { Canary, PromptEvent } from '../../schemas/prompt-history.ts'
+import type { PromptEvent } from '../../schemas/prompt-history.ts'
 import {
   type PolicyChoices,
   type PromptMode,
@@ -21,9 +21,10 @@ import {
   checkHistory,
   type HistoryCheck,
   listEvents,
-  noRegistry,
 } from './history.ts'
 import {
+  type CanaryMove,
+  type ExperimentStatus,
   type Moved,
   moveCanary,
   type Promotion,
@@ -31,6 +32,7 @@ import {
   promote,
   type Rollback,
   rollback,
+  tellStatus,
 } from './promotion.ts'
 import { type Message, type Rerendered, type RerenderFailure, rerender } from './rerender.ts'
 import {
@@ -39,23 +41,11 @@ import {
   listVersions,
   type RegistryAt,
   type RegistryFacts,
-  setVersionStatus,
   toVersion,
   type VersionAt,
   type VersionFacts,
 } from './rows.ts'
 import { openServing } from './serving.ts'
-
-/** Statuses that experiments give; being in force, rolled back or retired follows from the moves above them. */
-export type ExperimentStatus =
-  | 'observed'
-  | 'candidate'
-  | 'replaying'
-  | 'passed'
-  | 'failed'
-  | 'inconclusive'
-  | 'shadow'
-  | 'canary'
 
 /** A version of which enough is known to replay runs with it. */
 export type StableVersion = VersionAt & { versionId: string; isBaseline: boolean }
@@ -74,7 +64,7 @@ export type Registry = PromptServing & {
   /** `version: null` takes the pin out. */
   pin(given: RegistryAt & Because & { version: string | null }): Promise<Moved>
   /** The share of served traffic that a candidate gets, sticky by session, user or trace; null: none. */
-  setCanary(given: RegistryAt & Because & { canary: Canary | null }): Promise<Moved>
+  setCanary(given: CanaryMove): Promise<Moved>
   setStatus(given: VersionAt & Because & { status: ExperimentStatus }): Promise<void>
   change(given: RegistryAt & Because & RegistryChange): Promise<RegistryFacts>
   /** A flood is over: a person has looked at it. */
@@ -110,7 +100,7 @@ export type Rerendering = RegistryAt & {
   variables?: Readonly<Record<string, string>> | undefined
 }
 
-export type { DiscoveryEvent, Rerendered, RerenderFailure }
+export type { DiscoveryEvent, ExperimentStatus, Rerendered, RerenderFailure }
 
 export async function openRegistry(deps: {
   postgres: Postgres
@@ -158,7 +148,7 @@ export async function openRegistry(deps: {
     rollback: (given) => moving(given, rollback(postgres, given)),
     pin: (given) => moving(given, pin(postgres, given)),
     setCanary: (given) => moving(given, moveCanary(postgres, given)),
-    setStatus: (given) => setStatus(postgres, given),
+    setStatus: (given) => changeRegistry(postgres, given, (held) => tellStatus(held, given)),
     change: (given) => moving(given, changeFacts(postgres, given)),
     resume: (given) =>
       changeRegistry(postgres, given, async ({ registry, tell }) => {
@@ -186,21 +176,6 @@ export async function openRegistry(deps: {
     tellStable,
     close: () => serving.close(),
   }
-}
-
-function setStatus(
-  postgres: Postgres,
-  given: VersionAt & Because & { status: ExperimentStatus },
-): Promise<void> {
-  const { version, status } = given
-  return changeRegistry(postgres, given, async ({ sql, registry, tell }) => {
-    const found = await findVersion(sql, given)
-    if (!found) throw noRegistry(`${given.registry}@${version}`)
-    // What is in force is said by the moves; a late verdict does not unsay it.
-    if (found.status === status || registry.state.promoted === version) return
-    await tell({ type: 'status', version, status }, given)
-    await setVersionStatus(sql, given, status)
-  })
 }
 
 function changeFacts(

@@ -1,0 +1,196 @@
+// What is left to chance when two act on an experiment at once, and which versions are tried against which: on Postgres alone.
+
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { newId, toUuid } from '../schemas/ids.ts'
+import { startPostgres } from '../src/engines/postgres.ts'
+import { findBaseline } from '../src/experiments/baseline.ts'
+import { cancelExperiment } from '../src/experiments/cancelling.ts'
+import { openCandidates } from '../src/experiments/candidates.ts'
+import { beside, MovedMeanwhile } from '../src/experiments/live-moves.ts'
+import { queueExperiment } from '../src/experiments/queueing.ts'
+import { openExperimentStore } from '../src/experiments/store.ts'
+import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { openRegistry, type Registry } from '../src/registry/registry.ts'
+
+const rounds = 12
+const person = { kind: 'person', id: 'key_1' } as const
+const machine = { kind: 'machine', id: 'experiments' } as const
+const by = { keyId: 'key_1', reason: undefined }
+
+const dir = mkdtempSync(join(tmpdir(), 'runledger-races-'))
+let engine: Awaited<ReturnType<typeof startPostgres>>
+let postgres: Postgres
+let registry: Registry
+let workspace: string
+
+beforeAll(async () => {
+  chmodSync(dir, 0o711)
+  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
+  postgres = connectPostgres(engine.config)
+  await postgres.migrate()
+  registry = await openRegistry({ postgres, counters: { count() {} }, log: () => {} })
+})
+afterAll(async () => {
+  await registry.close()
+  await postgres.close()
+  await engine.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+beforeEach(async () => {
+  workspace = toUuid(newId())
+  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
+    workspace,
+    workspace,
+  ])
+})
+
+async function declare(name: string, version: string): Promise<void> {
+  const messages = [{ role: 'system' as const, content: `You are ${version} of ${name}.` }]
+  await registry.declare(
+    { workspace, registry: name },
+    { registry_id: name, version, messages, actor: person, reason: 'A test.' },
+  )
+}
+
+/** An experiment of v2 against v1, brought to this status. */
+async function experimentIn(name: string, status: 'replaying' | 'canary') {
+  const at = { workspace, registry: name }
+  await declare(name, 'v1')
+  await declare(name, 'v2')
+  if (status === 'canary') {
+    await registry.change({ ...at, mode: 'serve', actor: person, reason: 'A test.' })
+    const canary = { version: 'v2', share: 0.5 }
+    await registry.setCanary({ ...at, canary, actor: machine, reason: 'A test.' })
+  }
+  const ask = { ...at, baseline: 'v1', candidate: 'v2', startedBy: 'machine', asked: {} }
+  const queued = await queueExperiment({ postgres, registry }, ask)
+  const store = openExperimentStore(postgres, 'test')
+  await postgres.query(
+    'UPDATE experiments SET status = $2 WHERE workspace = $1 AND registry_id = $3',
+    [workspace, status, name],
+  )
+  const row = await store.find(queued?.experimentId ?? '')
+  if (row === undefined) throw new Error('It was queued a moment ago.')
+  return { at, row, store, deps: { postgres, registry, store } }
+}
+
+describe('cancelling while the machine moves', () => {
+  test('either takes the share away or comes too late: an experiment that was cancelled never promotes', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const { at, row, store, deps } = await experimentIn(`live-${round}`, 'canary')
+      const promote = registry.promote({
+        ...{ ...at, version: 'v2', expected: null, actor: machine, reason: 'No harm.' },
+        beside: beside(row, {
+          status: 'passed',
+          promotionStatus: 'promoted',
+          reason: '',
+          live: null,
+        }),
+      })
+      const cancel = cancelExperiment(deps, row, by)
+      const [promoted, cancelled] = await Promise.allSettled([promote, cancel])
+      const isCancelled = cancelled.status === 'fulfilled' && cancelled.value
+      if (isCancelled && promoted.status === 'rejected')
+        expect(promoted.reason).toBeInstanceOf(MovedMeanwhile)
+      const [now, found] = [await store.find(row.experimentId), await registry.findRegistry(at)]
+      expect([
+        now?.status,
+        now?.promotionStatus,
+        found?.state.promoted,
+        found?.state.canary,
+      ]).toEqual(
+        isCancelled
+          ? ['cancelled', 'not_promoted', null, null]
+          : ['passed', 'promoted', 'v2', null],
+      )
+      expect((await registry.checkHistory(at)).matches).toBe(true)
+    }
+  })
+
+  test('either stops the decision or is told that there is one', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const { row, store, deps } = await experimentIn(`decided-${round}`, 'replaying')
+      const [, isCancelled] = await Promise.all([
+        store.conclude(row.experimentId, ({ stopped }) => {
+          const status = stopped === 'cancelled' ? 'cancelled' : 'passed'
+          return { status, decision: null as never, reason: '' } // what is decided does not matter here
+        }),
+        cancelExperiment(deps, row, by),
+      ])
+      const now = await store.find(row.experimentId)
+      expect(now?.status).toBe(isCancelled ? 'cancelled' : 'passed')
+    }
+  })
+
+  test('undoes a promotion that was made on what is no longer so', async () => {
+    const { at, row, deps } = await experimentIn('late', 'canary')
+    expect(await cancelExperiment(deps, row, { ...by, reason: 'The sale begins.' })).toBe(true)
+    const promote = registry.promote({
+      ...{ ...at, version: 'v2', actor: machine, reason: 'No harm.' },
+      beside: beside(row, { status: 'passed', promotionStatus: 'promoted', reason: '' }),
+    })
+    await expect(promote).rejects.toThrow(MovedMeanwhile)
+    expect((await registry.findRegistry(at))?.state.promoted).toBe(null)
+    const last = (await registry.history(at, { limit: 2 })).find(
+      ({ fact }) => fact.type === 'canary',
+    )
+    expect([last?.actor, last?.reason]).toEqual([
+      person,
+      'Cancelled with a share of live traffic: The sale begins.',
+    ])
+  })
+})
+
+describe('versions by their numbers', () => {
+  const named = (name: string, version: string) =>
+    postgres.query(
+      `INSERT INTO prompt_versions (workspace, registry_id, version, source) VALUES ($1, $2, $3, 'auto_backfill')`,
+      [workspace, name, version],
+    )
+  /** Traffic that is there and stands still, and a clock that passes every pause. */
+  async function candidatesOf(name: string): Promise<string[]> {
+    let now = Date.now()
+    const candidates = openCandidates({
+      ...{ postgres, registry, flush: async () => {} },
+      rows: { query: async () => [{ conversations: '50', runs: '50' }] as never }, // the one shape it asks for
+      nowMs: () => (now += 100_000),
+    })
+    for (let look = 0; look < 3; look++) await candidates.look()
+    const found = await postgres.query<{ pair: string }>(
+      `SELECT candidate || ' against ' || baseline AS pair FROM experiments WHERE workspace = $1 AND registry_id = $2`,
+      [workspace, name],
+    )
+    return found.map(({ pair }) => pair)
+  }
+
+  test.each([
+    { came: ['v2', 'v1'], tried: ['v2 against v1'] },
+    { came: ['v9', 'v10', 'v2'], tried: ['v10 against v2'] },
+    { came: ['v1', 'v3', 'v2'], tried: ['v3 against v1'] },
+    { came: ['default', 'v1'], tried: ['v1 against default'] },
+  ])(
+    'of $came the highest is tried against the lowest, however they came',
+    async ({ came, tried }) => {
+      await postgres.query(
+        `INSERT INTO prompt_registries (workspace, registry_id, display_name, source) VALUES ($1, 'desk', 'desk', 'auto_backfill')`,
+        [workspace],
+      )
+      for (const version of came) await named('desk', version)
+      expect(await candidatesOf('desk')).toEqual(tried)
+    },
+  )
+
+  test('a version that comes with a lower number than the one in force is not tried by itself', async () => {
+    const at = { workspace, registry: 'desk' }
+    await declare('desk', 'v2')
+    expect((await registry.findRegistry(at))?.state.baseline).toBe('v2')
+    await named('desk', 'v1')
+    expect(await candidatesOf('desk')).toEqual([])
+    expect(await findBaseline(postgres, at, { promoted: null, baseline: null })).toBe('v1')
+    await named('desk', 'v3')
+    expect(await candidatesOf('desk')).toEqual(['v3 against v2'])
+  })
+})
