@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { LateTap } from '../collectors/proxy/late-tap.ts'
 import { doneTerminal, readData, SseBlocks } from '../collectors/proxy/sse-blocks.ts'
 import { SseTap } from '../collectors/proxy/sse-tap.ts'
 import { chunk, delta, usageChunk } from './upstream.ts'
@@ -155,4 +156,44 @@ test('events that are not JSON are counted and change nothing', () => {
   tap.take(Buffer.from(`\uFEFF${delta({ content: 'a' })}`))
   expect(tap.malformed).toBe(1)
   expect(tap.completion().output).toMatchObject({ choices: [{ message: { content: 'a' } }] })
+})
+
+test('what is read late says the same as what is read at once, whenever it is asked', () => {
+  const event = fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 40 }).map((content) => delta({ content })),
+    fc.integer({ min: 1500, max: 6000 }).map((size) => delta({ content: 'é'.repeat(size) })),
+    fc.constantFrom('data: {"a"\n\n', ': note\n\n', usageChunk, delta({ refusal: 'no' })),
+  )
+  const events = fc.array(fc.record({ event, isAsked: fc.boolean() }), { maxLength: 60 })
+  fc.assert(
+    fc.property(events, (given) => {
+      const [now, late] = [new SseTap(), new LateTap(new SseTap())]
+      for (const { event, isAsked } of given) {
+        const block = Buffer.from(event)
+        now.take(block)
+        late.take(block)
+        // Whoever hands out a block may write over it afterwards.
+        block.fill(0)
+        expect(late.started).toBe(now.started)
+        if (isAsked && given.length % 3 === 0) expect(late.completion()).toEqual(now.completion())
+      }
+      expect(late.malformed).toBe(now.malformed)
+      expect(late.completion()).toEqual(now.completion())
+    }),
+  )
+})
+
+test('[DONE] is found behind whatever else its block says, and only there', () => {
+  for (const [text, isLast] of [
+    ['data: [DONE]\n\n', true],
+    ['data:[DONE]\r\n\r\n', true],
+    ['datum: {\ndata: [DONE]\n\n', true],
+    [': {\ndata: [DONE]\n\n', true],
+    ['data: {\ndata: [DONE]\n\n', false],
+    ['data: {"content":"[DONE]"}\n\n', false],
+  ] as const) {
+    const blocks = new SseBlocks(doneTerminal, false)
+    blocks.push(Buffer.from(text))
+    expect([text, blocks.done !== undefined]).toEqual([text, isLast])
+  }
 })

@@ -13,6 +13,7 @@ import {
 import { type Call, type Outcome, runStatusOf } from './call.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import { keepLast } from './idempotency.ts'
+import { LateTap } from './late-tap.ts'
 import { OpeningGate } from './opening-gate.ts'
 import type { EventStream, StreamTap } from './operation.ts'
 import type { OutboundError } from './outbound.ts'
@@ -56,7 +57,7 @@ export class StreamedAnswer implements UpstreamHandler {
     this.#done = done
     this.#events = events
     this.#blocks = new SseBlocks(events.terminal, !call.usageWanted)
-    this.#tap = events.tap()
+    this.#tap = new LateTap(events.tap())
     this.#gate = new OpeningGate(call, (error) => this.#refuse(error))
   }
 
@@ -82,7 +83,7 @@ export class StreamedAnswer implements UpstreamHandler {
       this.#gate.wait(() => this.#flow())
       return
     }
-    const tick = performance.now()
+    const tick = this.#ttftMs === undefined ? performance.now() : 0
     this.#blocks.push(chunk)
     if (this.#phase === 'waiting' && this.#blocks.passing.length > 0) this.#begin()
     const { res, claim } = this.#call
