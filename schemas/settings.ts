@@ -25,6 +25,8 @@ export type Settings = {
   publicSignup: boolean
   /** Where this process serves, for the limits of a region. */
   region: string | undefined
+  /** Unset: in the data directory, where no other plane sees them. */
+  mediaDir: string | undefined
   /** True: requests of the API are traced into the first user's workspace. */
   selfTraces: boolean
 }
@@ -138,6 +140,11 @@ export const settingRows: Record<keyof Settings, Row> = {
     env: 'RUNLEDGER_REGION',
     fallback: undefined,
     help: 'Where this process serves: limits of that region hold here.',
+  },
+  mediaDir: {
+    env: 'RUNLEDGER_MEDIA_DIR',
+    fallback: undefined,
+    help: 'Folder of the media of calls, one for all planes that share their stores. Unset: `media` in the data directory.',
   },
   selfTraces: {
     env: 'RUNLEDGER_SELF_TRACES',

@@ -17,7 +17,7 @@ import { openGrpcDoor } from './grpc-door.ts'
 import { openKeptAnswers } from './kept-answers.ts'
 import { ensureFirstKey } from './keys.ts'
 import { openListener } from './listener.ts'
-import { openMedia } from './media.ts'
+import { mediaDirOf, openMedia } from './media.ts'
 import { type Metrics, openMetrics } from './metrics.ts'
 import { openBooks } from './money/books.ts'
 import { loadPlaneId } from './plane-id.ts'
@@ -171,7 +171,7 @@ async function openKept(
     nowMs,
   })
   const media = await openMedia({
-    ...{ dir: dataDir.sub('media'), counters: metrics, nowMs, config, log },
+    ...{ dir: mediaDirOf(settings, dataDir), counters: metrics, nowMs, config, log },
   })
   closers.push({ name: 'media', close: () => media.close() })
   const spool = await openIntake({

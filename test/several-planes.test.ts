@@ -1,5 +1,6 @@
 // Several planes on one ClickHouse and one Postgres: each takes spans, and a reader in ingest order gets all of them once.
 
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
@@ -24,7 +25,9 @@ beforeAll(async () => {
     DATABASE_URL: `postgres://${user}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`,
     RUNLEDGER_MASTER_KEY: '7'.repeat(64),
   }
-  planes = await Promise.all([startWorld(env), startWorld(env)])
+  const first = await startWorld(env)
+  // The second has its media where the first has them.
+  planes = [first, await startWorld({ ...env, RUNLEDGER_MEDIA_DIR: `${first.dataDir}/media` })]
 })
 afterAll(async () => {
   await Promise.all(planes.map((plane) => plane.end()))
@@ -77,6 +80,39 @@ test('an export that follows two planes while both take spans passes over none a
     { timeout: 20_000, interval: 100 },
   )
   expect([...read].sort()).toEqual([...sent].sort())
+})
+
+test('media that one plane took another gives, when they share a folder; what neither has is told as such', async () => {
+  const [one, other] = planes as [World, World]
+  for (const [taker, giver] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    const bytes = Buffer.from(`a picture at ${taker.url}`)
+    const image = `data:image/png;base64,${bytes.toString('base64')}`
+    const content = [{ type: 'image_url', image_url: { url: image } }]
+    const call = await fetch(`${taker.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${taker.key}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content }] }),
+    })
+    expect(call.status).toBe(200)
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    const read = async () => {
+      const found = await fetch(`${giver.url}/v1/media/${sha256}`, {
+        headers: { Authorization: `Bearer ${giver.key}` },
+      })
+      return [found.status, await found.text()]
+    }
+    await expect.poll(read, { timeout: 10_000 }).toEqual([200, bytes.toString()])
+  }
+  const missing = await fetch(`${one.url}/v1/media/${'ab'.repeat(32)}`, {
+    headers: { Authorization: `Bearer ${one.key}` },
+  })
+  expect([missing.status, (await missing.json()).error.message]).toEqual([
+    404,
+    expect.stringContaining('RUNLEDGER_MEDIA_DIR'),
+  ])
 })
 
 test('a deletion asked of one plane reaches what another still has on its disk', async () => {

@@ -6,13 +6,15 @@ import type { MediaStore } from '../../collectors/proxy/media/store.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { requireScope } from '../access.ts'
 
+const notHere =
+  'There is no such piece here, or it is kept no longer. Planes that share their stores share media only in one RUNLEDGER_MEDIA_DIR.'
+
 export function mediaRoutes(router: Router, media: MediaStore): void {
   router.get('/v1/media/:sha256', async (ctx) => {
     const { workspace } = requireScope(ctx, 'read')
     const sha256 = String(ctx.params.sha256)
     const found = /^[0-9a-f]{64}$/.test(sha256) ? await media.find(workspace, sha256) : undefined
-    if (!found)
-      throw new Fault('not_found', { message: 'There is no such piece, or it is kept no longer.' })
+    if (!found) throw new Fault('not_found', { message: notHere })
     // Whatever a caller sent is never shown by a browser as a page of ours.
     ctx.set('Content-Type', 'application/octet-stream')
     ctx.set('Content-Disposition', `attachment; filename="${sha256}"`)
