@@ -56,8 +56,11 @@ export async function openLedger(deps: {
   function findSubject(workspace: string): Subject | undefined {
     const known = subjects.get(workspace)
     if (known) {
-      subjects.delete(workspace)
-      subjects.set(workspace, known)
+      // While there is room for more, nobody is put out, and who came last does not matter.
+      if (subjects.size > signersMax / 2) {
+        subjects.delete(workspace)
+        subjects.set(workspace, known)
+      }
     }
     return known
   }

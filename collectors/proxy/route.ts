@@ -143,14 +143,14 @@ function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
   return new Promise((resolve, reject) => {
     const { live } = call.deps
     const done = (error?: unknown) => {
-      live?.delete(given)
+      if (seat) live?.delete(seat)
       if (error === undefined) resolve()
       else reject(error)
     }
     // Made first, because what is opened names who is asked first.
     const attempts = new Attempts(call, headers)
     const given = answerOf(call, done)
-    live?.add(given)
+    const seat = live?.add(given)
     call.caching = cachingOf(call, given)
     // An answer that is held leaves after its final record, and so after this note; others note themselves.
     if (given instanceof HeldAnswer) call.deps.intake.open(openingOf(call))
