@@ -169,9 +169,11 @@ describe('on the whole plane', () => {
     let count = 0
     upstream.play((res, seen) => {
       const { model } = JSON.parse(seen.body.toString())
-      const words = ['certainly', 'of course', 'gladly', 'with pleasure']
-      const says =
-        model === 'claude-judge' ? 'TIE' : `Yes, ${words[count++ % 4]}, you may send it back to us.`
+      // Whichever two meet in a pair: not equal, so that the judge is asked, and alike enough for the threshold.
+      const words = ['surely', 'gladly', 'always', 'simply']
+      const rest =
+        'you may send the whole parcel back to us in the box in which it came to your door.'
+      const says = model === 'claude-judge' ? 'TIE' : `Yes, ${words[count++ % 4]}, ${rest}`
       res.writeHead(200, { 'content-type': 'application/json' })
       res.end(JSON.stringify(completion(says)))
     })
