@@ -33,6 +33,9 @@ export type ExportRange = {
   limit: number
 }
 
+/** `reached`: the place up to which everything was looked at; where to go on from, also when nothing matched. */
+export type ExportPage = { spans: StoredSpan[]; reached: bigint }
+
 export type StoredSpans = ReturnType<typeof openStoredSpans>
 
 // A page ends early rather than holding more base64 than this in memory; its cursor stands after the last span kept.
@@ -139,13 +142,13 @@ export function openStoredSpans(rows: Rows) {
     workspace: string,
     filters: TraceFilters,
     range: ExportRange,
-  ): Promise<StoredSpan[]> {
-    let found = matching(workspace, filters)
+  ): Promise<ExportPage> {
+    let asked = matching(workspace, filters)
     if (filters.fromMs !== undefined || filters.toMs !== undefined)
-      found = between(found, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
-    const end = await endOfPage(found, range)
-    if (end === undefined) return []
-    const placed = inPlaces(found, range.after, end + 1n)
+      asked = between(asked, filters.fromMs ?? 0, filters.toMs ?? timeOpenMs)
+    const end = await endOfPage(asked, range)
+    if (end === undefined) return { spans: [], reached: max(range.after, range.before - 1n) }
+    const placed = inPlaces(asked, range.after, end + 1n)
     const where = and(
       inWorkspace(workspace),
       `(trace_id, span_id, ingest_seq) IN (SELECT trace_id, span_id, ingest_seq FROM spans WHERE ${placed.sql})`,
@@ -157,7 +160,8 @@ export function openStoredSpans(rows: Rows) {
     const firsts = `SELECT ${same}, min(ingest_seq) FROM payloads
       WHERE workspace = {workspace:String} AND (trace_id, span_id) IN (SELECT trace_id, span_id FROM (${page})) GROUP BY ${same}`
     const spans = `SELECT *, (${same}, ingest_seq) IN (${firsts}) AS is_first FROM (${page})`
-    return load(spans, { ...where.params, page: range.limit }, range.limit + tiesMax)
+    const found = await load(spans, { ...where.params, page: range.limit }, range.limit + tiesMax)
+    return { spans: found, reached: found.at(-1)?.seq ?? end }
   }
 
   /**
@@ -211,6 +215,10 @@ function inPlaces(where: Where, after: bigint, before: bigint): Where {
 
 function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
 }
 
 type StoredRow = Record<'trace' | 'span' | 'seq' | 'resource' | 'scope' | 'bytes', string> & {

@@ -7,6 +7,8 @@ import type { Sql } from './keys.ts'
 import type { Lanes } from './spooling.ts'
 
 const publishEveryMs = 1_000
+// How long a start waits until the others have seen it, of which one may have crashed.
+const knownWithinMs = 5_000
 // A plane that says nothing for so long is gone, perhaps with rows on its disk: readers wait this long for it, then go on without
 // it. What it loads when it comes back is found by every query but a cursor that has passed it.
 export const goneAfterS = 300
@@ -29,29 +31,49 @@ export async function openWatermark(deps: {
   const { id, sql, spool } = deps
   let others: bigint[] = []
 
-  async function publish(): Promise<void> {
-    const rows = await sql.query<{ id: string; mark: string }>(
-      `WITH mine AS (
-         INSERT INTO watermarks (id, mark, seen_at) VALUES ($1, $2, now())
-         ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, seen_at = excluded.seen_at
-       ), gone AS (
-         DELETE FROM watermarks WHERE seen_at < now() - make_interval(secs => $3)
+  async function publish(): Promise<Map<string, string>> {
+    await sql.query(
+      `WITH gone AS (
+         DELETE FROM watermarks WHERE id != $1 AND seen_at < now() - make_interval(secs => $3)
        )
-       SELECT id, mark FROM watermarks WHERE id != $1 AND seen_at >= now() - make_interval(secs => $3)`,
+       INSERT INTO watermarks (id, mark, seen_at) VALUES ($1, $2, clock_timestamp())
+       ON CONFLICT (id) DO UPDATE SET mark = excluded.mark, seen_at = excluded.seen_at`,
       [id, String(spool.mark()), goneAfterS],
     )
+    // A statement of its own: one statement would not see the row of a plane that starts in the same moment, nor that plane this one.
+    const rows = await sql.query<{ id: string; mark: string; at: string }>(
+      `SELECT id, mark, seen_at::text AS at FROM watermarks WHERE id != $1 AND seen_at >= now() - make_interval(secs => $2)`,
+      [id, goneAfterS],
+    )
     others = rows.map(({ mark }) => BigInt(mark))
+    return new Map(rows.map((row) => [row.id, row.at]))
   }
 
-  await publish()
-  // The others read on in the meantime, until they have seen that this one is there too.
-  if (others.length > 0) await wait(2 * publishEveryMs)
+  /** Resolves when every other plane knows of this one, or says nothing any more. */
+  async function untilKnown(): Promise<void> {
+    const deadline = performance.now() + knownWithinMs
+    let then = await publish()
+    // Who has published since has read the row of this plane behind it; that it read is certain once it has published again.
+    const again = new Map<string, number>([...then.keys()].map((other) => [other, 0]))
+    while ([...again.values()].some((times) => times < 2) && performance.now() < deadline) {
+      await wait(publishEveryMs / 4)
+      const now = await publish()
+      for (const [other, times] of again)
+        if (!now.has(other)) again.delete(other)
+        else if (now.get(other) !== then.get(other)) again.set(other, times + 1)
+      then = now
+    }
+  }
+
+  await untilKnown()
   let publishing: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
-    publishing = publishing.then(publish).catch((error) => {
-      deps.counters.count('watermark_faults_total', {})
-      deps.log(`the watermark was not published, trying again: ${String(error)}`)
-    })
+    publishing = publishing
+      .then(async () => void (await publish()))
+      .catch((error) => {
+        deps.counters.count('watermark_faults_total', {})
+        deps.log(`the watermark was not published, trying again: ${String(error)}`)
+      })
   }, publishEveryMs)
   timer.unref()
 

@@ -1,21 +1,23 @@
 // A month of spans made inside the engine, for measuring and for counting granules: 8 a trace, four workspaces (one with 77 %),
-// 20 services, 12 models. The same numbers give the same rows.
+// 20 services, 12 models of three providers, 24 prompt versions, 20,000 users, 100,000 sessions. The same numbers give the same rows.
 
 import type { Clickhouse } from '../src/clickhouse.ts'
 
 export const bigWorkspace = 'w0'
 
-export type Month = { total: number; nowMs: number }
+/** `total` spans fill the month; those of a higher number lie in the same month again. */
+export type Month = { total: number; nowMs: number; numbers?: { from: number; to: number } }
 
-/** Fills `spans`, `payloads` and one envelope a workspace, `rowsAtOnce` an insert. */
+/** Fills `spans`, `payloads` and one envelope a workspace, `rowsAtOnce` an insert; the views make the rest. */
 export async function fillMonth(
   clickhouse: Clickhouse,
   month: Month,
   rowsAtOnce = 500_000,
 ): Promise<void> {
   const deadlineMs = 600_000
-  for (let from = 0; from < month.total; from += rowsAtOnce) {
-    const count = Math.min(rowsAtOnce, month.total - from)
+  const numbers = month.numbers ?? { from: 0, to: month.total }
+  for (let { from } = numbers; from < numbers.to; from += rowsAtOnce) {
+    const count = Math.min(rowsAtOnce, numbers.to - from)
     await clickhouse.command(spansSql(from, count, month), { deadlineMs })
     await clickhouse.command(payloadsSql(from, count), { deadlineMs })
   }
@@ -28,24 +30,37 @@ export async function fillMonth(
 const traceOf = `intDiv(number, 8)`
 const idsOf = `unhex(hex(sipHash128(${traceOf}))) AS trace_id, unhex(substring(hex(sipHash128(number + 7)), 1, 16)) AS span_id`
 const workspaceOf = `if(${traceOf} % 100 < 77, 'w0', concat('w', toString(1 + ${traceOf} % 3)))`
+// What a trace is like: its own dice, so that every combination of two occurs as often as its shares say.
+const dice = (salt: number) => `sipHash64(${traceOf}, ${salt})`
+const isCall = `number % 8 = 1`
+const isNative = `(${dice(13)} % 10 = 0)`
+const userOf = `concat('u-', toString(${dice(5)} % 20000))`
+const statusOf = `multiIf(sipHash64(number, 2) % 50 = 0, 'error', ${isCall} AND ${isNative}, ['ok', 'cache_hit', 'truncated', 'client_closed'][1 + bitCount(${dice(14)} % 8)], 'ok')`
 
 function spansSql(from: number, count: number, { total, nowMs }: Month): string {
+  const begins = `(${traceOf} * 8 % ${total}) / ${total}`
   return `INSERT INTO spans (workspace, trace_id, span_id, parent_span_id, start_time, duration_ns, name, service, type, kind, status, source,
-      environment, provider, model, prompt_registry, prompt_version_id, session_id, user_id, usage, input_tokens, output_tokens, cost_nano_usd, attr_str, attr_num, input_preview, output_preview, ingest_seq, ingested_at)
+      environment, provider, model, route_id, prompt_registry, prompt_version_id, run_id, session_id, user_id, usage, input_tokens, output_tokens, cost_nano_usd, attr_str, attr_num, input_preview, output_preview, ingest_seq, ingested_at)
     SELECT ${workspaceOf}, ${idsOf}, if(number % 8 = 0, unhex('0000000000000000'), unhex(substring(hex(sipHash128(number - number % 8 + 7)), 1, 16))),
-      fromUnixTimestamp64Milli(toInt64(${nowMs} - 2592000000 * (1 - ${traceOf} * 8 / ${total}) + (number % 8) * 13)), 1000000 + sipHash64(number) % 900000000,
-      ['checkout', 'chat', 'search', 'tool', 'db', 'http', 'embed', 'agent'][1 + number % 8], concat('s', toString(sipHash64(${traceOf}) % 20)),
-      ['span', 'llm', 'retrieval', 'tool', 'db', 'http', 'embedding', 'agent'][1 + number % 8], 3, if(sipHash64(number, 2) % 50 = 0, 'error', 'ok'), 'otlp', 'production',
-      if(number % 8 = 1, 'openai', ''), if(number % 8 = 1, concat('m', toString(sipHash64(${traceOf}, 3) % 12)), ''), if(number % 8 = 1, 'support', ''), if(number % 8 = 1, concat('support@v', toString(1 + sipHash64(${traceOf}, 11) % 6)), ''), concat('se-', toString(sipHash64(${traceOf}, 4) % 100000)), concat('u-', toString(sipHash64(${traceOf}, 5) % 20000)),
-      if(number % 8 = 1, 3, 0), sipHash64(number, 6) % 900, sipHash64(number, 7) % 300, sipHash64(number, 8) % 1000000,
-      map('http.method', 'POST', 'user.id', concat('u-', toString(sipHash64(${traceOf}, 5) % 20000)), 'http.route', concat('/v1/', toString(number % 40)), 'host', concat('h', toString(number % 9))), map('http.status_code', toFloat64(200)),
-      if(number % 8 = 1, concat('where is parcel ', toString(sipHash64(number, 9))), ''), if(number % 8 = 1, concat('it is on its way ', toString(sipHash64(number, 10))), ''), number, now()
-    FROM numbers(${from}, ${count})`
+      fromUnixTimestamp64Milli(toInt64(${nowMs} - 2592000000 * (1 - ${begins}) + (number % 8) * 13)), 1000000 + sipHash64(number) % 900000000,
+      ['checkout', 'chat', 'search', 'tool', 'db', 'http', 'embed', 'agent'][1 + number % 8], concat('s', toString((sipHash64(${traceOf}) + intDiv(number % 8, 3)) % 20)),
+      ['span', 'llm', 'retrieval', 'tool', 'db', 'http', 'embedding', 'agent'][1 + number % 8], 3, ${statusOf}, if(${isCall} AND ${isNative}, 'native', 'otlp'),
+      ['production', 'staging', 'development'][1 + (${dice(12)} % 100 >= 85) + (${dice(12)} % 100 >= 97)],
+      if(${isCall}, ['openai', 'anthropic', 'google'][1 + intDiv(${dice(3)} % 12, 4)], ''), if(${isCall}, concat('m', toString(${dice(3)} % 12)), ''), if(${isCall} AND ${isNative}, concat('r', toString(${dice(15)} % 6)), ''),
+      if(${isCall}, ['support', 'triage', 'summary', 'router'][1 + ${dice(11)} % 4], ''), if(${isCall}, concat(['support', 'triage', 'summary', 'router'][1 + ${dice(11)} % 4], '@v', toString(1 + intDiv(${dice(11)}, 4) % 6)), ''),
+      if(${isCall} AND ${isNative}, unhex(hex(sipHash128(number, 'run'))), unhex(repeat('00', 16))), concat('se-', toString(${dice(4)} % 100000)), ${userOf},
+      if(${isCall}, 3, 0), sipHash64(number, 6) % 900, sipHash64(number, 7) % 300, sipHash64(number, 8) % 1000000,
+      map('http.method', 'POST', 'user.id', ${userOf}, 'http.route', concat('/v1/', toString(number % 40)), 'host', concat('h', toString(number % 9))), map('http.status_code', toFloat64(200)),
+      if(${isCall}, concat('where is parcel ', toString(sipHash64(number, 9))), ''), if(${isCall}, concat('it is on its way ', toString(sipHash64(number, 10))), ''), number, now()
+    FROM numbers_mt(${from}, ${count}) ${insertSettings}`
 }
+
+// A part a thread; without the first line one thread makes, sorts and writes everything.
+const insertSettings = `SETTINGS max_insert_threads = 2, max_threads = 2, min_insert_block_size_rows = 300000, min_insert_block_size_bytes = 0, max_block_size = 65409`
 
 function payloadsSql(from: number, count: number): string {
   return `INSERT INTO payloads (workspace, trace_id, span_id, resource_hash, scope_hash, raw, ingest_seq, ingested_at)
-    SELECT ${workspaceOf}, ${idsOf}, unhex(repeat('00', 16)), unhex(repeat('00', 16)), concat('raw ', hex(sipHash128(number)), repeat(hex(sipHash64(number)), 20)), number, now() FROM numbers(${from}, ${count})`
+    SELECT ${workspaceOf}, ${idsOf}, unhex(repeat('00', 16)), unhex(repeat('00', 16)), concat('raw ', hex(sipHash128(number)), repeat(hex(sipHash64(number)), 20)), number, now() FROM numbers_mt(${from}, ${count}) ${insertSettings}`
 }
 
 export const longTrace = 'ab'.repeat(16)

@@ -397,7 +397,33 @@ describe('the way out', () => {
     await page()
     expect([...seen].sort()).toEqual([...names].sort())
   })
+
+  test('moves on also where nothing matches: the next page does not look at the same spans again', async () => {
+    const isolated = async (cursor: string) => {
+      const path = `/v1/otlp/export?service=not-there-yet&cursor=${cursor}`
+      const { body, headers } = await get(world, path)
+      return { spans: spansOf(body), next: headers.get('x-next-cursor') ?? '' }
+    }
+    const first = await get(world, '/v1/otlp/export?service=not-there-yet')
+    const empty = await isolated(first.headers.get('x-next-cursor') ?? '')
+    expect(placeOf(empty.next)).toBeGreaterThan(0n)
+    await send({ traceId: randomHex(16), spanId: randomHex(8), name: 'x', service: 'other' })
+    const passed = await isolated(empty.next)
+    expect(passed.spans).toEqual([])
+    expect(placeOf(passed.next)).toBeGreaterThan(placeOf(empty.next))
+    await send({
+      traceId: randomHex(16),
+      spanId: randomHex(8),
+      name: 'y',
+      service: 'not-there-yet',
+    })
+    const found = await isolated(passed.next)
+    expect(found.spans.map((span) => span.name)).toEqual(['y'])
+    expect((await isolated(found.next)).spans).toEqual([])
+  })
 })
+
+const placeOf = (cursor: string) => BigInt(Buffer.from(cursor, 'base64url').toString().slice(3))
 
 describe('a run of the proxy that its client posts too', () => {
   test('is recognised by its id, answered with its own record, and not doubled', async () => {

@@ -32,11 +32,11 @@ export function exportRoutes(
     const filters = readFilters(asked)
     // What was accepted before this request is part of its answer; the watermark is read before the rows are.
     await deps.flush()
-    const spans = await deps.storedSpans.inOrder(caller.workspace, filters, {
+    const { spans, reached } = await deps.storedSpans.inOrder(caller.workspace, filters, {
       ...range,
       before: deps.loadedBefore(),
     })
-    query.set('cursor', toCursor(spans.at(-1)?.seq ?? range.after))
+    query.set('cursor', toCursor(reached))
     ctx.set('Link', `</v1/otlp/export?${query}>; rel="next"`)
     ctx.set('X-Next-Cursor', query.get('cursor') ?? '')
     ctx.set('Content-Type', contentTypes[form])

@@ -110,8 +110,9 @@ function start(deps: FleetDeps, to: Destination): Pusher {
       const before = deps.loadedBefore()
       const range = { after, before, limit }
       const isBehind = before - 1n > after
-      const spans = isBehind ? await deps.storedSpans.inOrder(to.workspace, filters, range) : []
-      return { spans, before }
+      return isBehind
+        ? deps.storedSpans.inOrder(to.workspace, filters, range)
+        : { spans: [], reached: after }
     },
   })
 }

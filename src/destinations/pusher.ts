@@ -4,7 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { ExportRow } from '../../collectors/otlp/export.ts'
 import type { Counters } from '../../schemas/counters.ts'
-import type { StoredSpan } from '../stored-spans.ts'
+import type { ExportPage, StoredSpan } from '../stored-spans.ts'
 import type { Answer, Later, Sender, Settled } from './send.ts'
 import type { DeadLetter, DestinationStore, Step } from './store.ts'
 
@@ -22,8 +22,6 @@ export const pushLimits = {
   idleSaveMs: 10_000,
 }
 
-export type Page = { spans: StoredSpan[]; before: bigint }
-
 export type Pusher = {
   /** The last place that is done with. */
   cursor(): bigint
@@ -36,7 +34,7 @@ type PusherDeps = {
   cursor: bigint
   failures: number
   /** Spans behind `after` in ingest order, below a mark that no later load can undercut. */
-  read(after: bigint): Promise<Page>
+  read(after: bigint): Promise<ExportPage>
   redact(row: ExportRow): ExportRow
   send: Sender
   store: Pick<DestinationStore, 'advance' | 'fail'>
@@ -60,7 +58,7 @@ export function openPusher(deps: PusherDeps): Pusher {
       try {
         const page = await deps.read(cursor)
         if (page.spans.length > 0) await deliver(page.spans)
-        else await passOver(page.before)
+        else await passOver(page.reached)
       } catch (error) {
         if (signal.aborted) return
         // The store is away, or this process lost the lease: the claim that follows tells which.
@@ -71,9 +69,9 @@ export function openPusher(deps: PusherDeps): Pusher {
     }
   }
 
-  async function passOver(before: bigint): Promise<void> {
-    if (before - 1n > cursor) {
-      cursor = before - 1n
+  async function passOver(reached: bigint): Promise<void> {
+    if (reached > cursor) {
+      cursor = reached
       if (deps.nowMs() - savedAtMs >= limits.idleSaveMs) await save({ ...nothing, cursor })
     }
     await pause(limits.pollMs)
