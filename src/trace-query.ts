@@ -86,34 +86,42 @@ export function between(where: Where, fromMs: number, toMs: number): Where {
 
 export type TimeRange = { fromNs: bigint; toNs: bigint }
 
-// Two traces this close are read in one go: it is the bucket of the key.
-const bucketNs = 900_000_000_000n
+// The bucket of the key. A trace that lasts longer than so many is read by its range, whatever else lies in it.
+const bucketS = 900
+export const bucketNs = 900_000_000_000n
+const bucketsOfTraceMax = 16n
 
-/** The spans of these traces, where the ranges say when each of them ran, so that only those granules are read. */
+/**
+ * The spans of these traces, where the ranges say when each of them ran, so that only those granules are read. As a set of buckets:
+ * fifty ranges joined by OR cost the engine 20 ms of looking at its index (44 M spans).
+ */
 export function ofTraces(workspace: string, ids: string[], ranges: TimeRange[]): Where {
   const byIds = and(inWorkspace(workspace), inIds, { ids })
   const params: Params = {}
-  const parts = mergeRanges(ranges).map(({ fromNs, toNs }, i) => {
-    params[`from${i}`] = fromNs
-    params[`to${i}`] = toNs
-    return `start_time BETWEEN fromUnixTimestamp64Nano({from${i}:Int64}) AND fromUnixTimestamp64Nano({to${i}:Int64})`
-  })
+  const buckets = new Set<number>()
+  const parts: string[] = []
+  for (const [i, { fromNs, toNs }] of ranges.entries()) {
+    const [first, last] = [fromNs / bucketNs, toNs / bucketNs]
+    if (last - first < bucketsOfTraceMax)
+      for (let bucket = first; bucket <= last; bucket++) buckets.add(Number(bucket) * bucketS)
+    else {
+      Object.assign(params, { [`from${i}`]: fromNs, [`to${i}`]: toNs })
+      parts.push(
+        `start_time BETWEEN fromUnixTimestamp64Nano({from${i}:Int64}) AND fromUnixTimestamp64Nano({to${i}:Int64})`,
+      )
+    }
+  }
+  if (buckets.size > 0) {
+    params.buckets = [...buckets]
+    parts.push(
+      'toStartOfFifteenMinutes(start_time) IN (SELECT toDateTime(arrayJoin({buckets:Array(UInt32)})))',
+    )
+  }
   return parts.length === 0 ? byIds : and(byIds, `(${parts.join(' OR ')})`, params)
 }
 
 // Without the fixed length a set of strings never matches an id that ends in a zero byte, one in 256.
 export const inIds = 'trace_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))'
-
-function mergeRanges(ranges: TimeRange[]): TimeRange[] {
-  const merged: TimeRange[] = []
-  for (const range of [...ranges].sort((a, b) => (a.fromNs < b.fromNs ? -1 : 1))) {
-    const last = merged.at(-1)
-    if (last && range.fromNs <= last.toNs + bucketNs) {
-      if (range.toNs > last.toNs) last.toNs = range.toNs
-    } else merged.push({ ...range })
-  }
-  return merged
-}
 
 /** A column of the span that stands for its trace: the one without a parent, else the earliest. */
 export function rootOf(column: string): string {

@@ -4,6 +4,7 @@
 import type { TraceFilters } from './trace-filters.ts'
 import {
   and,
+  bucketNs,
   inIds,
   inWorkspace,
   isNarrowed,
@@ -12,13 +13,18 @@ import {
   type TimeRange,
   type Where,
 } from './trace-query.ts'
+import { bucketEnd, inMinutes, max, min, toNs } from './trace-times.ts'
 import { ofWholeTrace, replayMark, type Whole } from './trace-whole.ts'
 import type { Rows } from './traces.ts'
 
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
-// "Newest first" cannot read in key order, so it looks at a short window first and goes on until the page is full.
-const windowsMs = [2 * hourMs, 3 * dayMs, 20_000 * dayMs] as const
+// "Newest first" cannot read in key order, so it looks at a short window first, and then at as much more as the page seems to need.
+const windowFirstMs = 2 * hourMs
+// A window is at most so many times longer than all before it: what is rare comes to its end in five questions a month.
+const windowGrowth = 12
+// Traces that are looked for beyond those that are missing, because what comes is never spread evenly.
+const windowSpare = 1.5
 // A filter may match a span that starts long after its trace did; beyond this distance the trace is listed by the span.
 const slackMs = 6 * hourMs
 // How far the minutes of one trace may lie apart and still be put together.
@@ -31,7 +37,10 @@ const candidatesMax = 2_000
 const examinedMax = 20_000
 /** Ids that a cursor takes along; beyond, the search begins again as much earlier as it must. */
 export const carriedMax = 16
-const nsPerMs = 1_000_000n
+// What is further back than this is looked at in one go: there is little of it, or nothing.
+const allOfItNs = toNs(60 * dayMs)
+// Of so many candidates at least that many must be kept, or traces are asked before spans are.
+const rareAfter = { examined: 50, keptShare: 0.25 } as const
 
 /** Where a page ended, and from where its search goes on. */
 export type TraceCursor = {
@@ -59,31 +68,45 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
   const look = prepare(ask)
   const seen = new Set<string>()
   const kept = new Map<string, FoundTrace>()
-  const keep = async (candidates: Candidate[]) => {
-    for (const trace of await look.facts(rows, candidates)) kept.set(trace.id, trace)
+  let pending: Candidate[] = (ask.after?.carried ?? []).map((id) => ({
+    id,
+    at: String(look.upperNs),
+  }))
+  const settle = async () => {
+    for (const trace of await look.facts(rows, pending)) kept.set(trace.id, trace)
+    pending = []
   }
   let upperNs = look.upperNs
   let limit = candidatesFirst
-  await keep((ask.after?.carried ?? []).map((id) => ({ id, at: String(upperNs) })))
-  for (const floorNs of look.floorsNs) {
-    while (floorNs < upperNs) {
-      const candidates = await rows.query<Candidate>(look.candidates(floorNs, upperNs, limit))
-      const fresh = candidates.filter(({ id }) => !seen.has(id))
-      for (const { id } of fresh) seen.add(id)
-      await keep(fresh)
-      const last = candidates.length < limit ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
-      // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
-      const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
-      const sure = [...kept.values()].filter(({ startNs }) => BigInt(startNs) >= reachedNs)
-      if (sure.length > ask.limit) return pageOf(kept, sure, ask.limit)
-      upperNs = reachedNs
-      if (seen.size >= examinedMax) {
-        const stop = { startNs: String(min(reachedNs, look.topNs)), id: '0'.repeat(32) }
-        return { traces: sure.sort(newestFirst), next: nextOf(kept, stop, reachedNs) }
-      }
-      limit = Math.min(candidatesMax, limit * 4)
+  let floorNs = look.firstFloorNs
+  while (look.lowestNs < upperNs) {
+    const isRare = seen.size >= rareAfter.examined && kept.size < seen.size * rareAfter.keptShare
+    const window = { floorNs, toNs: upperNs, limit, isRare: look.isWhole && isRare }
+    const candidates = await rows.query<Candidate>(look.candidates(window))
+    for (const candidate of candidates) {
+      if (!seen.has(candidate.id)) pending.push(candidate)
+      seen.add(candidate.id)
     }
+    const last = candidates.length < limit ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
+    // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
+    const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
+    const isOver = seen.size >= examinedMax
+    // What is asked of spans alone is asked already: facts are read once there may be a page of them.
+    if (look.isWhole || isOver || kept.size + pending.length > ask.limit) await settle()
+    const sure = [...kept.values()].filter(({ startNs }) => BigInt(startNs) >= reachedNs)
+    if (sure.length > ask.limit) return pageOf(kept, sure, ask.limit)
+    upperNs = reachedNs
+    if (isOver) {
+      const stop = { startNs: String(min(reachedNs, look.topNs)), id: '0'.repeat(32) }
+      return { traces: sure.sort(newestFirst), next: nextOf(kept, stop, reachedNs) }
+    }
+    if (last === undefined) {
+      const found = look.isWhole ? sure.length : sure.length + pending.length
+      floorNs = look.nextFloorNs(floorNs, { found, missing: ask.limit + 1 - found })
+    }
+    limit = Math.min(candidatesMax, limit * 4)
   }
+  await settle()
   // What lies below every window began before `from`, and the facts have left it out.
   return pageOf(kept, [...kept.values()], ask.limit)
 }
@@ -135,16 +158,25 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
   const afterNs = after && BigInt(after.startNs) + 1n
   const topNs = afterNs !== undefined && afterNs < endNs ? afterNs : endNs
   // What matches may lie later than the start of its trace, by which the page is ordered.
-  const unsearchedNs = isPlain ? topNs : min(topNs + toNs(slackMs), toNs(nowMs + aheadMs))
-  const upperNs =
-    after?.scanNs === undefined ? unsearchedNs : min(BigInt(after.scanNs), toNs(nowMs + aheadMs))
-  const baseMs = Math.min(Number(topNs / nsPerMs), nowMs)
+  const latestNs = bucketEnd(toNs(nowMs + aheadMs))
+  const unsearchedNs = min(bucketEnd(isPlain ? topNs : topNs + toNs(slackMs)), latestNs)
+  const upperNs = after?.scanNs === undefined ? unsearchedNs : min(BigInt(after.scanNs), latestNs)
+  const baseNs = min(topNs, toNs(nowMs))
   const lowestMs = filters.fromMs ?? 0
-  const floorsNs = windowsMs.map((ms) => toNs(Math.max(lowestMs, baseMs - ms, 0)))
-  const candidates = (floorNs: bigint, toNs: bigint, limit: number): Where =>
+  const lowestNs = toNs(lowestMs)
+  // Windows begin and end with the buckets of the key: within one, the engine remembers which granules a filter did not match.
+  const floorAt = (ns: bigint) => max(lowestNs, ns - (ns % bucketNs))
+  const nextFloorNs = (floorNs: bigint, { found, missing }: { found: number; missing: number }) => {
+    const wide = max(baseNs - floorNs, bucketNs)
+    const wanted = found === 0 ? windowGrowth : (windowSpare * missing) / found
+    const times = Math.min(Math.max(wanted, 1), windowGrowth)
+    const next = floorNs - (wide * BigInt(Math.ceil(times * 100))) / 100n
+    return baseNs - next > allOfItNs ? lowestNs : floorAt(next)
+  }
+  const candidates = (window: Window): Asked =>
     isNarrowed(found)
-      ? spanCandidates(found, whole, { floorNs, toNs, limit })
-      : summaryCandidates(workspace, whole, { floorNs, toNs, limit })
+      ? spanCandidates(found, whole, window)
+      : summaryCandidates(workspace, whole, window)
 
   async function facts(rows: Rows, of: Candidate[]): Promise<FoundTrace[]> {
     if (of.length === 0) return []
@@ -173,7 +205,9 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
     const atNs = new Map(of.map(({ id, at }) => [id, BigInt(at)]))
     return facts.map((fact) => toFound(fact, atNs.get(fact.id) ?? 0n))
   }
-  return { upperNs, topNs, floorsNs, candidates, facts }
+  const firstFloorNs = floorAt(max(0n, baseNs - toNs(windowFirstMs)))
+  const isWhole = whole.parts.length > 0
+  return { upperNs, topNs, lowestNs, firstFloorNs, nextFloorNs, isWhole, candidates, facts }
 }
 
 function toFound({ id, start_ns, end_ns }: Fact, atNs: bigint): FoundTrace {
@@ -188,10 +222,12 @@ function withoutReplays(found: Where, { equals, attributes }: TraceFilters): Whe
   return isAsked || !isNarrowed(found) ? found : and(found, "origin != 'replay'")
 }
 
-type Window = { floorNs: bigint; toNs: bigint; limit: number }
+/** `isRare`: few of the traces whose spans match are what is asked of the whole. */
+type Window = { floorNs: bigint; toNs: bigint; limit: number; isRare: boolean }
+type Asked = Where & { settings?: Record<string, string> }
 
 /** Traces by their summaries of single minutes. `loose` lets through whatever the whole trace may still turn out to be. */
-function summaryCandidates(workspace: string, whole: Whole, window: Window): Where {
+function summaryCandidates(workspace: string, whole: Whole, window: Window): Asked {
   let where = inMinutes(inWorkspace(workspace), window.floorNs, window.toNs)
   where = and(where, `bitAnd(marks, ${replayMark}) = 0`)
   for (const { loose } of whole.parts) where = and(where, loose)
@@ -208,13 +244,15 @@ function summaryCandidates(workspace: string, whole: Whole, window: Window): Whe
 }
 
 /** Traces by spans that match; when the trace as a whole is asked for something rare, only those that may be it. */
-function spanCandidates(found: Where, whole: Whole, window: Window): Where {
+function spanCandidates(found: Where, whole: Whole, window: Window): Asked {
   let where = and(
     found,
     'start_time >= fromUnixTimestamp64Nano({floorNs:Int64}) AND start_time < fromUnixTimestamp64Nano({toNs:Int64})',
     { floorNs: window.floorNs, toNs: window.toNs, limit: window.limit },
   )
-  const rare = whole.parts.filter((part) => part.isRare).map(({ loose }) => loose)
+  const rare = whole.parts
+    .filter((part) => (part.isRare && !isSelective(found)) || window.isRare)
+    .map(({ loose }) => loose)
   if (rare.length > 0) {
     const summaries = inMinutes(
       inWorkspace(String(found.params.workspace)),
@@ -231,31 +269,12 @@ function spanCandidates(found: Where, whole: Whole, window: Window): Where {
     sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(max(start_time))) AS at FROM spans WHERE ${where.sql}
       GROUP BY trace_id ORDER BY max(start_time) DESC LIMIT {limit:UInt32}`,
     params: where.params,
+    // A set of thousands of ids is in nearly every granule; asking the index of each takes longer than reading.
+    ...(rare.length > 0 ? { settings: { ignore_data_skipping_indices: 'by_trace' } } : {}),
   }
 }
 
-function inMinutes(where: Where, fromNs: bigint, toNs: bigint): Where {
-  return and(
-    where,
-    'minute BETWEEN toDateTime({lowMinute:UInt32}) AND toDateTime({highMinute:UInt32})',
-    { lowMinute: toMinute(fromNs), highMinute: toMinute(toNs) },
-  )
-}
-
-// A DateTime of ClickHouse counts seconds in 32 bits.
-function toMinute(ns: bigint): number {
-  const seconds = Number(min(max(0n, ns) / 1_000_000_000n, 0xffff_ffffn))
-  return seconds - (seconds % 60)
-}
-
-function toNs(ms: number): bigint {
-  return BigInt(Math.floor(ms)) * nsPerMs
-}
-
-function min(a: bigint, b: bigint): bigint {
-  return a < b ? a : b
-}
-
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b
+/** Whether an index finds these spans: then there are fewer of them than of traces that are rare. */
+function isSelective({ params }: Where): boolean {
+  return ['f_session_id', 'f_user_id', 'k0', 'trace'].some((name) => Object.hasOwn(params, name))
 }

@@ -32,7 +32,8 @@ export function ofWholeTrace(filters: TraceFilters): Whole {
       exact: isOfRoot
         ? 'bitAnd(min(root), 7) = {place:UInt8}'
         : 'bitAnd(groupBitOr(marks), {mark:UInt8}) != 0',
-      loose: 'bitAnd(marks, {mark:UInt8}) != 0',
+      // The minute of the root decides; without any root it is that of the earliest span.
+      loose: isOfRoot ? 'bitAnd(root, 7) = {place:UInt8}' : 'bitAnd(marks, {mark:UInt8}) != 0',
       isRare: status !== 'ok',
     })
   }
@@ -46,7 +47,7 @@ export function ofWholeTrace(filters: TraceFilters): Whole {
   if (minNs !== undefined) {
     params.minNs = minNs
     const loose = `(${extent} >= {minNs:Int64} OR root >= ${noRoot})`
-    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: true })
+    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: false })
   }
   if (maxNs !== undefined) {
     params.maxNs = maxNs

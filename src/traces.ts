@@ -19,7 +19,11 @@ import { countUsageOnce, type TraceUsage, type UsageSpan } from './usage.ts'
 
 /** What reading needs of ClickHouse: rows as objects, by bound parameters. */
 export type Rows = {
-  query<T>(q: { sql: string; params?: Record<string, unknown> }): Promise<T[]>
+  query<T>(q: {
+    sql: string
+    params?: Record<string, unknown>
+    settings?: Record<string, string | number>
+  }): Promise<T[]>
 }
 
 export type TracePage = { items: TraceItem[]; next: TraceCursor | undefined }

@@ -11,7 +11,7 @@ import type { Engine } from '../src/engines/engine.ts'
 import { packageRoot } from '../src/root.ts'
 import { openStoredSpans } from '../src/stored-spans.ts'
 import { readFilters } from '../src/trace-filters.ts'
-import type { TraceCursor } from '../src/trace-search.ts'
+import { searchTraces } from '../src/trace-search.ts'
 import { openTraces, type Rows } from '../src/traces.ts'
 import { bigWorkspace, fillMonth } from './month.ts'
 
@@ -109,20 +109,46 @@ describe('of the granules of a month', () => {
   })
 })
 
-test('a search that finds nothing stops before it has looked at everything, says where, and comes to its end', async () => {
-  const { list: page } = openTraces(clickhouse, Date.now)
-  const filters = readFilters(new URLSearchParams('name=chat&max_latency_ms=0.001'))
-  const stops: string[] = []
-  for (let after: TraceCursor | undefined; ; ) {
-    const { items, next } = await page(bigWorkspace, filters, { limit: 50, after })
-    expect(items).toEqual([])
-    if (!next) break
-    stops.push(next.startNs)
-    after = next
+test('what no trace is as a whole is found out in a few questions, however many spans match', async () => {
+  const asked: string[] = []
+  const rows: Rows = {
+    query: (q) => {
+      asked.push(q.sql)
+      return clickhouse.query(q)
+    },
   }
-  // 46,200 traces have such a span; 20,000 are looked at for one page.
-  expect(stops.length).toBe(2)
-  expect([...stops].sort().reverse()).toEqual(stops)
+  const page = await list('name=chat&max_latency_ms=0.001')(rows)
+  expect(page).toEqual({ items: [], next: undefined })
+  expect(asked.length).toBeLessThanOrEqual(8)
+})
+
+test('a search of which nothing is ever kept stops before it has looked at everything, and says where', async () => {
+  const found = new Set<string>()
+  let lowestNs = 0n
+  // A store whose every window is full of spans that match, of traces that do not.
+  const rows: Rows = {
+    async query<T>({ params = {} }: { params?: Record<string, unknown> }): Promise<T[]> {
+      if (params.ids) return []
+      const candidates = Array.from({ length: Number(params.limit) }, (_, i) => ({
+        id: (found.size + i).toString(16).padStart(32, '0'),
+        at: String(BigInt(String(params.toNs)) - BigInt(i) - 2n),
+      }))
+      for (const { id, at } of candidates) {
+        found.add(id)
+        lowestNs = BigInt(at)
+      }
+      return candidates as T[] // what a search asks for, beside the facts
+    },
+  }
+  const filters = readFilters(new URLSearchParams('name=chat&max_latency_ms=0.001'))
+  const { traces, next } = await searchTraces(rows, {
+    ...{ workspace: 'w', filters, limit: 50, after: undefined, nowMs: 1_790_000_000_000 },
+  })
+  expect(traces).toEqual([])
+  expect(found.size).toBeGreaterThanOrEqual(20_000)
+  expect(found.size).toBeLessThan(22_000)
+  // Where the last candidate was found, and not a nanosecond further.
+  expect(BigInt(next?.scanNs ?? 0)).toBe(lowestNs + 1n)
 })
 
 test('the statuses of the view are those of a run, in their order', () => {
