@@ -24,13 +24,16 @@ const usGramsPerKwh = 383.55
 const dataset = 'owid@ecologits-0.9.1'
 const anywhere = { pue: 1.2, zone: 'WOR', gramsPerKwh: 473.01 }
 // By the id of the provider in the settings: the one thing known about where it runs.
-const places: Record<string, typeof anywhere> = {
-  openai: { pue: 1.2, zone: 'US', gramsPerKwh: usGramsPerKwh },
-  azure: { pue: 1.2, zone: 'US', gramsPerKwh: usGramsPerKwh },
-  anthropic: { pue: 1.14, zone: 'US', gramsPerKwh: usGramsPerKwh },
-  google: { pue: 1.09, zone: 'US', gramsPerKwh: usGramsPerKwh },
-  mistral: { ...anywhere, pue: 1.16 },
-}
+// A map, because a provider may be named `constructor` and must not find what every object has.
+const places = new Map<string, typeof anywhere>(
+  Object.entries({
+    openai: { pue: 1.2, zone: 'US', gramsPerKwh: usGramsPerKwh },
+    azure: { pue: 1.2, zone: 'US', gramsPerKwh: usGramsPerKwh },
+    anthropic: { pue: 1.14, zone: 'US', gramsPerKwh: usGramsPerKwh },
+    google: { pue: 1.09, zone: 'US', gramsPerKwh: usGramsPerKwh },
+    mistral: { ...anywhere, pue: 1.16 },
+  }),
+)
 
 // Published where the makers say so; the rest of the closed models are ranges that EcoLogits argues for.
 const knownSizes: readonly (readonly [RegExp, Omit<Size, 'basis'>, Size['basis']])[] = [
@@ -107,7 +110,7 @@ export function toEnergy(facts: EnergyFacts): EnergyFields {
     }
   }
   const size = sizeOf(facts.modelId, facts.tier)
-  const place = places[facts.provider] ?? anywhere
+  const place = places.get(facts.provider) ?? anywhere
   const latencyS = facts.latencyMs ? facts.latencyMs / 1000 : undefined
   const promptTokens = Math.max(0, usage.inputTokens - usage.cachedTokens)
   const ends = [0, 1].map((end) =>

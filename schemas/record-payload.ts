@@ -1,10 +1,10 @@
-// The payload of a record: what the signature covers. Documented names at the top, nothing that names a person, no text.
+// The payload of a record as its RFC 8785 text: what the signature covers. Documented names at the top, nothing that names a person.
 // A private route shows its public label only: neither provider, nor route, nor anything the provider would be known by.
 
-import type { Form } from './commit.ts'
-import { type EnergyFields, type Tier, toEnergy } from './energy.ts'
-import type { JsonObject } from './evidence.ts'
+import type { Form, Role } from './commit.ts'
+import { type EnergyDetail, type Tier, toEnergy } from './energy.ts'
 import { toPrefixed } from './ids.ts'
+import { toJcs } from './jcs.ts'
 import type { RecordFacts } from './record.ts'
 
 // Names that came from callers and upstreams end up in public evidence: short, and well-formed.
@@ -15,33 +15,24 @@ const countMax = 2 ** 32 - 1
 export type Commitment = { hash: string | null; form: Form }
 
 /** What a promise can say: who answers, and how, is not known yet, so neither provider nor route is in it. */
-export function toBeginPayload(
+export function toBeginText(
   facts: RecordFacts,
   more: { keyId: string; input: Commitment },
-): JsonObject {
-  const payload: JsonObject = { environment: toName(facts.environment) }
-  if (more.input.form !== 'jcs') payload.input_form = more.input.form
-  payload.input_hash = more.input.hash
-  payload.key_id = more.keyId
-  payload.model_id = toName(facts.modelId)
-  payload.output_hash = null
-  payload.phase = 'begin'
-  payload.prompt_version_id = toName(facts.promptVersionId)
-  payload.public_route_label = toName(facts.routeLabel)
-  payload.record_id = toPrefixed('vaas', facts.recordId)
-  payload.run_id = toRunId(facts)
-  payload.started_at = facts.startedAt.toISOString()
-  payload.status = 'open'
-  payload.trace_id = facts.traceId === '' ? null : facts.traceId
-  payload.type = 'vaas.record/v1'
-  return payload
+): string {
+  return (
+    `{"environment":${nameOf(facts.environment)},${formOf('input', more.input)}` +
+    `"input_hash":${plain(more.input.hash)},"key_id":${toJcs(more.keyId)},"model_id":${nameOf(facts.modelId)},"output_hash":null,` +
+    `"phase":"begin","prompt_version_id":${nameOf(facts.promptVersionId)},"public_route_label":${nameOf(facts.routeLabel)},` +
+    `"record_id":"${toPrefixed('vaas', facts.recordId)}","run_id":${plain(toRunId(facts))},` +
+    `"started_at":"${facts.startedAt.toISOString()}","status":"open","trace_id":${traceOf(facts)},"type":"vaas.record/v1"}`
+  )
 }
 
 /**
- * The record itself, its members in the order of RFC 8785, so that writing it sorts nothing. `beginSha256` ties it to its
- * opening record: hex of the SHA-256 of that one's canonical bytes.
+ * The record itself. `beginSha256` ties it to its opening record: hex of the SHA-256 of that one's canonical bytes. Written out member
+ * by member: a payload has one shape, and making an object of it, to sort and walk, took a fifth of what its signature takes.
  */
-export function toFinalPayload(
+export function toFinalText(
   facts: RecordFacts,
   more: {
     keyId: string
@@ -50,49 +41,69 @@ export function toFinalPayload(
     beginSha256: string | null
     tier?: Tier | undefined
   },
-): JsonObject {
+): string {
   const completedAt = facts.completedAt ?? facts.startedAt
   const usage = toUsage(facts.usage)
-  const energy: EnergyFields = toEnergy({
+  const { routePublic } = facts
+  const energy = toEnergy({
     modelId: facts.modelId,
-    provider: facts.routePublic || facts.provider === 'sandbox' ? facts.provider : '',
+    provider: routePublic || facts.provider === 'sandbox' ? facts.provider : '',
     status: facts.status,
     usage,
     latencyMs: completedAt.getTime() - facts.startedAt.getTime(),
     tier: more.tier,
   })
-  const payload: JsonObject = {
-    begin_sha256: more.beginSha256,
-    carbon_grams_co2e: energy.carbon_grams_co2e,
-    carbon_offset_vs_us_cloud: energy.carbon_offset_vs_us_cloud,
-    completed_at: completedAt.toISOString(),
-    energy: energy.energy,
-    energy_source: energy.energy_source,
-    energy_wh: energy.energy_wh,
-    environment: toName(facts.environment),
-  }
-  if (facts.gpuId !== undefined) payload.gpu_id = toName(facts.gpuId)
-  if (more.input.form !== 'jcs') payload.input_form = more.input.form
-  payload.input_hash = more.input.hash
-  payload.key_id = more.keyId
-  payload.model_id = toName(facts.modelId)
-  if (more.output.form !== 'jcs') payload.output_form = more.output.form
-  payload.output_hash = more.output.hash
-  payload.phase = 'final'
-  payload.prompt_version_id = toName(facts.promptVersionId)
-  if (facts.routePublic) payload.provider = toName(facts.provider)
-  payload.public_route_label = toName(facts.routeLabel)
-  payload.record_id = toPrefixed('vaas', facts.recordId)
-  if (facts.routePublic) payload.route_id = toName(facts.routeId)
-  payload.run_id = toRunId(facts)
-  payload.started_at = facts.startedAt.toISOString()
-  payload.status = facts.status
-  payload.trace_id = facts.traceId === '' ? null : facts.traceId
-  payload.type = 'vaas.record/v1'
-  if (facts.routePublic) payload.upstream = toUpstream(facts)
-  payload.usage = usage ? toUsageFields(usage) : null
-  payload.usage_estimated = usage?.estimated ?? false
-  return payload
+  return (
+    `{"begin_sha256":${plain(more.beginSha256)},"carbon_grams_co2e":${toJcs(energy.carbon_grams_co2e)},` +
+    `"carbon_offset_vs_us_cloud":${toJcs(energy.carbon_offset_vs_us_cloud)},"completed_at":"${completedAt.toISOString()}",` +
+    `"energy":${energyText(energy.energy)},"energy_source":${plain(energy.energy_source)},"energy_wh":${toJcs(energy.energy_wh)},` +
+    `"environment":${nameOf(facts.environment)},${facts.gpuId === undefined ? '' : `"gpu_id":${nameOf(facts.gpuId)},`}` +
+    `${formOf('input', more.input)}"input_hash":${plain(more.input.hash)},"key_id":${toJcs(more.keyId)},` +
+    `"model_id":${nameOf(facts.modelId)},${formOf('output', more.output)}"output_hash":${plain(more.output.hash)},"phase":"final",` +
+    `"prompt_version_id":${nameOf(facts.promptVersionId)},${routePublic ? `"provider":${nameOf(facts.provider)},` : ''}` +
+    `"public_route_label":${nameOf(facts.routeLabel)},"record_id":"${toPrefixed('vaas', facts.recordId)}",` +
+    `${routePublic ? `"route_id":${nameOf(facts.routeId)},` : ''}"run_id":${plain(toRunId(facts))},` +
+    `"started_at":"${facts.startedAt.toISOString()}","status":"${facts.status}","trace_id":${traceOf(facts)},` +
+    `"type":"vaas.record/v1",${routePublic ? `"upstream":${upstreamText(facts)},` : ''}"usage":${usageText(usage)},` +
+    `"usage_estimated":${usage?.estimated ?? false}}`
+  )
+}
+
+function energyText(detail: EnergyDetail | null): string {
+  if (!detail) return 'null'
+  return (
+    `{"carbon_ug":${toJcs(detail.carbon_ug)},"embodied_ug":${toJcs(detail.embodied_ug)},"energy_uwh":${toJcs(detail.energy_uwh)},` +
+    `"high_uwh":${toJcs(detail.high_uwh)},"inputs":${inputsText(detail.inputs)},"is_estimated":${detail.is_estimated},` +
+    `"low_uwh":${toJcs(detail.low_uwh)},"method":"${detail.method}","offset_ug":${toJcs(detail.offset_ug)},"tier":"${detail.tier}"}`
+  )
+}
+
+function inputsText(inputs: EnergyDetail['inputs']): string {
+  if (!inputs) return 'null'
+  const { active_m: active, total_m: total } = inputs
+  return (
+    `{"active_m":[${toJcs(active[0])},${toJcs(active[1])}],"batch":${toJcs(inputs.batch)},"ci_mg_per_kwh":${toJcs(inputs.ci_mg_per_kwh)},` +
+    `"latency_ms":${toJcs(inputs.latency_ms)},"pue_milli":${toJcs(inputs.pue_milli)},"size_basis":"${inputs.size_basis}",` +
+    `"total_m":[${toJcs(total[0])},${toJcs(total[1])}]}`
+  )
+}
+
+/** What is ours to spell, and needs no escape: a hash, an id, the name of a method. */
+function plain(text: string | null): string {
+  return text === null ? 'null' : `"${text}"`
+}
+
+function nameOf(text: string | null): string {
+  return toJcs(toName(text))
+}
+
+/** Only the looser form is named. */
+function formOf(role: Role, { form }: Commitment): string {
+  return form === 'jcs' ? '' : `"${role}_form":"${form}",`
+}
+
+function traceOf({ traceId }: RecordFacts): string {
+  return traceId === '' ? 'null' : toJcs(traceId)
 }
 
 // A run of all zeros is none: a record that was posted alone belongs to no run.
@@ -101,22 +112,17 @@ function toRunId(facts: RecordFacts): string | null {
   return null
 }
 
-function toUpstream(facts: RecordFacts): JsonObject {
-  const { responseId, systemFingerprint, requestId } = facts.upstream
-  return {
-    request_id: toName(requestId),
-    response_id: toName(responseId),
-    system_fingerprint: toName(systemFingerprint),
-  }
+function upstreamText({ upstream }: RecordFacts): string {
+  const { responseId, systemFingerprint, requestId } = upstream
+  return `{"request_id":${nameOf(requestId)},"response_id":${nameOf(responseId)},"system_fingerprint":${nameOf(systemFingerprint)}}`
 }
 
-function toUsageFields(usage: NonNullable<RecordFacts['usage']>): JsonObject {
-  return {
-    cached_input_tokens: usage.cachedTokens,
-    input_tokens: usage.inputTokens,
-    output_tokens: usage.outputTokens,
-    reasoning_tokens: usage.reasoningTokens,
-  }
+function usageText(usage: RecordFacts['usage']): string {
+  if (!usage) return 'null'
+  return (
+    `{"cached_input_tokens":${toJcs(usage.cachedTokens)},"input_tokens":${toJcs(usage.inputTokens)},` +
+    `"output_tokens":${toJcs(usage.outputTokens)},"reasoning_tokens":${toJcs(usage.reasoningTokens)}}`
+  )
 }
 
 function toUsage(usage: RecordFacts['usage']): RecordFacts['usage'] {

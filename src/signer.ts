@@ -11,11 +11,9 @@ import {
   toCommittedText,
 } from '../schemas/commit.ts'
 import type { Tier } from '../schemas/energy.ts'
-import type { JsonObject } from '../schemas/evidence.ts'
 import { type Id, toPrefixed } from '../schemas/ids.ts'
-import { toJcs } from '../schemas/jcs.ts'
 import type { RecordFacts, RecordPhase, SignedRecord, Signer } from '../schemas/record.ts'
-import { type Commitment, toBeginPayload, toFinalPayload } from '../schemas/record-payload.ts'
+import { type Commitment, toBeginText, toFinalText } from '../schemas/record-payload.ts'
 
 export type SigningKey = {
   keyId: string
@@ -24,6 +22,8 @@ export type SigningKey = {
   /** Kept parsed: reading it from text each time costs ten signatures. */
   privateKey: KeyObject
 }
+
+const nothing: Commitment = { hash: null, form: 'jcs' }
 
 /** The signer of one workspace. `tierOf` gives the tier that the settings name for a model, for its energy. */
 export function createSigner(of: {
@@ -37,12 +37,12 @@ export function createSigner(of: {
   function seal(
     facts: RecordFacts,
     phase: RecordPhase,
-    payload: JsonObject,
-    input: Commitment,
+    of: { text: string; input: Commitment; output: Commitment },
   ): SignedRecord {
     if (facts.workspace !== workspace)
       throw new Error('A record was signed for another workspace than its own.')
-    const canonical = Buffer.from(toJcs(payload), 'utf8')
+    const { input, output } = of
+    const canonical = Buffer.from(of.text, 'utf8')
     return {
       recordId: facts.recordId,
       runId: facts.runId,
@@ -53,7 +53,7 @@ export function createSigner(of: {
       signature: sign(null, canonical, key.privateKey),
       keyId: key.keyId,
       inputHash: input.hash,
-      outputHash: typeof payload.output_hash === 'string' ? payload.output_hash : null,
+      outputHash: output.hash,
       ...(input.form === 'es-json' ? { inputForm: input.form } : undefined),
       context: '{}',
     }
@@ -66,7 +66,8 @@ export function createSigner(of: {
     begin(facts) {
       const salts = deriveSalts(of.subjectKey, facts.recordId)
       const input = toCommitment('input', facts.input, salts)
-      return seal(facts, 'begin', toBeginPayload(facts, { keyId: key.keyId, input }), input)
+      const text = toBeginText(facts, { keyId: key.keyId, input })
+      return seal(facts, 'begin', { text, input, output: nothing })
     },
 
     final(facts, begun) {
@@ -76,14 +77,15 @@ export function createSigner(of: {
         begun && begun.inputHash !== null
           ? { hash: begun.inputHash, form: begun.inputForm ?? 'jcs' }
           : toCommitment('input', facts.input, salts)
-      const payload = toFinalPayload(facts, {
+      const output = toCommitment('output', facts.output, salts)
+      const text = toFinalText(facts, {
         keyId: key.keyId,
         input,
-        output: toCommitment('output', facts.output, salts),
+        output,
         beginSha256: begun ? hash('sha256', begun.canonical, 'hex') : null,
         tier: of.tierOf(facts.modelId),
       })
-      return seal(facts, 'final', payload, input)
+      return seal(facts, 'final', { text, input, output })
     },
   }
 }
@@ -141,7 +143,7 @@ const tags = {
 /** The commitment of schemas/commit.ts, by node:crypto. Nothing to commit to, or no JSON at all, gives a null hash. */
 function toCommitment(role: Role, value: unknown, salts: Record<Role, () => Buffer>): Commitment {
   const read = value === undefined ? undefined : toCommittedText(value)
-  if (!read) return { hash: null, form: 'jcs' }
+  if (!read) return nothing
   const tag = tags[read.form][role]
   const whole = Buffer.allocUnsafe(tag.length + saltBytes + digestBytes)
   whole.set(tag)

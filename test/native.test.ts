@@ -84,3 +84,20 @@ test('a block that was emptied remembers no value of before', () => {
   expect(bytes.includes('secret')).toBe(false)
   expect(readNative(bytes)).toHaveLength(40)
 })
+
+test('a block of few rows, small and large ones in turn, gives back every row each time it is filled', () => {
+  const random = randomOf(7)
+  const block: Block = new NativeBlock('envelopes')
+  const empty = block.mark()
+  for (let time = 0; time < 60; time++) {
+    const texts = Array.from({ length: 1 + Math.floor(random() * 31) }, () =>
+      `${'é'.repeat(Math.floor(random() ** 8 * 100_000))}${Math.floor(random() * 9)}`.slice(1),
+    )
+    for (const text of texts) push(block, text, random())
+    const rows = readNative(Buffer.concat(block.seal(1n, 1)))
+    expect(rows.map((row) => [row.workspace, String(row.raw)])).toEqual(
+      texts.map((text) => [text, text]),
+    )
+    block.rewind(empty)
+  }
+})

@@ -41,11 +41,24 @@ type Note = Pick<Run, 'workspace' | 'traceId' | 'spanId' | 'traceState' | 'opera
 
 /** The note is made when it is written: a call that is over by then costs next to nothing. */
 export function openingOf(call: Call, begun?: SignedRecord): Opening {
-  return {
-    id: call.runId,
-    get note() {
-      return JSON.stringify(noteOf(call, begun))
-    },
+  return new CallOpening(call, begun)
+}
+
+// A class, for its getter belongs to all of them: written into an object it makes a shape of each, which is never young, and through which
+// every call with all that it holds outlived two collections.
+class CallOpening implements Opening {
+  readonly id: Uint8Array
+  readonly #call: Call
+  readonly #begun: SignedRecord | undefined
+
+  constructor(call: Call, begun: SignedRecord | undefined) {
+    this.id = call.runId
+    this.#call = call
+    this.#begun = begun
+  }
+
+  get note(): string {
+    return JSON.stringify(noteOf(this.#call, this.#begun))
   }
 }
 

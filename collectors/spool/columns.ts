@@ -2,47 +2,12 @@
 
 import type { WireType } from '../../schemas/tables.ts'
 import { shortCharsMax, writeAscii } from '../short-text.ts'
+import { Growing } from './growing.ts'
 import { LowCardinalityColumn } from './low-cardinality.ts'
 import { writeVarint } from './varint.ts'
 
-// A column starts small, because many requests carry one row, and doubles; a large block pays a few copies.
-const columnBytesFirst = 256
 // Beyond it, one call into the runtime copies faster than a loop.
 const viewBytesMax = 192
-
-/** Bytes that grow. One a column; the encoder hands out its filled part without copying. */
-class Growing {
-  bytes = Buffer.allocUnsafe(columnBytesFirst)
-  length = 0
-  #view: DataView | undefined
-
-  /** The same bytes as a view: copying four at a time takes a third of the time. Void once they have grown. */
-  protected view(): DataView {
-    const { bytes } = this
-    this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    return this.#view
-  }
-
-  reserve(more: number): void {
-    const needed = this.length + more
-    if (needed <= this.bytes.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2))
-    this.bytes.copy(larger, 0, 0, this.length)
-    this.bytes = larger
-    this.#view = undefined
-  }
-
-  filled(): Buffer {
-    return this.bytes.subarray(0, this.length)
-  }
-
-  /** Rows of another column of the same kind, at the speed of memory. */
-  append(other: Growing): void {
-    this.reserve(other.length)
-    other.bytes.copy(this.bytes, this.length, 0, other.length)
-    this.length += other.length
-  }
-}
 
 /** Column of `String`: LEB128 length, then the bytes; the same form as a protobuf string field. */
 export class StringColumn extends Growing {

@@ -2,6 +2,7 @@
 // is parsed once a block, and ClickHouse need not look for it again in every row.
 
 import { shortCharsMax, writeAscii } from '../short-text.ts'
+import type { Growing } from './growing.ts'
 import { writeVarint } from './varint.ts'
 
 const bytesFirst = 256
@@ -143,16 +144,14 @@ export class LowCardinalityColumn {
     ]
   }
 
-  /** The same rows as a plain column of `String`. */
-  plain(): Buffer {
-    const pieces: Buffer[] = []
+  /** Writes the same rows as a plain column of `String`. */
+  writePlain(to: Growing): void {
     for (let row = 0; row < this.length; row++) {
       const value = this.#rows[row]!
       const start = this.#starts[value]!
       const end = this.#ends[value]!
-      pieces.push(this.#values.subarray(start - headBytes(end - start), end))
+      to.appendBytes(this.#values, start - headBytes(end - start), end)
     }
-    return Buffer.concat(pieces)
   }
 
   #isValue(index: number, source: DataView, start: number, end: number): boolean {

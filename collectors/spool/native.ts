@@ -11,6 +11,7 @@ import {
   StringColumn,
   type U32Column,
 } from './columns.ts'
+import { Growing } from './growing.ts'
 import { LowCardinalityColumn, plainRowsMax } from './low-cardinality.ts'
 import { writeVarint } from './varint.ts'
 
@@ -31,6 +32,9 @@ type BlockColumns<T extends TableName> = {
   readonly [C in keyof Columns<T>]: Columns<T>[C] extends WireType ? ColumnOf<Columns<T>[C]> : never
 }
 
+// A small block is written out in one piece, whose memory stays with it; the columns of a larger one go out as they are.
+const wholeBytesMax = 256 * 1024
+
 /** Where a block stood; `rewind` goes back there, so that half a request is never stored. */
 export type Mark = { rows: number; lengths: number[] }
 
@@ -41,6 +45,7 @@ export class NativeBlock<T extends TableName> {
   columns: BlockColumns<T>
   rows = 0
   #all: AnyColumn[]
+  readonly #sealed = new Growing()
 
   constructor(table: T) {
     this.table = table
@@ -115,10 +120,32 @@ export class NativeBlock<T extends TableName> {
   }
 
   /**
-   * The finished block in pieces. Fills `ingest_seq` with firstSeq, firstSeq + 1, … and `ingested_at` with the seconds
-   * given. The block must not be used afterwards: the pieces are its own memory.
+   * The finished block in pieces, a small one in one piece. Fills `ingest_seq` with firstSeq, firstSeq + 1, … and `ingested_at` with the
+   * seconds given. The block must not be used until the pieces have been copied: they are its own memory.
    */
   seal(firstSeq: bigint, ingestedAtS: number): Buffer[] {
+    this.#number(firstSeq, ingestedAtS)
+    const isPlain = this.rows < plainRowsMax && this.size <= wholeBytesMax
+    const heads = headsOf(this.table, isPlain)
+    const whole = this.#sealed
+    whole.length = 0
+    whole.reserve(10)
+    whole.length = writeVarint(whole.bytes, writeVarint(whole.bytes, 0, heads.length), this.rows)
+    if (isPlain) {
+      this.#all.forEach((column, i) => {
+        whole.append(heads[i]!)
+        writePlain(column, whole)
+      })
+      return [whole.filled()]
+    }
+    const pieces = [whole.filled()]
+    this.#all.forEach((column, i) => {
+      pieces.push(heads[i]!.filled(), ...dataOf(column))
+    })
+    return pieces.filter((piece) => piece.length > 0)
+  }
+
+  #number(firstSeq: bigint, ingestedAtS: number): void {
     const columns = this.columns as unknown as {
       ingest_seq: I64Column
       ingested_at: U32Column
@@ -131,17 +158,6 @@ export class NativeBlock<T extends TableName> {
       low = (low + 1) >>> 0
       if (low === 0) high += 1
     }
-    const names = Object.entries(tables[this.table])
-    const head = Buffer.allocUnsafe(10)
-    const pieces: Buffer[] = [
-      head.subarray(0, writeVarint(head, writeVarint(head, 0, names.length), this.rows)),
-    ]
-    const isPlain = this.rows < plainRowsMax
-    names.forEach(([name, type], i) => {
-      pieces.push(columnHead(name, isPlain ? plainOf(type) : type))
-      pieces.push(...dataOf(this.#all[i]!, isPlain))
-    })
-    return pieces.filter((piece) => piece.length > 0)
   }
 }
 
@@ -150,28 +166,44 @@ function plainOf(type: string): string {
   return type.replace('LowCardinality(String)', 'String')
 }
 
-function dataOf(column: AnyColumn, isPlain: boolean): Buffer[] {
-  if (column instanceof LowCardinalityColumn)
-    return isPlain ? [column.plain()] : [column.prefix(), ...column.pieces()]
+function writePlain(column: AnyColumn, to: Growing): void {
+  if (column instanceof LowCardinalityColumn) column.writePlain(to)
+  else if (column instanceof MapColumn) {
+    to.append(column.offsets)
+    column.key.writePlain(to)
+    to.append(column.value)
+  } else to.append(column)
+}
+
+function dataOf(column: AnyColumn): Buffer[] {
+  if (column instanceof LowCardinalityColumn) return [column.prefix(), ...column.pieces()]
   if (!(column instanceof MapColumn)) return [column.filled()]
   const { key, value, offsets } = column
-  if (isPlain) return [offsets.filled(), key.plain(), value.filled()]
   // Without entries not even the counts of a dictionary are written.
   const keys = column.entries > 0 ? key.pieces() : []
   return [key.prefix(), offsets.filled(), ...keys, value.filled()]
 }
 
-const heads = new Map<string, Buffer>()
+type Heads = readonly StringColumn[]
+const headsByTable = new Map<TableName, { plain: Heads; lowCardinality: Heads }>()
 
-function columnHead(name: string, type: string): Buffer {
-  const key = `${name}\n${type}`
-  let head = heads.get(key)
-  if (!head) {
-    const column = new StringColumn()
-    column.pushText(name)
-    column.pushText(type)
-    head = Buffer.from(column.filled())
-    heads.set(key, head)
+/** Name and type of each column, as they stand before its data; written once a table. */
+function headsOf(table: TableName, isPlain: boolean): Heads {
+  let heads = headsByTable.get(table)
+  if (!heads) {
+    const columns = Object.entries(tables[table])
+    heads = {
+      plain: columns.map(([name, type]) => columnHead(name, plainOf(type))),
+      lowCardinality: columns.map(([name, type]) => columnHead(name, type)),
+    }
+    headsByTable.set(table, heads)
   }
+  return isPlain ? heads.plain : heads.lowCardinality
+}
+
+function columnHead(name: string, type: string): StringColumn {
+  const head = new StringColumn()
+  head.pushText(name)
+  head.pushText(type)
   return head
 }
