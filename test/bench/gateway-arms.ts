@@ -15,11 +15,14 @@ const nginxProgram = '/usr/sbin/nginx'
 const portkey = '@portkey-ai/gateway@1.15.2'
 const installDeadlineMs = 120_000
 const startDeadlineMs = 30_000
+const drainDeadlineMs = 60_000
 
 export type Arm = Address & {
   name: string
   /** Undefined: not ours to look at. */
   pid: number | undefined
+  /** Resolves when nothing is left to do of what was asked before. */
+  rest(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -37,6 +40,7 @@ export async function startArms(
   const arms: Arm[] = [
     {
       ...{ name: 'direct', host, port, path: '/v1', headers: {}, pid: undefined },
+      rest: async () => {},
       stop: async () => upstream.disconnect(),
     },
   ]
@@ -71,11 +75,28 @@ async function startOurs(upstreamPort: number): Promise<Arm> {
     path: '/v1',
     headers: { authorization: `Bearer ${testKey}` },
     pid: product.pid,
+    rest: () => untilDrained(product.url),
     async stop() {
       await product.stop()
       removeDataDir(product.dataDir)
     },
   }
+}
+
+/** What saturation left behind is not counted against the calls after it: ClickHouse has taken every row. */
+async function untilDrained(url: string): Promise<void> {
+  const deadline = performance.now() + drainDeadlineMs
+  while (performance.now() < deadline) {
+    const answer = await fetch(`${url}/metrics`, {
+      headers: { authorization: `Bearer ${testKey}` },
+    })
+    const rows = (await answer.text()).matchAll(/^\w*spool_undrained_rows(?:\{[^}]*\})? (\d+)/gm)
+    const left = [...rows].map(([, count]) => Number(count))
+    if (left.length === 0) throw new Error('The product does not say what its spool holds.')
+    if (left.every((count) => count === 0)) return
+    await wait(100)
+  }
+  throw new Error('The spool was not drained in time.')
 }
 
 /** One process, no log, connections to the upstream kept: the least a proxy can do. */
@@ -147,7 +168,16 @@ async function startedArm(
     }
     await wait(100)
   }
-  return { name, host: '127.0.0.1', port, path: '/v1', headers, pid: child.pid, stop }
+  return {
+    name,
+    host: '127.0.0.1',
+    port,
+    path: '/v1',
+    headers,
+    pid: child.pid,
+    rest: async () => {},
+    stop,
+  }
 }
 
 function otherAt(baseUrl: string, headers: Record<string, string>): Arm {
@@ -155,6 +185,7 @@ function otherAt(baseUrl: string, headers: Record<string, string>): Arm {
   return {
     ...{ name: 'other', host: hostname, port: Number(port || 80), headers, pid: undefined },
     path: pathname.replace(/\/+$/, ''),
+    rest: async () => {},
     stop: async () => {},
   }
 }

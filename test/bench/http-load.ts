@@ -68,9 +68,9 @@ export async function closedLoop(
 /** So many requests a second at their times; a latency counts from when its request should have left, not from when it did. */
 export async function openLoop(
   at: Address,
-  { perSecond, forMs }: { perSecond: number; forMs: number },
+  of: { perSecond: number; forMs: number; requests?: readonly Buffer[] },
 ): Promise<Load> {
-  const requests = requestsTo(at)
+  const { perSecond, forMs, requests = requestsTo(at) } = of
   const latencies: number[] = []
   const idle: Line[] = []
   const startedAt = performance.now()
@@ -95,24 +95,30 @@ export async function openLoop(
 }
 
 export type StreamLoad = {
-  /** From the request to the first token, and from a token's sending to its arrival, in milliseconds, sorted. */
+  /**
+   * From when a stream should have begun to its first token, and from a token's sending to its arrival; in milliseconds, sorted.
+   */
   firstToken: number[]
   held: number[]
 }
 
-/** Streams side by side, of so many tokens each. `onTokens` hears how many of all are here. */
+/**
+ * Streams side by side, of so many tokens each, that begin evenly over `spreadMs`, whatever those before them do. `onTokens` hears
+ * how many of all are here.
+ */
 export async function streams(
   at: Address,
-  of: { count: number; tokens: number; onTokens: (sofar: number) => void },
+  of: { count: number; tokens: number; spreadMs: number; onTokens: (sofar: number) => void },
 ): Promise<StreamLoad> {
   const requests = requestsTo(at, { stream: true, max_tokens: of.tokens })
   const firstToken: number[] = []
   const held: number[] = []
+  const startedAt = performance.now()
   const one = async (i: number): Promise<void> => {
-    // Spread over one step of their pace, as strangers would be.
-    await wait(i % 10)
+    const intendedAt = startedAt + (i * of.spreadMs) / of.count
+    // A timer counts in whole milliseconds; early would be flattering.
+    await wait(Math.ceil(intendedAt - performance.now()))
     const socket = await opened(at)
-    const sentAt = performance.now()
     let isFirst = true
     let tail = ''
     let last = ''
@@ -130,7 +136,7 @@ export async function streams(
         const tokens = [...text.slice(0, end).matchAll(/"t(\d+) "/g)]
         for (const [, sentNs] of tokens) held.push((now - Number(sentNs)) / 1e6)
         if (isFirst && tokens.length > 0) {
-          firstToken.push(performance.now() - sentAt)
+          firstToken.push(performance.now() - intendedAt)
           isFirst = false
         }
         of.onTokens(held.length)
