@@ -10,3 +10,12 @@ export function asText(value: unknown): string {
 export function asNumber(value: unknown): number {
   return typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN
 }
+
+// Eleven days: longer than anything that is heard or made in one call. What is above it is no length, and would be billed as one.
+export const secondsMax = 1_000_000
+
+/** The length of a sound or a clip; undefined for what cannot be one. */
+export function asSeconds(value: unknown): number | undefined {
+  const seconds = asNumber(value)
+  return seconds > 0 && seconds <= secondsMax ? seconds : undefined
+}

@@ -81,7 +81,10 @@ export async function closeJob(
   const signer = await deps.signerOf(job.workspace)
   const { hasFailed } = stateOf(answer)
   const recordStatus = hasFailed ? 'upstream_error' : 'completed'
-  const endMs = endOf(answer) ?? deps.nowMs()
+  // Within the time that we have seen go by: a record of another would be outside the life of the key that signs it.
+  const nowMs = deps.nowMs()
+  const startedMs = restored.facts.startedAt.getTime()
+  const endMs = Math.max(startedMs, Math.min(endOf(answer) ?? nowMs, nowMs))
   const upstream = { ...restored.facts.upstream, responseId: job.id }
   const signed = signer.final(
     {

@@ -6,7 +6,7 @@ import { type Completion, emptyCompletion, parseObject, readError, takeIds } fro
 import { receiveForm } from '../form-rows.ts'
 import { json, needs, receiveJson } from '../json-rows.ts'
 import type { JsonObject, Operation, Received, Receiving } from '../operation.ts'
-import { asNumber, asText } from '../plain.ts'
+import { asNumber, asSeconds, asText, secondsMax } from '../plain.ts'
 import { isObject } from '../usage.ts'
 
 export const videosPath = '/videos'
@@ -39,8 +39,9 @@ function check(request: JsonObject): void {
   needs(request, 'prompt')
   const { duration_seconds: ours, seconds } = request
   for (const [param, value] of Object.entries({ duration_seconds: ours, seconds })) {
-    if (value === undefined || value === null || asNumber(value) > 0) continue
-    throw new Fault('invalid_request', { message: `${param} must be a number above 0.`, param })
+    if (value === undefined || value === null || asSeconds(value) !== undefined) continue
+    const message = `${param} must be a number above 0, and at most ${secondsMax}.`
+    throw new Fault('invalid_request', { message, param })
   }
   // An upstream would heed one of them, and the price be that of the other.
   if (ours != null && seconds != null && asNumber(ours) !== asNumber(seconds)) {
@@ -86,8 +87,7 @@ export function toKeptVideo(answer: unknown): unknown {
 
 /** By whichever of the two names was used; texts come from forms. */
 export function secondsOf({ duration_seconds: ours, seconds }: JsonObject): number | undefined {
-  const given = asNumber(ours ?? seconds)
-  return Number.isFinite(given) && given > 0 ? given : undefined
+  return asSeconds(ours ?? seconds)
 }
 
 /** Of an address of ours, or of an upstream that has the same routes. */

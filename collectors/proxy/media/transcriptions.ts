@@ -5,7 +5,7 @@ import { type Completion, emptyCompletion, parseObject, readError, takeIds } fro
 import { receiveForm } from '../form-rows.ts'
 import { isObjectText } from '../json-rows.ts'
 import type { Asked, JsonObject, Operation, StreamTap } from '../operation.ts'
-import { asNumber } from '../plain.ts'
+import { asSeconds } from '../plain.ts'
 import { readResponseUsage } from '../responses/answer.ts'
 import { readData } from '../sse-blocks.ts'
 import { breakTyped, closedBy, parseEvent } from '../typed-events.ts'
@@ -72,7 +72,7 @@ function readTranscription(body: Buffer, contentType: string): Completion | unde
     const text = body.toString()
     completion.output = { text }
     completion.hasContent = text !== ''
-    return withSeconds(completion, secondsOfCues(text))
+    return withSeconds(completion, asSeconds(secondsOfCues(text)))
   }
   const answer = parseObject(body)
   if (!answer || typeof answer.text !== 'string') return undefined
@@ -83,14 +83,11 @@ function readTranscription(body: Buffer, contentType: string): Completion | unde
   completion.usage = readResponseUsage(usage)
   if (isObject(answer.error)) completion.error = readError(answer.error)
   const seconds = answer.duration ?? (isObject(usage) ? usage.seconds : undefined)
-  return withSeconds(completion, asNumber(seconds))
+  return withSeconds(completion, asSeconds(seconds))
 }
 
-/** Only a time that can be one: some upstreams send it as text. */
 function withSeconds(completion: Completion, seconds: number | undefined): Completion {
-  if (seconds !== undefined && Number.isFinite(seconds) && seconds > 0) {
-    completion.audioSeconds = seconds
-  }
+  if (seconds !== undefined) completion.audioSeconds = seconds
   return completion
 }
 
@@ -140,7 +137,7 @@ class TranscriptTap implements StreamTap {
     completion.usage = readResponseUsage(this.#usage)
     completion.error = this.#error
     completion.cut = this.#isCut
-    const seconds = isObject(this.#usage) ? asNumber(this.#usage.seconds) : undefined
+    const seconds = isObject(this.#usage) ? asSeconds(this.#usage.seconds) : undefined
     return withSeconds(completion, seconds)
   }
 }
