@@ -6,7 +6,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Listener, openListener } from '../src/listener.ts'
 import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
-import { delta, doneEvent, json } from './upstream.ts'
+import { startProxy } from './proxy-world.ts'
+import { delta, doneEvent, json, sse } from './upstream.ts'
 
 let world: MoneyWorld
 let quick: Listener
@@ -148,4 +149,35 @@ test('a stream goes on when its key is revoked meanwhile, and has its row; the n
   expect(await answer.text()).toMatch(/again[\s\S]*: vaas .*\ndata: \[DONE\]/)
   const rows = await world.get(`/v1/usage/logs?key_id=${key.id}`)
   expect(rows).toMatchObject([{ status: 'ok', usage_estimated: true }])
+})
+
+test('a clock that goes back in the middle of a call bends no duration, and no record ends before it began', async () => {
+  let now = Date.now()
+  const proxy = await startProxy({ nowMs: () => now })
+  try {
+    for (const stream of [false, true]) {
+      now = Date.now()
+      proxy.upstream.play((res, seen) => {
+        now -= 3_600_000
+        const script = stream
+          ? sse([delta({ content: 'Hello' }, 'stop'), doneEvent])
+          : json(answerOf(1, 1))
+        return script(res, seen)
+      })
+      const messages = [{ role: 'user', content: 'x' }]
+      const answer = await proxy.post({ model: 'm', stream, messages })
+      expect([answer.status, (await answer.text()).length > 0]).toEqual([200, true])
+    }
+    expect(proxy.intake.rows.spans).toHaveLength(2)
+    for (const { duration_ns: duration } of proxy.intake.rows.spans) {
+      expect(Number(duration)).toBeGreaterThan(0)
+      expect(Number(duration)).toBeLessThan(60e9)
+    }
+    for (const { canonical } of proxy.intake.rows.records) {
+      const { started_at: from, completed_at: to } = JSON.parse(String(canonical))
+      if (to) expect(Date.parse(to)).toBeGreaterThanOrEqual(Date.parse(from))
+    }
+  } finally {
+    await proxy.end()
+  }
 })
