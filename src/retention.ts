@@ -2,10 +2,12 @@
 
 import type { Clickhouse } from './clickhouse.ts'
 
+// Old enough that few merges are left to come: what is packed tightly from then on is packed about once.
+const packed = ', ingested_at + toIntervalDay(1) RECOMPRESS CODEC(ZSTD(1))'
 // Days more than the spans': an envelope is written again daily, and one more for clocks.
-const tables: Readonly<Record<string, { column: string; more: number }>> = {
-  spans: { column: 'ingested_at', more: 0 },
-  payloads: { column: 'ingested_at', more: 0 },
+const tables: Readonly<Record<string, { column: string; more: number; also?: string }>> = {
+  spans: { column: 'ingested_at', more: 0, also: packed },
+  payloads: { column: 'ingested_at', more: 0, also: packed },
   traces: { column: 'ingested_at', more: 0 },
   arrivals: { column: 'ingested_at', more: 0 },
   rolled: { column: 'rolled_at', more: 0 },
@@ -24,8 +26,8 @@ export async function keepFor(
   })
   const altered: string[] = []
   for (const { name, engine } of found) {
-    const { column, more } = tables[name]!
-    const wanted = `${column} + toIntervalDay(${days + more})`
+    const { column, more, also = '' } = tables[name]!
+    const wanted = `${column} + toIntervalDay(${days + more})${also}`
     if (engine.includes(`TTL ${wanted}`)) continue
     await store.command(`ALTER TABLE ${name} MODIFY TTL ${wanted} SETTINGS mutations_sync = 0`)
     altered.push(name)

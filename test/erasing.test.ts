@@ -215,6 +215,24 @@ test('retention alters the tables only when it differs', async () => {
   expect(Number(old?.rows)).toBe(6)
 })
 
+test.each([
+  ['what is new', 0, 'LZ4'],
+  ['what is a day old', 2, 'ZSTD(1)'],
+])('%s is packed as fast, or as tightly, as its age asks', async (_what, days, codec) => {
+  const table = `payloads_${days}`
+  await clickhouse.command(`CREATE TABLE ${table} AS payloads`)
+  await clickhouse.command(
+    `INSERT INTO ${table} (workspace, ingested_at) VALUES ('w', now() - INTERVAL ${days} DAY)`,
+  )
+  await clickhouse.command(`OPTIMIZE TABLE ${table} FINAL`)
+  const parts = await clickhouse.query({
+    sql: 'SELECT default_compression_codec AS codec FROM system.parts WHERE database = currentDatabase() AND table = {table:String} AND active',
+    params: { table },
+  })
+  await clickhouse.command(`DROP TABLE ${table}`)
+  expect(parts).toEqual([{ codec }])
+})
+
 test('a trace that is accepted and not loaded yet is deleted too, when ClickHouse is back', async () => {
   await line.refuse()
   const traceId = randomHex(16)

@@ -1,6 +1,6 @@
 // What the processes of a started product use: CPU of each, memory of all together over time.
 
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { cpuSeconds, familyOf } from '../product.ts'
 
 const sampleEveryMs = 500
@@ -9,6 +9,8 @@ export type Usage = { name: string; cpuS: number }
 export type Watch = {
   /** CPU since the watch began, by what the process is. */
   cpu(): Usage[]
+  /** The same by part: a process's loop, its merges, and the rest of its threads. */
+  parts(): Usage[]
   /** MiB of memory, shared pages counted once, at each look. */
   memoryMib: number[]
   stop(): void
@@ -16,6 +18,7 @@ export type Watch = {
 
 export function watchFamily(pid: number): Watch {
   const before = new Map(familyOf(pid).map((one) => [one, safely(() => cpuSeconds(one))]))
+  const partsBefore = partsOf(pid)
   const memoryMib: number[] = []
   const look = () => {
     const bytes = familyOf(pid).reduce((sum, one) => sum + safely(() => proportionalBytes(one)), 0)
@@ -34,8 +37,42 @@ export function watchFamily(pid: number): Watch {
       }
       return [...byName].map(([name, cpuS]) => ({ name, cpuS })).filter(({ cpuS }) => cpuS > 0)
     },
+    parts: () =>
+      [...partsOf(pid)]
+        .map(([name, cpuS]) => ({ name, cpuS: cpuS - (partsBefore.get(name) ?? 0) }))
+        .filter(({ cpuS }) => cpuS > 0),
     stop: () => clearInterval(timer),
   }
+}
+
+/** Threads that have ended count with the rest, which is what the process has beside those that are named. */
+function partsOf(pid: number): Map<string, number> {
+  const parts = new Map<string, number>()
+  const add = (name: string, cpuS: number) => parts.set(name, (parts.get(name) ?? 0) + cpuS)
+  for (const one of familyOf(pid)) {
+    const name = safely(() => nameOf(one)) || 'gone'
+    if (name !== 'plane' && name !== 'ClickHouse') continue
+    const threads = safely(() => readdirSync(`/proc/${one}/task`)) || []
+    const secondsOf = (of: string[]) =>
+      of.reduce((sum, thread) => sum + safely(() => threadSeconds(one, thread)), 0)
+    const loop = secondsOf([String(one)])
+    const merges = secondsOf(threads.filter((thread) => isMerging(one, thread)))
+    add(`${name}: loop`, loop)
+    if (merges > 0) add(`${name}: merges`, merges)
+    add(`${name}: other threads`, safely(() => cpuSeconds(one)) - loop - merges)
+  }
+  return parts
+}
+
+function threadSeconds(pid: number, thread: string): number {
+  const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
+  const fields = stat.split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+function isMerging(pid: number, thread: string): boolean {
+  const name = safely(() => readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8')) || ''
+  return name.startsWith('MergeMutate')
 }
 
 /** The means of the first and the last third: the same, if memory is flat. */

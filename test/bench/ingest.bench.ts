@@ -21,7 +21,7 @@ const warmBatches = 300
 const referenceSeconds = 3
 const drainDeadlineMs = 180_000
 
-export const method = `Batches of ${spansPerBatch} new spans of 12 attributes, protobuf or (--json) JSON, gzip, made before the clock starts; the generator shares the machine. Closed loop of ${closedConnections} connections for 10 s (--seconds=60), or open loop at --rate=60000 spans a second, timed from when each was due. Lag: from the last answer until every span is in ClickHouse. CPU: from the first request until then, per accepted span. Reference: a bare server that gunzips, appends and syncs the same batches.`
+export const method = `Batches of ${spansPerBatch} new spans of 12 attributes, gzip, made before each clock starts; the generator shares the machine. First protobuf in a closed loop of ${closedConnections} connections for 10 s (--seconds=60), then as long in an open loop at half the rate that was accepted, timed from when each was due, then JSON in a closed loop for half as long. One of them alone: --json, or --rate=60000 spans a second (--json --rate=… both). Lag: from the last answer until every span is in ClickHouse. CPU: from the first request until then, per accepted span. Reference: a bare server that gunzips, appends and syncs the same batches.`
 
 type Plan = { encoding: Encoding; seconds: number; rate: number | undefined }
 type Sent = { batches: number; elapsedMs: number; latencies: number[]; refused: number }
@@ -30,65 +30,82 @@ type Figure = { name: string; figure: number | string; unit: string; reference?:
 export async function run(options: string[] = []): Promise<Figure[]> {
   const number = (name: string) =>
     Number(options.find((option) => option.startsWith(`--${name}=`))?.split('=')[1] ?? 0)
-  const plan: Plan = {
-    encoding: options.includes('--json') ? 'json' : 'protobuf',
-    seconds: number('seconds') || 10,
-    rate: number('rate') || undefined,
-  }
-  const maker = batchMaker(plan.encoding, spansPerBatch)
-  const perSecond = plan.rate ? plan.rate / spansPerBatch : batchesPerSecond[plan.encoding]
-  const count = Math.ceil(perSecond * plan.seconds) + warmBatches
-  const bodies = Array.from({ length: count }, maker.next)
-  const bare = await measureBare(plan, bodies)
+  const encoding = options.includes('--json') ? 'json' : 'protobuf'
+  const seconds = number('seconds') || 10
+  const plan: Plan = { encoding, seconds, rate: number('rate') || undefined }
+  const bodies = bodiesFor(plan)
+  const bare = await measureBare(plan, bodies.list)
   const product = await startProduct()
   try {
-    return await measureProduct(product, { plan, bodies, bare, bytes: maker.bytes })
+    await sendClosed(targetOf(product, encoding), bodies.list.slice(0, warmBatches), seconds)
+    const first = await measure(product, plan, { ...bodies, list: bodies.list.slice(warmBatches) })
+    if (plan.rate || encoding === 'json') return figuresOf(first, bare)
+    const halfRate = Math.round(first.spansPerS / 2)
+    const half: Plan = { encoding, seconds, rate: halfRate }
+    const paced = await measure(product, half, bodiesFor(half))
+    const text: Plan = { encoding: 'json', seconds: seconds / 2, rate: undefined }
+    const json = await measure(product, text, bodiesFor(text))
+    return [
+      ...figuresOf(first, bare),
+      ...tailFigures(paced, `open loop at ${halfRate} spans/s: `, bare),
+      ...tailFigures(json, 'JSON: ', bare),
+    ]
   } finally {
     await product.stop()
     removeDataDir(product.dataDir)
   }
 }
 
-async function measureProduct(
-  product: Product,
-  given: { plan: Plan; bodies: Buffer[]; bare: Bare; bytes: number },
-): Promise<Figure[]> {
-  const { plan, bodies, bare } = given
-  const to = { url: `${product.url}/v1/otlp/traces`, key: product.key, encoding: plan.encoding }
-  await sendClosed(to, bodies.slice(0, warmBatches), plan.seconds)
+type Bodies = { list: Buffer[]; bytes: number }
+
+function bodiesFor({ encoding, rate, seconds }: Plan): Bodies {
+  const { bytes, next } = batchMaker(encoding, spansPerBatch)
+  const perSecond = rate ? rate / spansPerBatch : batchesPerSecond[encoding]
+  const list = Array.from({ length: Math.ceil(perSecond * seconds) + warmBatches }, next)
+  return { list, bytes }
+}
+
+type Measured = {
+  plan: Plan
+  sent: Sent
+  bodyBytes: number
+  spans: number
+  spansPerS: number
+  lagMs: number
+  cpu: Usage[]
+  parts: Usage[]
+  memoryMib: number[]
+}
+
+async function measure(product: Product, plan: Plan, bodies: Bodies): Promise<Measured> {
   await untilDrained(product)
+  const to = targetOf(product, plan.encoding)
   const watch = watchFamily(product.pid)
   const own = process.cpuUsage()
-  const rest = bodies.slice(warmBatches)
   const sent = plan.rate
-    ? await sendOpen(to, rest, { rate: plan.rate, seconds: plan.seconds })
-    : await sendClosed(to, rest, plan.seconds)
+    ? await sendOpen(to, bodies.list, { rate: plan.rate, seconds: plan.seconds })
+    : await sendClosed(to, bodies.list, plan.seconds)
   const { user, system } = process.cpuUsage(own)
   const lagMs = await untilDrained(product)
   watch.stop()
   const spans = sent.batches * spansPerBatch
-  const generator = { name: 'the generator', cpuS: (user + system) / 1e6 }
-  const [early, late] = thirdsOf(watch.memoryMib)
-  const accepted = Math.round((spans / sent.elapsedMs) * 1000)
+  return {
+    ...{ plan, sent, bodyBytes: bodies.bytes, spans, lagMs, memoryMib: watch.memoryMib },
+    spansPerS: Math.round((spans / sent.elapsedMs) * 1000),
+    cpu: [...watch.cpu(), { name: 'the generator', cpuS: (user + system) / 1e6 }],
+    parts: watch.parts(),
+  }
+}
+
+function figuresOf(measured: Measured, bare: Bare): Figure[] {
+  const { sent, plan, spans, parts, memoryMib } = measured
+  const [early, late] = thirdsOf(memoryMib)
   return [
-    {
-      name: `spans accepted, durable (${plan.encoding}, ${(given.bytes / spansPerBatch).toFixed(0)} B each)`,
-      figure: accepted,
-      unit: 'spans/s',
-      reference: `bare server ${bare.spansPerS}: ${(accepted / bare.spansPerS).toFixed(2)} of it`,
-    },
-    {
-      name: 'answer p50 / p99 / highest',
-      figure: [0.5, 0.99, 1].map((share) => quantile(sent.latencies, share)).join(' / '),
-      unit: 'ms',
-      reference: `bare p99 ${bare.p99} ms`,
-    },
-    { name: 'refused (503, 429)', figure: sent.refused, unit: 'requests' },
-    { name: 'lag after the last answer', figure: Math.round(lagMs), unit: 'ms' },
-    ...[...watch.cpu(), generator].map((usage) => cpuFigure(usage, spans, bare)),
+    ...tailFigures(measured, '', bare),
+    ...parts.map((usage) => cpuFigure(usage, spans, bare)),
     {
       name: 'memory of the family, highest',
-      figure: Math.round(Math.max(...watch.memoryMib)),
+      figure: Math.round(Math.max(...memoryMib)),
       unit: 'MiB',
       reference: `mean of the first third ${Math.round(early)}, of the last ${Math.round(late)}`,
     },
@@ -98,13 +115,47 @@ async function measureProduct(
   ]
 }
 
-function cpuFigure({ name, cpuS }: Usage, spans: number, bare: Bare): Figure {
+/** What one run says of itself; `of` names it before each row. */
+function tailFigures(measured: Measured, of: string, bare: Bare): Figure[] {
+  const { plan, sent, spans, spansPerS } = measured
+  const bytes = (measured.bodyBytes / spansPerBatch).toFixed(0)
+  const isLike = plan.encoding === bare.encoding
+  return [
+    {
+      name: `${of}spans accepted, durable (${plan.encoding}, ${bytes} B each)`,
+      figure: spansPerS,
+      unit: 'spans/s',
+      ...(isLike && !plan.rate
+        ? {
+            reference: `bare server ${bare.spansPerS}: ${(spansPerS / bare.spansPerS).toFixed(2)} of it`,
+          }
+        : {}),
+    },
+    {
+      name: `${of}answer p50 / p99 / highest`,
+      figure: [0.5, 0.99, 1].map((share) => quantile(sent.latencies, share)).join(' / '),
+      unit: 'ms',
+      ...(isLike ? { reference: `bare p99 ${bare.p99} ms` } : {}),
+    },
+    { name: `${of}refused (503, 429)`, figure: sent.refused, unit: 'requests' },
+    { name: `${of}lag after the last answer`, figure: Math.round(measured.lagMs), unit: 'ms' },
+    ...measured.cpu.map(({ name, cpuS }) =>
+      cpuFigure({ name: of + name, cpuS }, spans, bare, name === 'plane' && isLike),
+    ),
+  ]
+}
+
+function cpuFigure({ name, cpuS }: Usage, spans: number, bare: Bare, isCompared = false): Figure {
   const figure = ((cpuS * 1e6) / spans).toFixed(2)
-  const reference = name === 'plane' ? `bare server ${bare.cpuUs} µs` : ''
-  return { name: `CPU of ${name}`, figure, unit: 'µs a span', reference }
+  const row = { name: `CPU of ${name}`, figure, unit: 'µs a span' }
+  return isCompared ? { ...row, reference: `bare server ${bare.cpuUs} µs` } : row
 }
 
 type Target = { url: string; key: string; encoding: Encoding }
+
+function targetOf({ url, key }: Product, encoding: Encoding): Target {
+  return { url: `${url}/v1/otlp/traces`, key, encoding }
+}
 
 /** Each connection sends its next batch when the last is answered. */
 async function sendClosed(to: Target, bodies: Buffer[], seconds: number): Promise<Sent> {
@@ -177,7 +228,7 @@ function post(to: Target, agent: Agent, body: Buffer): Promise<number> {
   })
 }
 
-type Bare = { spansPerS: number; cpuUs: string; p99: string }
+type Bare = { encoding: Encoding; spansPerS: number; cpuUs: string; p99: string }
 
 async function measureBare(plan: Plan, bodies: Buffer[]): Promise<Bare> {
   const dir = mkdtempSync(join(tmpdir(), 'runledger-bare-'))
@@ -196,6 +247,7 @@ async function measureBare(plan: Plan, bodies: Buffer[]): Promise<Bare> {
     const cpuS = cpuSeconds(child.pid ?? 0) - before
     const spans = sent.batches * spansPerBatch
     return {
+      encoding: plan.encoding,
       spansPerS: Math.round((spans / sent.elapsedMs) * 1000),
       cpuUs: ((cpuS * 1e6) / spans).toFixed(2),
       p99: quantile(sent.latencies, 0.99),
