@@ -49,27 +49,44 @@ export class NotNow extends Error {
 }
 
 /** The stored answer of this call, made now if it was not made before. Throws NotNow. */
-export async function callOnce(
+export function callOnce(
   deps: CallDeps,
   name: CallName,
   asked: { request: ArmRequest; routeId: string; reserveNanoUsd: number },
 ): Promise<CallAnswer> {
-  const { ledger } = deps
-  const claim = await ledger.claim(name, { leaseMs, reserveNanoUsd: asked.reserveNanoUsd })
+  return answerOnce(deps, name, {
+    reserveNanoUsd: asked.reserveNanoUsd,
+    make: () =>
+      deps.loopback.chat({
+        workspace: deps.workspace,
+        request: asked.request,
+        idempotencyKey: `${deps.experimentId}-${name.unit}-${name.arm.replaceAll(' ', '-')}-${name.step}`,
+        sessionId: deps.experimentId,
+        routeId: asked.routeId,
+        signal: deps.signal,
+      }),
+    costOf: (answer) => costOf(deps, asked, answer),
+  })
+}
+
+/** The same for a call of any kind: `make` is called by whoever has claimed and paid for it. Throws NotNow. */
+export async function answerOnce(
+  { ledger }: Pick<CallDeps, 'ledger'>,
+  name: CallName,
+  call: {
+    reserveNanoUsd: number
+    make: () => Promise<CallAnswer>
+    costOf: (answer: CallAnswer) => number | null
+  },
+): Promise<CallAnswer> {
+  const claim = await ledger.claim(name, { leaseMs, reserveNanoUsd: call.reserveNanoUsd })
   if (claim.kind === 'known') return claim.answer
   if (claim.kind !== 'mine') throw new NotNow(claim.kind)
   // A renewal that fails leaves the lease to run out: the worst is the call made twice, which is counted.
   const renewing = setInterval(() => void ledger.renew(name, leaseMs).catch(() => {}), leaseMs / 3)
   try {
-    const answer = await deps.loopback.chat({
-      workspace: deps.workspace,
-      request: asked.request,
-      idempotencyKey: `${deps.experimentId}-${name.unit}-${name.arm.replaceAll(' ', '-')}-${name.step}`,
-      sessionId: deps.experimentId,
-      routeId: asked.routeId,
-      signal: deps.signal,
-    })
-    await ledger.settle(name, answer, costOf(deps, asked, answer))
+    const answer = await call.make()
+    await ledger.settle(name, answer, call.costOf(answer))
     return answer
   } finally {
     clearInterval(renewing)

@@ -13,10 +13,11 @@ import type {
 } from '../schemas/experiment.ts'
 import { boundOf } from './e-process.ts'
 import { llmJudge } from './judges/asked.ts'
+import { readLatency } from './latency.ts'
 import { activeMetrics, failAlpha, type Judged, toUnitValue } from './metrics.ts'
 import { Monitor } from './monitor.ts'
 import { checkRegistered, provableUnitsMin } from './registration.ts'
-import { findMisses, toNoiseFloor } from './threshold.ts'
+import { findMisses, noteOf, toNoiseFloor } from './threshold.ts'
 
 export type StopReason = 'budget' | 'cancelled'
 
@@ -133,9 +134,10 @@ function atTheEnd(registered: Registered, monitor: Monitor, rows: readonly Sampl
     return held('unusable_samples', `More than ${share} % of the samples have no verdict.`)
   }
   if (!canProve(registered)) {
-    const misses = findMisses({ verdicts: verdictsOf(rows), latencies: latencyPairs(rows) })
+    const latency = readLatency(judgedOf(rows))
+    const misses = findMisses({ verdicts: verdictsOf(rows), latency })
     if (misses.length > 0) return held('threshold_missed', misses.join(' '))
-    const detail = 'Every sample held; too few for proof.'
+    const detail = `Every sample held; too few for proof.${noteOf(latency)}`
     return { status: 'passed', reason: 'threshold_met', detail, evidence: 'threshold' }
   }
   const unmeasured = monitor.unmeasured()
@@ -225,16 +227,6 @@ function latencies(rows: readonly Sample[]) {
     baselineAvgLatencyMs: mean(both.map(({ baseline }) => baseline.latencyMs)),
     candidateAvgLatencyMs: mean(both.map(({ candidate }) => candidate.latencyMs)),
   }
-}
-
-function latencyPairs(rows: readonly Sample[]) {
-  return judgedOf(rows).flatMap(({ baseline, repeat, candidate }) => {
-    const { latencyMs } = baseline
-    if (latencyMs === null || candidate.latencyMs === null) return []
-    const baselineMs = Math.max(latencyMs, repeat?.latencyMs ?? 0)
-    const answers = typeof repeat?.latencyMs === 'number' ? 2 : 1
-    return [{ baselineMs, answers, candidateMs: candidate.latencyMs }]
-  })
 }
 
 function inconsistencyOf(verdicts: readonly Verdict[]): number | null {

@@ -27,10 +27,12 @@ export type LoopbackCall = {
   signal: AbortSignal
 }
 
+export type EmbedCall = { workspace: string; model: string; texts: string[]; signal: AbortSignal }
+
 export type Loopback = {
   chat(call: LoopbackCall): Promise<CallAnswer>
-  /** One vector a text, in order; rejects when the model cannot. */
-  embed(workspace: string, model: string, texts: string[]): Promise<number[][]>
+  /** One vector a text, in order, and what they cost to make; rejects when the model cannot. */
+  embed(call: EmbedCall): Promise<{ vectors: number[][]; usage: Usage | null }>
   close(): void
 }
 
@@ -123,12 +125,15 @@ export function openLoopback(at: { url: () => string; token: string }): Loopback
         await pause(Math.min(wait, waitMaxMs), call.signal)
       }
     },
-    async embed(workspace, model, texts) {
-      const signal = AbortSignal.timeout(deadlineMs)
+    async embed({ workspace, model, texts, signal }) {
       const body = { model, input: texts, encoding_format: 'float' }
       const reply = await post('/v1/embeddings', body, { workspace, signal, headers: {} })
       if (reply.status !== 200) throw new Error(`Embeddings: ${says(reply.text)}`)
-      return toVectors(parse(reply.text), texts.length)
+      const answered = parse(reply.text)
+      return {
+        vectors: toVectors(answered, texts.length),
+        usage: isObject(answered) ? toUsage(answered.usage) : null,
+      }
     },
     close: () => agent.destroy(),
   }

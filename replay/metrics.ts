@@ -1,6 +1,7 @@
 // What is measured of a conversation, each as a number in [-1, 1] where more is better, and what must be proven of its mean.
 
 import type { DecisionPolicy, MetricName, Sample } from '../schemas/experiment.ts'
+import { baselineMsOf, latencyLimitMs, tailDifference } from './latency.ts'
 
 export type Judged = Extract<Sample, { outcome: 'judged' }>
 
@@ -17,10 +18,7 @@ export type Metric = {
 // Ratios of times and prices are compared as logarithms, clipped here so that one stalled call cannot decide.
 const logRatioMax = Math.log(4)
 const ratioMargin = 0.1
-const latencyMarginMinMs = 20
-// One call in twenty may be slower than this; twice, because at 1.25 times two calls of the same prompt disagree too often
-// (log spread 0.3: 60 % of pairs) for five points ever to be proven. Small frames get the wider margin of rare events.
-const tailRatio = 2
+// So many more stalled calls than the baseline has. Small frames get the wider margin of rare events.
 const tailMargin = 0.05
 // Of the chance to fail a candidate by mistake, what belongs to the quality; the guardrails share the rest alike.
 const qualityShare = 0.6
@@ -44,13 +42,13 @@ export const metrics: readonly Metric[] = [
   },
   {
     name: 'latency',
-    valueOf: (sample) => latencyHeadroom(sample.baseline.latencyMs, sample.candidate.latencyMs),
+    valueOf: (sample) => latencyHeadroom(baselineMsOf(sample), sample.candidate.latencyMs),
     holdsAbove: () => 0,
     worseBelow: 0,
   },
   {
     name: 'latency_tail',
-    valueOf: (sample) => tailDifference(sample.baseline.latencyMs, sample.candidate.latencyMs),
+    valueOf: tailDifference,
     holdsAbove: (policy) => -Math.max(tailMargin, policy.hardFailureMargin),
     worseBelow: -tailMargin,
   },
@@ -93,10 +91,6 @@ export function latencyHeadroom(baselineMs: number | null, candidateMs: number |
   return headroom(latencyLimitMs(baseline), candidateMs)
 }
 
-export function latencyLimitMs(baselineMs: number): number {
-  return Math.max(baselineMs * (1 + ratioMargin), baselineMs + latencyMarginMinMs)
-}
-
 function costHeadroom(baseline: number | null, candidate: number | null): number | undefined {
   if (baseline === null || candidate === null) return undefined
   if (baseline === 0 && candidate === 0) return headroom(1 + ratioMargin, 1)
@@ -106,15 +100,4 @@ function costHeadroom(baseline: number | null, candidate: number | null): number
 function headroom(limit: number, value: number): number {
   const ratio = Math.log(limit / Math.max(value, Number.MIN_VALUE)) / logRatioMax
   return Math.max(-1, Math.min(1, ratio))
-}
-
-function tailDifference(baselineMs: number | null, candidateMs: number | null) {
-  if (baselineMs === null || candidateMs === null) return undefined
-  return (
-    Number(isMuchSlower(baselineMs, candidateMs)) - Number(isMuchSlower(candidateMs, baselineMs))
-  )
-}
-
-function isMuchSlower(slow: number, fast: number): boolean {
-  return slow > fast * tailRatio && slow > fast + latencyMarginMinMs
 }

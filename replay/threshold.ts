@@ -1,7 +1,7 @@
 // What may be said of too few samples to prove anything: every one of them held. Named `threshold` evidence, never `proven`.
 
 import type { Verdict } from '../schemas/experiment.ts'
-import { latencyLimitMs } from './metrics.ts'
+import type { LatencyReading } from './latency.ts'
 
 export const thresholdSamplesMin = 3
 // The similarity asked of a candidate when the baseline repeats itself letter for letter, or was not repeated at all.
@@ -22,30 +22,13 @@ export function toNoiseFloor(verdicts: readonly Verdict[]): number | null {
 
 export type ThresholdFacts = {
   verdicts: readonly Verdict[]
-  /** A pair each that was measured; the baseline's is the longest of its `answers`. */
-  latencies: readonly { baselineMs: number; answers: number; candidateMs: number }[]
-}
-
-// Pairs are counted, not averaged: of a handful of calls one that stalled must not decide, nor a busy minute. The candidate is
-// called slower when so many pairs beyond the margin would be a rare accident between equal prompts.
-const latencyChance = 0.05
-
-/** The chance that equal prompts show this many slower pairs: the slowest of three answers is the candidate's in one of three. */
-function chanceOf(slower: number, latencies: ThresholdFacts['latencies']): number {
-  // Of independent pairs, each with a chance of its own, how many: the distribution grown pair by pair.
-  let chances = [1]
-  for (const { answers } of latencies) {
-    const share = 1 / (answers + 1)
-    chances = [...chances, 0].map(
-      (chance, count) => chance * (1 - share) + (chances[count - 1] ?? 0) * share,
-    )
-  }
-  return chances.slice(slower).reduce((sum, chance) => sum + chance, 0)
+  /** Undefined: it was not measured. */
+  latency: LatencyReading | undefined
 }
 
 /** Why the threshold is missed, a sentence each; empty: it is met. */
 export function findMisses(facts: ThresholdFacts): string[] {
-  const { verdicts, latencies } = facts
+  const { verdicts, latency } = facts
   if (verdicts.length < thresholdSamplesMin) {
     return [`${verdicts.length} of at least ${thresholdSamplesMin} samples have a verdict.`]
   }
@@ -66,10 +49,18 @@ export function findMisses(facts: ThresholdFacts): string[] {
   if (unlike > 0) {
     misses.push(`${unlike} of ${verdicts.length} samples are less alike than ${asked.toFixed(2)}.`)
   }
-  const slower = latencies.filter((one) => one.candidateMs > latencyLimitMs(one.baselineMs)).length
-  if (latencies.length === 0) misses.push('Latency was not measured.')
-  else if (chanceOf(slower, latencies) < latencyChance) {
-    misses.push(`Latency rose beyond the margin in ${slower} of ${latencies.length} samples.`)
+  if (latency === undefined) misses.push('Latency was not measured.')
+  else if (latency.isSlower) {
+    misses.push(
+      `Latency rose beyond the margin in ${latency.beyond} of ${latency.pairs} samples, ${latency.ratio.toFixed(2)} times in the median.`,
+    )
   }
   return misses
+}
+
+/** What a pass by threshold leaves open: a median beyond the margin that equal prompts would show as well. */
+export function noteOf(latency: LatencyReading | undefined): string {
+  if (latency === undefined || !latency.isBeyond) return ''
+  const chance = Math.max(1, Math.round(latency.chance * 100))
+  return ` Latency lies beyond the margin in ${latency.beyond} of ${latency.pairs}, as it would for equal prompts that answer so unevenly ${chance} times in 100.`
 }

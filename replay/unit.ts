@@ -48,7 +48,7 @@ export async function replayUnit(deps: UnitDeps, drawn: DrawnUnit): Promise<Samp
     candidate: candidate.output,
     expectations: deps.expectations,
   }
-  const similarity = await deps.judgeMore.similarityOf(deps.workspace, pair)
+  const similarity = await deps.judgeMore.similarityOf(deps, drawn.unit, pair)
   const verdict = judgePair(deps.judge, pair, similarity)
   return {
     ...place(drawn),

@@ -108,6 +108,7 @@ function toRow(
       findings: [],
     },
     baseline: arm(1, 1),
+    repeat: arm(1, 1),
     candidate: arm(truth.latencyRatio ?? 1, truth.costRatio ?? 1),
   }
 }

@@ -102,9 +102,10 @@ export async function experimentOf(
   candidate: string,
   isReady: (experiment: Json) => boolean,
 ): Promise<Json> {
+  const [registry] = candidate.split('@')
   let last: Json
   const look = async () => {
-    const { items } = await get(target, '/v1/experiments')
+    const { items } = await get(target, `/v1/experiments?registry_id=${registry}`)
     last = items.find((item: Json) => item.candidate_prompt_version_id === candidate)
     return last !== undefined && isReady(last)
   }

@@ -1,9 +1,9 @@
 // A/A through the whole stack: a scripted upstream that rewords, stalls and is sometimes wrong by itself, a candidate that differs
-// in nothing that matters. AA=200 makes it the measure of the issue; the false alarms are printed either way.
+// in nothing that matters. AA=200 makes it the measure of the issue; what was decided is printed either way.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { randomFrom } from './decision-world.ts'
-import { chatAll, experimentOf, isDecided, patch } from './experiment-world.ts'
+import { chatAll, experimentOf, isDecided, type Json, patch } from './experiment-world.ts'
 import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -13,7 +13,10 @@ const seed = 7_411
 // Half of the answers are worded otherwise, one in twenty gets a value wrong: two answers disagree one time in ten.
 const rewordedShare = 0.5
 const wrongShare = 0.05
-const medianMs = 12
+// Half of the prompts answer so fast that the margin's 20 ms are much, half so slowly that they are little.
+const mediansMs = [12, 150] as const
+// Experiments at once: each waits for the traffic before it to stand still, and a busy machine is part of the question.
+const atOnce = 5
 const logSpread = 0.3
 
 let upstream: ScriptedUpstream
@@ -23,7 +26,8 @@ beforeAll(async () => {
   world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
   const random = randomFrom(seed)
   const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-  upstream.play((res) => {
+  upstream.play((res, request) => {
+    const medianMs = mediansMs[String(request.body).includes('a patient desk') ? 1 : 0]
     const days = random() < wrongShare ? 14 : 30
     const answer =
       random() < rewordedShare
@@ -45,26 +49,36 @@ afterAll(async () => {
 })
 
 test(
-  `of ${experiments} experiments between equal prompts at most one in a hundred fails`,
+  `of ${experiments} experiments between equal prompts at most one in a hundred gives an alarm, latency included`,
   async () => {
     const outcomes = new Map<string, number>()
-    for (let n = 0; n < experiments; n++) {
+    const alarms: string[] = []
+    async function tryEqual(n: number): Promise<void> {
       const registry = `same-${n}`
-      const calls = (version: string, system: string, count: number) =>
+      const system = n % 2 === 0 ? 'You are a quick desk.' : 'You are a patient desk.'
+      const calls = (version: string, prompt: string, count: number) =>
         Array.from({ length: count }, (_, i) => ({
-          system,
+          system: prompt,
           user: `Question ${i}: may I send it back?`,
           label: `${registry}@${version}`,
         }))
-      await chatAll(world, calls('v1', 'You are the support desk.', conversations))
+      await chatAll(world, calls('v1', system, conversations))
       await patch(world, `/v1/prompts/${registry}`, { policy: { auto_promote: 'off' } })
-      await chatAll(world, calls('v2', 'You are the support desk. ', 3))
-      const { status } = await experimentOf(world, `${registry}@v2`, isDecided)
+      await chatAll(world, calls('v2', `${system} `, 3))
+      const experiment = await experimentOf(world, `${registry}@v2`, isDecided)
+      const { status, summary, guardrails } = experiment
       outcomes.set(status, (outcomes.get(status) ?? 0) + 1)
+      const isWorse = guardrails.some(({ worse }: Json) => worse)
+      if (status === 'failed' || isWorse || summary.includes('Latency rose')) alarms.push(summary)
     }
-    const failed = outcomes.get('failed') ?? 0
-    console.log(`A/A: ${failed} false alarms of ${experiments}; ${JSON.stringify([...outcomes])}`)
-    expect(failed).toBeLessThanOrEqual(Math.floor(experiments / 100))
+    for (let n = 0; n < experiments; n += atOnce) {
+      const round = Array.from({ length: Math.min(atOnce, experiments - n) }, (_, i) => n + i)
+      await Promise.all(round.map(tryEqual))
+    }
+    console.log(
+      `A/A: ${alarms.length} false alarms of ${experiments}; ${JSON.stringify([...outcomes])} ${alarms.join(' | ')}`,
+    )
+    expect(alarms.length, alarms.join('\n')).toBeLessThanOrEqual(Math.floor(experiments / 100))
     expect(outcomes.get('error')).toBeUndefined()
   },
   60_000 * experiments,

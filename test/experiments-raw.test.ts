@@ -1,10 +1,25 @@
 // Nothing but traffic, on the started product: two versions of a system prompt, no header, no name. The registry appears, the
-// regression runs, the experiment decides; a version that holds is promoted, one whose rule was negated is failed.
+// regression runs, the experiment decides; a version that holds is promoted, one whose rule was negated is failed. PACE=300 also
+// measures, at so many calls a minute of an upstream that takes its time, how long a new version waits for its verdict.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { chatAll, experimentOf, get, isDecided, type Json, playModel } from './experiment-world.ts'
+import { randomFrom } from './decision-world.ts'
+import {
+  chat,
+  chatAll,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  playModel,
+} from './experiment-world.ts'
 import { type Product, removeDataDir, startProduct } from './product.ts'
 import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+
+const pace = Number(process.env.PACE ?? 0)
+const paceMinutes = Number(process.env.PACE_MINUTES ?? 4)
+const paceSeed = 31
+const verdictMinutesMax = 15
 
 let upstream: ScriptedUpstream
 let product: Product
@@ -72,3 +87,71 @@ test('traffic alone leads to a registry, an experiment and a promoted version, a
   const runs = items[0].versions.map((version: Json) => version.total_runs)
   expect(runs.reduce((sum: number, count: number) => sum + count, 0)).toBe(310)
 }, 600_000)
+
+/** Calls of this prompt, evenly spread over time, until it is stopped; how many were sent. */
+function callEvenly(target: Product, system: string, perMinute: number) {
+  let sent = 0
+  const open = new Set<Promise<void>>()
+  const timer = setInterval(() => {
+    sent++
+    const user = `Question ${system.length}-${sent}: may I send it back?`
+    const call = chat(target, { system, user, by: `user-${sent % 60}` })
+    open.add(call)
+    void call.finally(() => open.delete(call))
+  }, 60_000 / perMinute)
+  return {
+    sent: () => sent,
+    async stop() {
+      clearInterval(timer)
+      await Promise.all(open)
+    },
+  }
+}
+
+test.skipIf(pace === 0)(
+  `at ${pace} calls a minute a new version has its verdict within ${verdictMinutesMax} minutes`,
+  async () => {
+    const random = randomFrom(paceSeed)
+    const paced = await startProduct({
+      env: { OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' },
+    })
+    const latencyMs = () => 250 + 300 * random()
+    playModel(
+      upstream,
+      () => `Refunds are allowed within ${random() < 0.05 ? 14 : 30} days. Send us your number.`,
+      latencyMs,
+    )
+    try {
+      const before = callEvenly(paced, prompts.first, pace)
+      await expect
+        .poll(before.sent, { timeout: 60_000 * (paceMinutes + 1), interval: 500 })
+        .toBeGreaterThanOrEqual(pace * paceMinutes)
+      await before.stop()
+      const startedAt = performance.now()
+      const after = callEvenly(paced, prompts.kinder, pace)
+      const { items } = await get(paced, '/v1/prompts')
+      let last: Json
+      await expect
+        .poll(
+          async () => {
+            last = (await get(paced, '/v1/experiments')).items[0]
+            return last !== undefined && isDecided(last)
+          },
+          { timeout: 60_000 * verdictMinutesMax, interval: 500 },
+        )
+        .toBe(true)
+      const minutes = (performance.now() - startedAt) / 60_000
+      await after.stop()
+      console.log(
+        `Verdict after ${minutes.toFixed(1)} minutes at ${pace} calls a minute: ${last.status} (${last.evidence}), ${last.sample_count} pairs of ${last.frame.units}, ${last.call_count} calls. ${last.summary}`,
+      )
+      expect(items).toHaveLength(1)
+      expect(minutes).toBeLessThanOrEqual(verdictMinutesMax)
+      expect(last.status).not.toBe('error')
+    } finally {
+      await paced.stop()
+      removeDataDir(paced.dataDir)
+    }
+  },
+  60_000 * (paceMinutes + verdictMinutesMax + 5),
+)

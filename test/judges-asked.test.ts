@@ -3,12 +3,13 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { calibrate, type Labelled } from '../replay/calibration.ts'
-import type { CallDeps } from '../replay/calls.ts'
+import { type CallDeps, NotNow } from '../replay/calls.ts'
 import { llmJudge, mayJudge, openJudgeMore } from '../replay/judges/asked.ts'
 import { judgePair, type Pair } from '../replay/judges/judge-pair.ts'
 import type { Loopback, LoopbackCall } from '../replay/loopback.ts'
 import type { ReplayOutput } from '../schemas/experiment.ts'
 import type { CallAnswer, DrawnUnit } from '../schemas/replay.ts'
+import type { Usage } from '../schemas/run.ts'
 import { chatAll, experimentOf, get, isDecided, post } from './experiment-world.ts'
 import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
@@ -33,9 +34,15 @@ const drawn = {
   },
 } as unknown as DrawnUnit // judges read the conversation alone
 
+const noUsage: Usage = {
+  ...{ inputTokens: 0, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0, estimated: false },
+}
+
 /** Models answer as a function of what they are shown as A. */
 function depsOf(says: (model: string, a: string) => string) {
   const calls: LoopbackCall[] = []
+  const embedded: string[][] = []
+  const money: (number | null)[] = []
   const known = new Map<string, CallAnswer>()
   const loopback: Loopback = {
     async chat(call) {
@@ -47,30 +54,38 @@ function depsOf(says: (model: string, a: string) => string) {
         ...{ usage: null, modelServed: null, runId: null },
       }
     },
-    embed: async (_workspace, _model, texts) => texts.map((text) => [text.length, 1]),
+    async embed({ texts }) {
+      embedded.push(texts)
+      return {
+        vectors: texts.map((text) => [text.length, 1]),
+        usage: { ...noUsage, inputTokens: 40 },
+      }
+    },
     close() {},
   }
   const deps: CallDeps = {
     ...{ experimentId: 'pexp_1', workspace: 'w', loopback, priceOf: () => null },
     signal: new AbortController().signal,
     ledger: {
-      async claim(call) {
+      async claim(call, { reserveNanoUsd }) {
+        if (!known.has(JSON.stringify(call))) money.push(reserveNanoUsd)
         const answer = known.get(JSON.stringify(call))
         return answer ? { kind: 'known', answer } : { kind: 'mine' }
       },
       async renew() {},
-      async settle(call, answer) {
+      async settle(call, answer, costNanoUsd) {
+        money.push(costNanoUsd)
         known.set(JSON.stringify(call), answer)
       },
     },
   }
-  return { deps, calls, loopback }
+  return { deps, calls, embedded, money }
 }
 
 const ask = (says: (model: string, a: string) => string, models: string[], given = verdict) => {
-  const { deps, calls, loopback } = depsOf(says)
+  const { deps, calls } = depsOf(says)
   const judges = models.map((model) => `${llmJudge} ${model}`)
-  const more = openJudgeMore(loopback, undefined)
+  const more = openJudgeMore(undefined)
   const asked = more.ask(deps, { judges, drawn, pair, verdict: given })
   return asked.then((answer) => ({
     answer,
@@ -129,11 +144,35 @@ test('a panel decides by majority, not by the loudest', async () => {
 })
 
 test('vectors say how alike answers are where a model for them is configured', async () => {
-  const { loopback } = depsOf(() => '')
-  expect(await openJudgeMore(loopback, undefined).similarityOf('w', pair)).toBeUndefined()
-  const similarity = await openJudgeMore(loopback, 'embedder').similarityOf('w', pair)
+  const { deps } = depsOf(() => '')
+  expect(await openJudgeMore(undefined).similarityOf(deps, 4, pair)).toBeUndefined()
+  const similarity = await openJudgeMore('embedder').similarityOf(deps, 4, pair)
   expect(similarity?.(pair.baseline.text, pair.baseline.text)).toBe(1)
   expect(similarity?.(pair.baseline.text, pair.candidate.text)).toBeGreaterThan(0.99)
+})
+
+test('texts are embedded once, out of the budget, and not at all when it is used up', async () => {
+  const { deps, embedded, money } = depsOf(() => '')
+  const priced = { ...deps, priceOf: (_: unknown, { inputTokens }: Usage) => inputTokens * 10 }
+  const more = openJudgeMore('embedder')
+  const first = await more.similarityOf(priced, 4, pair)
+  const again = await more.similarityOf(priced, 4, pair)
+  expect(embedded).toHaveLength(1)
+  const { baseline, repeat, candidate } = pair
+  const chars = [baseline, candidate, repeat].reduce((sum, one) => sum + (one?.text.length ?? 0), 0)
+  expect(money).toEqual([Math.ceil(chars / 3) * 10, 400])
+  const of = (one: typeof first) => one?.(pair.baseline.text, pair.candidate.text)
+  expect(of(again)).toBe(of(first))
+  const stopped = {
+    ...priced,
+    ledger: { ...deps.ledger, claim: async () => ({ kind: 'stopped' }) as const },
+  }
+  await expect(more.similarityOf(stopped, 5, pair)).rejects.toThrow(NotNow)
+  expect(embedded).toHaveLength(1)
+  // A model that cannot leaves the letters to say it, and is not asked for ever.
+  const embed = () => Promise.reject(new Error('no such model'))
+  const broken = { ...priced, loopback: { ...deps.loopback, embed } }
+  expect(await more.similarityOf(broken, 6, pair)).toBeUndefined()
 })
 
 test('a judge is calibrated by a hundred labels of both kinds, and by seeing what people see', () => {

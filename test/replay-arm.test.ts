@@ -53,7 +53,7 @@ function model(turns: Turn[]) {
           runId: null,
         }
       },
-      embed: async () => [],
+      embed: async () => ({ vectors: [], usage: null }),
       close() {},
     },
   }

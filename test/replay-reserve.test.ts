@@ -28,7 +28,11 @@ async function reservesOf(recordedCostNanoUsd: number | null): Promise<Record<st
       renew: async () => {},
       settle: async () => {},
     },
-    loopback: { chat: async () => failed(500), embed: async () => [], close() {} },
+    loopback: {
+      chat: async () => failed(500),
+      embed: async () => ({ vectors: [], usage: null }),
+      close() {},
+    },
   }
   const arm = (content: string) => ({
     model: 'm',

@@ -3,7 +3,7 @@
 
 import type { Finding, ReplayOutput, Verdict } from '../../schemas/experiment.ts'
 import type { CallAnswer, DrawnUnit } from '../../schemas/replay.ts'
-import { type CallDeps, callOnce } from '../calls.ts'
+import { answerOnce, type CallDeps, callOnce, costOf } from '../calls.ts'
 import type { Pair } from './judge-pair.ts'
 import type { TextSimilarity } from './similarity.ts'
 import { normalise } from './text.ts'
@@ -12,10 +12,14 @@ import { normalise } from './text.ts'
 const reserveNanoUsd = 2_000_000
 const answerTokensMax = 16
 const shownCharsMax = 20_000
+// What is reserved for texts that are embedded: so many characters are a token.
+const charsPerToken = 3
+const embedDeadlineMs = 60_000
+const embeddingJudge = 'embedding@1'
 
 export type JudgeMore = {
   /** How alike texts are in meaning; undefined: by their letters. */
-  similarityOf(workspace: string, pair: Pair): Promise<TextSimilarity | undefined>
+  similarityOf(deps: CallDeps, unit: number, pair: Pair): Promise<TextSimilarity | undefined>
   /** The verdict after the asked judges have spoken. `judges` are those of the registration. */
   ask(deps: CallDeps, asked: Asked): Promise<Verdict>
 }
@@ -30,23 +34,63 @@ export type Asked = {
 /** `llm@1 <model>` in a registration: which judge of which version asks which model. */
 export const llmJudge = 'llm@1'
 
-export function openJudgeMore(
-  loopback: Pick<CallDeps['loopback'], 'embed'>,
-  embeddingModel: string | undefined,
-): JudgeMore {
+export function openJudgeMore(embeddingModel: string | undefined): JudgeMore {
   return {
-    async similarityOf(workspace, { baseline, repeat, candidate }) {
+    async similarityOf(deps, unit, { baseline, repeat, candidate }) {
       if (embeddingModel === undefined) return undefined
       const outputs = [baseline, candidate, ...(repeat ? [repeat] : [])]
       const texts = [...new Set(outputs.map(({ text }) => normalise(text.slice(0, shownCharsMax))))]
       const asked = texts.filter((text) => text !== '')
-      if (asked.length === 0) return undefined
-      const vectors = await loopback.embed(workspace, embeddingModel, asked)
-      const byText = new Map(asked.map((text, i) => [text, vectors[i]!]))
-      return (a, b) => (a === b ? 1 : cosine(byText.get(a), byText.get(b)))
+      // Equal texts need no model to say so.
+      if (asked.length < 2) return undefined
+      const cosines = await askCosines(deps, unit, { model: embeddingModel, texts: asked })
+      if (cosines === undefined) return undefined
+      return (a, b) => (a === b ? 1 : (cosines[asked.indexOf(a)]?.[asked.indexOf(b)] ?? 0))
     },
     ask: askModels,
   }
+}
+
+/** Claimed and paid for as any call; what is kept of it are the cosines, for vectors are large. Undefined: the model cannot. */
+async function askCosines(
+  deps: CallDeps,
+  unit: number,
+  { model, texts }: { model: string; texts: string[] },
+): Promise<number[][] | undefined> {
+  const { workspace, priceOf, loopback } = deps
+  const request = { model, messages: [], parameters: {} }
+  const chars = texts.reduce((sum, text) => sum + text.length, 0)
+  const expected = {
+    ...{ inputTokens: Math.ceil(chars / charsPerToken), outputTokens: 0 },
+    ...{ cachedTokens: 0, reasoningTokens: 0, estimated: true },
+  }
+  const answer = await answerOnce(
+    deps,
+    { unit, arm: `judge ${embeddingJudge} ${model}`, step: 0 },
+    {
+      reserveNanoUsd: Math.ceil(priceOf({ model, routeId: '', served: model }, expected) ?? 0),
+      async make() {
+        const startedAt = performance.now()
+        try {
+          const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(embedDeadlineMs)])
+          const { vectors, usage } = await loopback.embed({ workspace, model, texts, signal })
+          const text = JSON.stringify(vectors.map((a) => vectors.map((b) => cosine(a, b))))
+          return {
+            kind: 'answered',
+            output: { text, toolCalls: [], finishReason: null },
+            message: { role: 'assistant' },
+            latencyMs: performance.now() - startedAt,
+            ...{ usage, modelServed: model, runId: null },
+          }
+        } catch (error) {
+          if (deps.signal.aborted) throw error
+          return { kind: 'failed', status: null, message: String(error).slice(0, 500) }
+        }
+      },
+      costOf: (made) => costOf(deps, { request, routeId: '' }, made),
+    },
+  )
+  return answer.kind === 'answered' ? (JSON.parse(answer.output.text) as number[][]) : undefined // written above
 }
 
 /** A model of the same family as an arm would judge its own kind: it is left out. */

@@ -137,7 +137,7 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
         ...{ store, frames, rules, aftermath, loopback, owner, log },
         ...{ nowMs: deps.nowMs, counters: deps.counters, baselineOf: presentOf },
         priceOf: toPriceOf(deps.prices),
-        judgeMore: openJudgeMore(loopback, deps.embeddingModel),
+        judgeMore: openJudgeMore(deps.embeddingModel),
         openJobs: (handle) =>
           openJobs('experiments', { store: jobStore, log, concurrency: slots, handle }),
       })
