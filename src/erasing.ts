@@ -5,7 +5,7 @@ import type { MediaStore } from '../collectors/proxy/media/store.ts'
 import type { Erase } from '../collectors/spool/spool.ts'
 import { fromHex, parsePrefixed, toHex, toUuid } from '../schemas/ids.ts'
 import type { Clickhouse } from './clickhouse.ts'
-import { eraseJobs, eraseMedia } from './erasing-media.ts'
+import { eraseJobs, eraseMedia, eraseSharedMedia } from './erasing-media.ts'
 import { eraseSamples } from './erasing-samples.ts'
 import type { Sql } from './keys.ts'
 import { and, inIds, inWorkspace, type Where } from './trace-query.ts'
@@ -13,6 +13,10 @@ import { and, inIds, inWorkspace, type Where } from './trace-query.ts'
 // A statement names this many traces at most: their ids travel in its address.
 const tracesAtOnce = 5_000
 const deadlineMs = 600_000
+// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/sequence.ts).
+const seqBits = 20n
+// Between this plane, the one that took the wish, and Postgres.
+const clockSkewMs = 60_000
 // An envelope is written again after half a day of use; one that is older is not referred to by what comes in now.
 const envelopeIdleS = 14 * 3_600
 
@@ -47,6 +51,9 @@ export function openEraser(stores: Stores): Erase {
       )
       await stores.sql.query('DELETE FROM kept_answers WHERE workspace = $1', [workspace])
     }
+    // A wish that another plane took first has left no row here to find them by.
+    const madeMs = Number(beforeSeq >> seqBits) - clockSkewMs
+    await eraseSharedMedia(stores, { workspace, madeMs })
   }
 }
 
