@@ -19,7 +19,10 @@ afterAll(() => world.end())
 
 const asked = () => world.upstream.seen.length
 let questions = 0
-const newQuestion = () => ({ messages: [{ role: 'user', content: `Question ${++questions}` }] })
+// Long enough for the hundred tokens that the upstream says it has: more than a request can hold is not charged.
+const newQuestion = () => ({
+  messages: [{ role: 'user', content: `${'Why? '.repeat(100)} ${++questions}` }],
+})
 const isHit = (answer: Response) => answer.headers.get('x-batchin-cache') === 'hit'
 
 test('the same request is answered again, under its own run and receipt, for nothing', async () => {
