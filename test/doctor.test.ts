@@ -10,6 +10,7 @@ import { doctor, examine } from '../src/cli/doctor.ts'
 import { connectClickhouse } from '../src/clickhouse.ts'
 import { openDataDir } from '../src/data-dir.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
+import { startWorld } from './world.ts'
 
 afterEach(() => {
   process.exitCode = 0
@@ -49,6 +50,22 @@ test('a data directory in use is named, and is not measured under its user', asy
   expect(lines.find((line) => line.startsWith('fail'))).toMatch(/Another Runledger .*is using/)
   expect(lines.some((line) => line.includes('fdatasync'))).toBe(false)
   expect(process.exitCode).toBe(1)
+})
+
+test('a plane that runs is asked how it is, and is no fault', async () => {
+  const world = await startWorld()
+  try {
+    const { port } = new URL(world.url)
+    const found = await examine({ RUNLEDGER_DATA_DIR: world.dataDir, PORT: port })
+    expect(found.filter(({ outcome }) => outcome === 'fail')).toEqual([])
+    expect(found.find(({ name }) => name === 'plane')).toMatchObject({
+      outcome: 'ok',
+      says: expect.stringMatching(/^Version .* runs here; \d+ rows on their way\.$/),
+    })
+    expect(found.map(({ name }) => name)).not.toContain('data dir')
+  } finally {
+    await world.end()
+  }
 })
 
 test('wrong settings are all named, each with its variable', async () => {

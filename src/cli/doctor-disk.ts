@@ -58,7 +58,7 @@ async function aboutSpool(dir: string): Promise<Finding> {
       : {
           name: 'spool',
           outcome: 'warn',
-          says: `${says} ${toMib(refused)} MiB in quarantine: rows that ClickHouse refused, each with its reason beside it.`,
+          says: `${says} ${toMib(refused)} MiB in quarantine: rows that ClickHouse refused; see runledger quarantine list.`,
         }
   } catch (error) {
     return failed('spool', error)

@@ -8,6 +8,7 @@ import { openConfig } from '../config.ts'
 import { openDataDir } from '../data-dir.ts'
 import { aboutDisk, aboutFiles } from './doctor-disk.ts'
 import { type Finding, failed } from './doctor-finding.ts'
+import { aboutPlane } from './doctor-plane.ts'
 import { aboutClickhouse, aboutPostgres } from './doctor-stores.ts'
 
 export type { Finding } from './doctor-finding.ts'
@@ -39,10 +40,13 @@ export async function examine(env: Record<string, string | undefined>): Promise<
   } catch (error) {
     return [...findings, failed('settings', error)]
   }
-  findings.push(await aboutConfig(settings, env), await aboutPort(settings))
+  const plane = await aboutPlane(settings)
+  findings.push(await aboutConfig(settings, env), plane ?? (await aboutPort(settings)))
   findings.push(await aboutClickhouse(settings.clickhouseUrl))
   findings.push(await aboutPostgres(settings.databaseUrl))
-  return [...findings, ...(await aboutDataDir(settings.dataDir)), await aboutClock()]
+  // Its directory is held, as it must be, and its disk is not measured under it.
+  if (!plane) findings.push(...(await aboutDataDir(settings.dataDir)))
+  return [...findings, await aboutClock()]
 }
 
 function aboutNode(): Finding {
@@ -95,7 +99,7 @@ async function aboutDataDir(path: string): Promise<Finding[]> {
   try {
     dir = await openDataDir(path)
   } catch (error) {
-    // A plane that runs is healthy as far as this goes, and its disk must not be measured under it.
+    // Whoever holds it does not answer where this plane would.
     return [failed('data dir', error)]
   }
   try {
