@@ -2,9 +2,11 @@
 
 import { expect, test } from 'vitest'
 import { killUnderCalls } from './chaos/calls.ts'
+import { diskTrouble } from './chaos/disk.ts'
 import { hung } from './chaos/hung.ts'
 import { killCycles } from './chaos/kills.ts'
 import { outage } from './chaos/outage.ts'
+import { whyNoSmallDisk } from './chaos/small-disk.ts'
 
 // `KILL_ROUNDS=20 npm test -- chaos` is longer; `npm run chaos` is as long as you say.
 const cycles = Number(process.env.KILL_ROUNDS ?? 3)
@@ -59,3 +61,20 @@ test('a ClickHouse that hangs, stores without answering, or breaks off is not no
   expect(report.callsAnswered).toBeGreaterThan(10)
   expect(report.insertsRetried).toBeGreaterThan(0)
 }, 120_000)
+
+const noDisk = whyNoSmallDisk()
+
+test.skipIf(noDisk !== undefined)(
+  `a disk that fills or fails costs nothing that was acknowledged: 503, calls longer than spans, and back by itself${noDisk ? ` (not here: ${noDisk})` : ''}`,
+  async () => {
+    const report = await diskTrouble({ seconds: 1 })
+    expect(report).toMatchObject({ lost: [], doubled: [], undead: [], unclean: [] })
+    expect([report.onlyCalls, report.nothing]).toEqual([
+      [503, 200],
+      [503, 503],
+    ])
+    expect(report.refused).toBeGreaterThan(0)
+    expect(report.callsAnswered).toBeGreaterThan(0)
+  },
+  180_000,
+)

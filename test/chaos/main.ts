@@ -1,8 +1,9 @@
 // `npm run chaos -- kills --cycles 200 --spans 5000`, `-- calls --rounds 20 --rate 500`, `-- outage --seconds 600 --rate 2000`,
-// `-- hung --seconds 70 --rounds 2`: prints its report.
+// `-- hung --seconds 70 --rounds 2`, `-- disk --seconds 20` (as root): prints its report.
 
 import { parseArgs } from 'node:util'
 import { killUnderCalls } from './calls.ts'
+import { type DiskReport, diskTrouble } from './disk.ts'
 import { hung } from './hung.ts'
 import { killCycles } from './kills.ts'
 import { outage } from './outage.ts'
@@ -40,11 +41,21 @@ export async function main(args: string[]): Promise<void> {
   } else if (name === 'hung') {
     const [seconds, rounds] = [Number(values.seconds ?? 70), Number(values.rounds ?? 2)]
     say(await hung({ seconds, rounds, spansPerS: Number(values.rate ?? 2_000), print }))
-  } else throw new Error('Say which: kills, calls, outage or hung.')
+  } else if (name === 'disk') {
+    say(wantedAsText(await diskTrouble({ seconds: Number(values.seconds ?? 20), print })))
+  } else throw new Error('Say which: kills, calls, outage, hung or disk.')
+}
+
+/** What is a list in a good report too is a text to `say`. */
+function wantedAsText({ onlyCalls, nothing, backMs, ...report }: DiskReport): object {
+  return {
+    ...report,
+    ...{ onlyCalls: onlyCalls.join(), nothing: nothing.join(), backMs: backMs.join() },
+  }
 }
 
 /** Lists are shown by their length and first members; any that is not empty fails the run. */
-function say(report: Record<string, unknown>): void {
+function say(report: object): void {
   for (const [name, value] of Object.entries(report)) {
     const isWrong = Array.isArray(value) && value.length > 0
     if (isWrong) process.exitCode = 1
