@@ -45,6 +45,8 @@ export type SpanInput = {
   startUnixNano: bigint
   endUnixNano: bigint
   attributes: AttributesInput
+  /** Those that come after them. */
+  moreAttributes?: AttributesInput
   events?: readonly EventInput[]
   links?: readonly LinkInput[]
   status?: { code: number; message?: string }
@@ -66,6 +68,7 @@ export function encodeSpanMessage(span: SpanInput, writer: WireWriter = new Wire
   writer.fixed64Field(7, span.startUnixNano)
   writer.fixed64Field(8, span.endUnixNano)
   writeAttributes(writer, 9, span.attributes)
+  if (span.moreAttributes) writeAttributes(writer, 9, span.moreAttributes)
   for (const event of span.events ?? []) {
     const start = writer.begin(11)
     writer.fixed64Field(1, event.timeUnixNano)

@@ -82,7 +82,8 @@ function pushSpan(batch: SpanBatch, { run, described }: Described, notes: Envelo
     kind: spanKindClient,
     startUnixNano: run.startUnixNano,
     endUnixNano: run.startUnixNano + BigInt(run.durationNs),
-    attributes: [...described.searched, ...described.texts],
+    attributes: described.searched,
+    moreAttributes: described.texts,
     ...(hasFailed(run) ? { status: { code: statusError, message: run.error?.message ?? '' } } : {}),
   }
   if (writer.bytes.length > writerBytesMax) writer = new WireWriter()
