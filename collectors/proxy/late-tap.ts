@@ -4,7 +4,7 @@
 import type { Completion } from './completion.ts'
 import type { StreamTap } from './operation.ts'
 
-// Of one stream. Larger: fewer rounds, each of which holds the loop longer; 16 KiB are 70 events, read in a quarter of a millisecond.
+// Of one stream. Larger: fewer rounds, each of which holds the loop longer; 16 KiB are some 70 events.
 const keptBytesMax = 16 * 1024
 // A larger event is rare, and read at once.
 const copiedBytesMax = 2 * 1024
