@@ -73,7 +73,9 @@ test(
     }
     for (let n = 0; n < experiments; n += atOnce) {
       const round = Array.from({ length: Math.min(atOnce, experiments - n) }, (_, i) => n + i)
-      await Promise.all(round.map(tryEqual))
+      await Promise.all(round.map(tryEqual)).catch((error) => {
+        throw new Error(`${String(error)}\n${world.log.slice(-20).join('\n')}`)
+      })
     }
     console.log(
       `A/A: ${alarms.length} false alarms of ${experiments}; ${JSON.stringify([...outcomes])} ${alarms.join(' | ')}`,
