@@ -13,7 +13,7 @@ import {
   type TimeRange,
   type Where,
 } from './trace-query.ts'
-import { bucketEnd, inMinutes, max, min, toNs } from './trace-times.ts'
+import { bucketEnd, inMinutes, lastMinute, max, min, toNs } from './trace-times.ts'
 import { ofWholeTrace, replayMark, type Whole } from './trace-whole.ts'
 import type { Rows } from './traces.ts'
 
@@ -78,6 +78,7 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
   }
   let upperNs = look.upperNs
   let limit = candidatesFirst
+  let baseNs = look.baseNs
   let floorNs = look.firstFloorNs
   while (look.lowestNs < upperNs) {
     const isRare = seen.size >= rareAfter.examined && kept.size < seen.size * rareAfter.keptShare
@@ -100,9 +101,15 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
       const stop = { startNs: String(min(reachedNs, look.topNs)), id: '0'.repeat(32) }
       return { traces: sure.sort(newestFirst), next: nextOf(kept, stop, reachedNs) }
     }
-    if (last === undefined) {
+    const isFirst = seen.size === 0 && floorNs === look.firstFloorNs && floorNs > look.lowestNs
+    const endNs = isFirst ? await look.lastBefore(rows, floorNs) : floorNs
+    if (floorNs - endNs > toNs(windowFirstMs)) {
+      upperNs = endNs
+      baseNs = endNs
+      floorNs = look.floorBelow(baseNs)
+    } else if (last === undefined) {
       const found = look.isWhole ? sure.length : sure.length + pending.length
-      floorNs = look.nextFloorNs(floorNs, { found, missing: ask.limit + 1 - found })
+      floorNs = look.nextFloorNs({ baseNs, floorNs, found, missing: ask.limit + 1 - found })
     }
     limit = Math.min(candidatesMax, limit * 4)
   }
@@ -146,6 +153,7 @@ function newestFirst(
   return a.id > b.id ? -1 : 1
 }
 
+type Looked = { baseNs: bigint; floorNs: bigint; found: number; missing: number }
 type Candidate = { id: string; at: string }
 type Fact = { id: string; start_ns: string; end_ns: string }
 
@@ -166,7 +174,7 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
   const lowestNs = toNs(lowestMs)
   // Windows begin and end with the buckets of the key: within one, the engine remembers which granules a filter did not match.
   const floorAt = (ns: bigint) => max(lowestNs, ns - (ns % bucketNs))
-  const nextFloorNs = (floorNs: bigint, { found, missing }: { found: number; missing: number }) => {
+  const nextFloorNs = ({ baseNs, floorNs, found, missing }: Looked) => {
     const wide = max(baseNs - floorNs, bucketNs)
     const wanted = found === 0 ? windowGrowth : (windowSpare * missing) / found
     const times = Math.min(Math.max(wanted, 1), windowGrowth)
@@ -205,9 +213,15 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
     const atNs = new Map(of.map(({ id, at }) => [id, BigInt(at)]))
     return facts.map((fact) => toFound(fact, atNs.get(fact.id) ?? 0n))
   }
-  const firstFloorNs = floorAt(max(0n, baseNs - toNs(windowFirstMs)))
+  const floorBelow = (ns: bigint) => floorAt(max(0n, ns - toNs(windowFirstMs)))
+  const firstFloorNs = floorBelow(baseNs)
   const isWhole = whole.parts.length > 0
-  return { upperNs, topNs, lowestNs, firstFloorNs, nextFloorNs, isWhole, candidates, facts }
+
+  // Where the spans of the workspace end before a time.
+  const lastBefore = async (rows: Rows, ns: bigint) =>
+    (await lastMinute(rows, inMinutes(inWorkspace(workspace), lowestNs, ns))) ?? lowestNs
+  const floors = { baseNs, lowestNs, firstFloorNs, floorBelow, nextFloorNs, lastBefore }
+  return { upperNs, topNs, ...floors, isWhole, candidates, facts }
 }
 
 function toFound({ id, start_ns, end_ns }: Fact, atNs: bigint): FoundTrace {

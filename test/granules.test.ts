@@ -15,7 +15,7 @@ import { searchTraces } from '../src/trace-search.ts'
 import { openTraces, type Rows } from '../src/traces.ts'
 import { bigWorkspace, fillMonth } from './month.ts'
 
-type Asked = { sql: string; params?: Record<string, unknown> }
+type Asked = Parameters<Rows['query']>[0]
 type Read = { table: string; granules: number; of: number }
 
 const total = 480_000
@@ -47,10 +47,10 @@ async function reads(work: (rows: Rows) => Promise<unknown>): Promise<Read[]> {
     },
   })
   const found: Read[] = []
-  for (const { sql, params } of asked) {
+  for (const q of asked) {
     const lines = await clickhouse.query<{ explain: string }>({
-      sql: `EXPLAIN indexes = 1 ${sql}`,
-      ...(params ? { params } : {}),
+      ...q,
+      sql: `EXPLAIN indexes = 1 ${q.sql}`,
     })
     for (const { explain } of lines) {
       const table = /ReadFromMergeTree \(\w+\.(\w+)\)/.exec(explain)?.[1]
@@ -90,6 +90,17 @@ describe('of the granules of a month', () => {
       openStoredSpans(rows).ofWholeTrace(bigWorkspace, id, 1_000),
     )
     expect(most(payloads, 'payloads')).toBe(1)
+  })
+
+  test('what a workspace did last is found where it is, also after weeks of silence', async () => {
+    const later = Date.now() + 20 * 86_400_000
+    const found = await reads(async (rows) => {
+      const { list: page } = openTraces(rows, () => later)
+      const filters = readFilters(new URLSearchParams('name=chat'))
+      const { items } = await page(bigWorkspace, filters, { limit: 50, after: undefined })
+      expect(items).toHaveLength(50)
+    })
+    expect(most(found, 'spans')).toBeLessThanOrEqual(4)
   })
 
   test('an attribute, a user, a session that is rare reads a tenth of the spans at most, however far back', async () => {
