@@ -4,8 +4,9 @@ import { Fault, toFault } from '../schemas/faults.ts'
 import { ClickhouseError } from './clickhouse.ts'
 import { sqlState } from './postgres.ts'
 
-// SQLSTATE classes of a server that is starting, stopping, full of connections, or past its statement's time.
-const passingStates = /^(08|53|57)/
+// SQLSTATE classes of a server that is starting, stopping, full of connections, or past its statement's time; and of a
+// transaction that was undone because another was in its way.
+const passingStates = /^(08|40|53|57)/
 const passingCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'])
 
 // More rows to read, or to answer, than one question may have.
@@ -25,9 +26,11 @@ function isPassing(error: unknown): boolean {
   if (state !== undefined) return passingStates.test(state)
   if (!(error instanceof Error)) return false
   const code = 'code' in error ? error.code : undefined
-  // node-postgres names a connection that broke, and one that was not to be had, in words only.
+  // node-postgres names a connection that broke, one that was not to be had and an answer that never came in words only.
   return (
     passingCodes.has(String(code)) ||
-    /^(Connection terminated|timeout exceeded when trying to connect)/.test(error.message)
+    /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout)/.test(
+      error.message,
+    )
   )
 }

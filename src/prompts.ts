@@ -31,6 +31,8 @@ type Registry = { versions: Set<string>; latest: string | undefined }
 export type Prompts = PromptLinks & {
   /** All registries of a workspace, or the one that is named. */
   list(workspace: string, registry?: string): Promise<PromptRegistry[]>
+  /** Once every name that was linked here before has its registry: who named it by a call may change it right after. */
+  registered(): Promise<void>
   /** Registers what still waits, and stops. */
   close(): Promise<void>
 }
@@ -44,6 +46,7 @@ export async function openPrompts(deps: {
   const workspaces = new Map<string, Map<string, Registry>>()
   let waiting: Registration[] = []
   let working: Promise<void> = Promise.resolve()
+  let registering: Promise<void> = Promise.resolve()
   let lastOrdinal = 0
 
   /** True when this name is new and within the bounds, and so has to be registered. */
@@ -76,6 +79,12 @@ export async function openPrompts(deps: {
     else if (learn(registration)) waiting.push(registration)
   }
 
+  /** One batch at a time, so that whoever waits for its own has also waited for the one before. */
+  function registered(): Promise<void> {
+    registering = registering.catch(() => {}).then(registerWaiting)
+    return registering
+  }
+
   async function registerWaiting(): Promise<void> {
     const batch = waiting
     waiting = []
@@ -103,7 +112,7 @@ export async function openPrompts(deps: {
       const parts = parsePromptVersionId(version_id)
       if (parts) enqueue({ workspace, ...parts })
     }
-    await registerWaiting()
+    await registered()
   }
 
   const repeat = (everyMs: number, work: () => Promise<void>) => {
@@ -117,10 +126,11 @@ export async function openPrompts(deps: {
   }
 
   await reload()
-  const timers = [repeat(registerEveryMs, registerWaiting), repeat(reloadEveryMs, reload)]
+  const timers = [repeat(registerEveryMs, registered), repeat(reloadEveryMs, reload)]
 
   return {
     link,
+    registered,
     async list(workspace, registry) {
       const seen = await seenVersions(deps.rows, workspace, registry)
       await recover(workspace, seen)
@@ -129,7 +139,7 @@ export async function openPrompts(deps: {
     async close() {
       for (const timer of timers) clearInterval(timer)
       await working
-      await registerWaiting()
+      await registered()
     },
   }
 }
@@ -137,15 +147,20 @@ export async function openPrompts(deps: {
 async function register(sql: Sql, batch: Registration[]): Promise<void> {
   const workspaces = batch.map((row) => row.workspace)
   const slugs = batch.map((row) => row.slug)
+  // Other planes and discovery write the same rows: all take them in one order, or two could wait for each other for ever.
   await sql.query(
     `INSERT INTO prompt_registries (workspace, registry_id, display_name, source)
-     SELECT DISTINCT w::uuid, r, r, 'auto_backfill' FROM unnest($1::text[], $2::text[]) AS given (w, r)
+     SELECT DISTINCT w::uuid, r, r, 'auto_backfill' FROM unnest($1::text[], $2::text[]) AS given (w, r) ORDER BY 1, 2
      ON CONFLICT DO NOTHING`,
     [workspaces, slugs],
   )
+  // Versions keep the order they were named in, so their registries are held instead, as `changeRegistry` holds the one it changes.
   await sql.query(
-    `INSERT INTO prompt_versions (workspace, registry_id, version)
-     SELECT w::uuid, r, v FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS given (w, r, v, n) ORDER BY n
+    `WITH given AS (SELECT w::uuid, r, v, n FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS given (w, r, v, n)),
+       held AS MATERIALIZED (SELECT 1 FROM prompt_registries WHERE (workspace, registry_id) IN (SELECT w, r FROM given)
+         ORDER BY workspace, registry_id FOR NO KEY UPDATE)
+     INSERT INTO prompt_versions (workspace, registry_id, version)
+     SELECT w, r, v FROM given WHERE (SELECT count(*) FROM held) > 0 ORDER BY n
      ON CONFLICT DO NOTHING`,
     [workspaces, slugs, batch.map((row) => row.version)],
   )

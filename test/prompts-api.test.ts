@@ -223,6 +223,35 @@ test('a prompt of which nothing can be sent is not served', async () => {
   expect((await call('GET', '/seen-only')).body).toMatchObject({ mode: 'observe', total_runs: 1 })
 })
 
+test('a prompt can be changed as soon as the call that named it is answered, however many come at once', async () => {
+  const changed = await Promise.all(
+    Array.from({ length: 20 }, async (_, n) => {
+      const answered = await fetch(`${world.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${world.key}`,
+          'content-type': 'application/json',
+          'x-batchin-prompt-version': `fresh-${n}@v1`,
+        },
+        body: JSON.stringify({ model: 'm', messages: say(`You are desk ${n}.`) }),
+      })
+      expect(answered.status).toBe(200)
+      return Promise.all([
+        call('PATCH', `/fresh-${n}`, { policy: { auto_promote: 'off' } }),
+        call('PATCH', `/fresh-${n}`, { display_name: `Desk ${n}` }),
+        call('POST', '', { registry_id: `fresh-${n}`, version: 'v9', messages: say('Declared.') }),
+      ])
+    }),
+  )
+  expect(changed.flat().map(({ status }) => status)).toEqual(changed.flatMap(() => [200, 200, 201]))
+  const { items } = (await call('GET', '')).body
+  expect(items.filter((item: Json) => item.registry_id.startsWith('fresh-'))).toHaveLength(20)
+  expect((await call('GET', '/fresh-7')).body).toMatchObject({
+    display_name: 'Desk 7',
+    policy: { auto_promote: 'off' },
+  })
+}, 30_000)
+
 describe('a policy', () => {
   test('keeps what is not named, and is refused with every mistake', async () => {
     await declared('rules', 'one')

@@ -40,17 +40,17 @@ export function promptRoutes(router: Router, deps: Deps): void {
   })
   router.post('/v1/prompts', (ctx) => declareVersion(ctx, deps))
   router.get('/v1/prompts/:registry', async (ctx) => {
-    const at = registryAt(ctx, requireScope(ctx, 'read'))
+    const at = await registryAt(ctx, deps, requireScope(ctx, 'read'))
     await deps.flush()
     ctx.body = await itemOf(deps, at)
   })
   router.patch('/v1/prompts/:registry', (ctx) => changeRegistry(ctx, deps))
   router.get('/v1/prompts/:registry/versions/:version', async (ctx) => {
-    const at = registryAt(ctx, requireScope(ctx, 'read'))
+    const at = await registryAt(ctx, deps, requireScope(ctx, 'read'))
     ctx.body = showVersion(await getVersion(deps, at, String(ctx.params.version)))
   })
   router.get('/v1/prompts/:registry/diff', async (ctx) => {
-    const at = registryAt(ctx, requireScope(ctx, 'read'))
+    const at = await registryAt(ctx, deps, requireScope(ctx, 'read'))
     const [from, to] = ['from', 'to'].map((name) => ctx.query[name])
     if (typeof from !== 'string') throw invalid('from', 'must name a version')
     if (typeof to !== 'string') throw invalid('to', 'must name a version')
@@ -77,7 +77,7 @@ async function declareVersion(ctx: Context, { registry }: Deps): Promise<void> {
 
 async function changeRegistry(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
-  const at = registryAt(ctx, caller)
+  const at = await registryAt(ctx, deps, caller)
   const given = parseBody(registryPatchShape, await readJson(ctx))
   const schema = given.policy?.expectations?.schema
   const uncheckable = schema === undefined ? undefined : findUncheckable(schema)
@@ -95,7 +95,7 @@ async function changeRegistry(ctx: Context, deps: Deps): Promise<void> {
 
 async function promote(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
-  const at = registryAt(ctx, caller)
+  const at = await registryAt(ctx, deps, caller)
   const given = parseBody(promotionShape, await readJson(ctx))
   const expected = given.expected_promoted_version
   const moved = await deps.registry.promote({
@@ -109,7 +109,7 @@ async function promote(ctx: Context, deps: Deps): Promise<void> {
 
 async function rollback(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
-  const at = registryAt(ctx, caller)
+  const at = await registryAt(ctx, deps, caller)
   const { reason, to } = parseBody(rollbackShape, await readJson(ctx))
   const moved = await deps.registry.rollback({
     ...at,
@@ -121,7 +121,7 @@ async function rollback(ctx: Context, deps: Deps): Promise<void> {
 
 async function pin(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
-  const at = registryAt(ctx, caller)
+  const at = await registryAt(ctx, deps, caller)
   const { reason, version } = parseBody(pinShape, await readJson(ctx))
   const moved = await deps.registry.pin({
     ...at,
@@ -134,7 +134,7 @@ async function pin(ctx: Context, deps: Deps): Promise<void> {
 /** After a flood of new versions: they are numbered again, and experiments may start. */
 async function resume(ctx: Context, deps: Deps): Promise<void> {
   const caller = requireScope(ctx, 'admin')
-  const at = registryAt(ctx, caller)
+  const at = await registryAt(ctx, deps, caller)
   const { reason } = parseBody(resumeShape, await readJson(ctx))
   await deps.registry.resume({ ...at, ...because(caller, reason) })
   ctx.body = await itemOf(deps, at)
@@ -156,8 +156,9 @@ async function showMoved(
   ctx.body = await itemOf(deps, at)
 }
 
-async function showHistory(ctx: Context, { registry }: Deps): Promise<void> {
-  const at = registryAt(ctx, requireScope(ctx, 'read'))
+async function showHistory(ctx: Context, deps: Deps): Promise<void> {
+  const { registry } = deps
+  const at = await registryAt(ctx, deps, requireScope(ctx, 'read'))
   if (!(await registry.findRegistry(at))) throw noRegistry(at.registry)
   const query = new URLSearchParams(ctx.querystring)
   const limit = readLimit(query, historyBounds)
@@ -200,10 +201,12 @@ async function getVersion(
   })
 }
 
-function registryAt(ctx: Context, caller: Caller): RegistryAt {
+/** The registry of the path. One that a call has named before this request is there by now. */
+async function registryAt(ctx: Context, { prompts }: Deps, caller: Caller): Promise<RegistryAt> {
   const registry = String(ctx.params.registry)
   if (!isSlug(registry))
     throw invalid('registry_id', 'must be 1 to 64 of a-z, 0-9, dot, dash and underscore')
+  await prompts.registered()
   return { workspace: caller.workspace, registry }
 }
 

@@ -81,13 +81,16 @@ export async function findRegistry(sql: Sql, at: RegistryAt): Promise<RegistryFa
   return row && toRegistry(row)
 }
 
-/** The row, held until the transaction ends, with the head of its history. */
+/**
+ * The row, held until the transaction ends, with the head of its history. Its key never changes, so rows that refer to it may
+ * come meanwhile.
+ */
 export async function lockRegistry(
   sql: Sql,
   at: RegistryAt,
 ): Promise<(RegistryFacts & { head: { seq: number; hash: string } }) | undefined> {
   const [row] = await sql.query<RegistryRow>(
-    `SELECT ${registryColumns} FROM prompt_registries WHERE workspace = $1 AND registry_id = $2 FOR UPDATE`,
+    `SELECT ${registryColumns} FROM prompt_registries WHERE workspace = $1 AND registry_id = $2 FOR NO KEY UPDATE`,
     [at.workspace, at.registry],
   )
   return row && { ...toRegistry(row), head: { seq: row.head_seq, hash: row.head_hash } }
