@@ -249,6 +249,23 @@ describe('a budget', () => {
     expect(await booksOf(workspace)).toEqual({ spent: 600n, held: 0n })
   })
 
+  test('of which nobody spent for a while still knows what was spent before', async () => {
+    let tick = 0
+    const till = await tillOn(sql, () => tick)
+    const key = await newKey(1_000n)
+    expect(await spend(till, key, { most: 100n, cost: 100n })).toBe(true)
+    const before = till.purse({ purse: key, period: till.month(), workspace })
+    // First what it held goes back; so long afterwards the till lets go of it.
+    const isForgotten = () => {
+      tick += 700_000
+      return till.purse({ purse: key, period: till.month(), workspace }) !== before
+    }
+    await expect.poll(isForgotten, { timeout: 20_000 }).toBe(true)
+    expect(await spend(till, key, { most: 100n, cost: 100n })).toBe(true)
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 200n, held: 0n })
+  })
+
   test('that one process holds and does not use comes back to the others', async () => {
     let tick = 0
     const [idle, busy] = [await tillOn(sql, () => tick), await tillOn(sql)]

@@ -43,8 +43,9 @@ export async function exchange(
   })
   // Whoever is not traded with is there no more, and is looked for anew.
   for (const { purse } of snapshots) purse.isStored = false
-  for (const { snapshot, granted, roomLeft, bound } of grants) {
+  for (const { snapshot, toldBefore, granted, roomLeft, bound } of grants) {
     snapshot.purse.written = snapshot.settled
+    snapshot.purse.toldBefore = toldBefore
     snapshot.purse.bookedSeen = snapshot.booked
     snapshot.purse.isStored = true
     snapshot.purse.granted({ granted, roomLeft, bound })
@@ -104,6 +105,7 @@ async function settleAndLease(tx: Sql, till: string, snapshots: readonly Snapsho
 
 type Traded = {
   snapshot: Snapshot
+  toldBefore: bigint
   spent: bigint
   held: bigint
   heldHere: bigint
@@ -114,7 +116,9 @@ type Traded = {
 
 /** By totals: what this till told before is taken out, and what it tells now put in. */
 function trade(snapshot: Snapshot, purse: PurseRow, mine: OwnRow): Traded {
-  const spent = BigInt(purse.spent) + snapshot.settled - BigInt(mine.settled)
+  // A purse that the till had let go of begins at nothing; what the till told of it stands.
+  const toldBefore = snapshot.purse.toldBefore ?? BigInt(mine.settled)
+  const spent = BigInt(purse.spent) + toldBefore + snapshot.settled - BigInt(mine.settled)
   const heldElsewhere = BigInt(purse.held) - BigInt(mine.held)
   const need = max(snapshot.want - snapshot.free, 0n)
   // A budget that was lifted meanwhile bounds nothing.
@@ -125,6 +129,7 @@ function trade(snapshot: Snapshot, purse: PurseRow, mine: OwnRow): Traded {
   const heldHere = snapshot.kept + granted
   return {
     snapshot,
+    toldBefore,
     spent,
     held: heldElsewhere + heldHere,
     heldHere,
@@ -153,7 +158,7 @@ async function write(tx: Sql, till: string, traded: readonly Traded[]): Promise<
      WHERE t.till = $5 AND t.purse = n.purse AND t.period = n.period`,
     [
       ...names,
-      traded.map(({ snapshot }) => String(snapshot.settled)),
+      traded.map(({ toldBefore, snapshot }) => String(toldBefore + snapshot.settled)),
       traded.map(({ heldHere }) => String(heldHere)),
       till,
     ],

@@ -22,8 +22,13 @@ export class Purse implements Pot {
   readonly name: PurseName
   free = 0n
   lent = 0n
-  /** By this process since it started: a total, so that writing it twice is no harm. */
+  /** Since this was made: a total, so that writing it twice is no harm. */
   settled = 0n
+  /**
+   * What this till had told the store before this was made; undefined until the store said so. Nothing can be taken before, so
+   * nothing is settled before.
+   */
+  toldBefore: bigint | undefined
   /** What the store has of `settled`. */
   written = 0n
   /** What went to costs that stand in the books by themselves: a total, of which the store has seen `bookedSeen` leave here. */
@@ -67,6 +72,8 @@ export class Purse implements Pot {
 
   refill(amount: bigint): Promise<void> {
     if (!this.mayHave(amount) && this.#tickMs() < this.#refusedUntil) return Promise.resolve()
+    // Whoever waits for it takes from this one: the till must not let go of it meanwhile.
+    this.usedTick = this.#tickMs()
     return this.#order(this, amount)
   }
 

@@ -107,7 +107,7 @@ export async function openTill(deps: {
 
   function beat(): void {
     for (const [name, purse] of purses) {
-      const isEmpty = purse.free === 0n && purse.lent === 0n && purse.settled === purse.written
+      const isEmpty = purse.free === 0n && purse.lent === 0n && !isDue(purse)
       if (isEmpty && tickMs() - purse.usedTick > forgottenMs) purses.delete(name)
     }
     const isSilent = tickMs() - seenTick > seenEveryMs
