@@ -97,18 +97,32 @@ export async function openListener(
   }
 }
 
-const unanswered = new WeakMap<Socket, number>()
+const unanswered = new WeakMap<Socket, ServerResponse[]>()
 
 /** False when too many wait on this connection before it; the connection is closed then. */
 function takesTurn({ socket }: IncomingMessage, res: ServerResponse): boolean {
-  const before = unanswered.get(socket) ?? 0
-  if (before >= pipelinedMax) {
+  const waiting = unanswered.get(socket) ?? waitingOn(socket)
+  if (waiting.length >= pipelinedMax) {
     socket.destroy()
     return false
   }
-  unanswered.set(socket, before + 1)
-  res.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+  waiting.push(res)
+  // Answers leave in the order of their requests.
+  res.once('close', () => waiting.shift())
   return true
+}
+
+/**
+ * Node tells only the answer whose turn it is that its connection has closed. Those behind it would wait for ever for a client
+ * that is gone, with all that they hold.
+ */
+function waitingOn(socket: Socket): ServerResponse[] {
+  const waiting: ServerResponse[] = []
+  unanswered.set(socket, waiting)
+  socket.once('close', () => {
+    for (const res of waiting.splice(0)) if (res.socket === null) res.destroy().emit('close')
+  })
+  return waiting
 }
 
 function answerStarting(req: IncomingMessage, res: ServerResponse): void {

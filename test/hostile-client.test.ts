@@ -124,6 +124,29 @@ describe('requests in a row on one connection', () => {
     world.upstream.play(json(answerOf(1, 1)))
     expect((await world.chat(world.key)).status).toBe(200)
   })
+
+  test('end with their connection, also those whose turn had not come', async () => {
+    world.upstream.play((res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' })
+      // More than an answer that is not being sent takes, and no end.
+      res.write(delta({ content: 'x'.repeat(100_000) }))
+    })
+    const { id, key } = await world.newKey({ monthly_budget_cents: 100 })
+    const stream = body.replace('{', '{"stream":true,')
+    const streamed = whole()
+      .replace(body, stream)
+      .replace(`Content-Length: ${body.length}`, `Content-Length: ${stream.length}`)
+    const { socket, closed } = open(world.url)
+    socket.write((whole() + streamed + streamed).replaceAll(world.key, key))
+    await expect.poll(() => world.upstream.seen.length).toBe(3)
+    socket.destroy()
+    await closed
+    const wereStopped = await Promise.all(world.upstream.seen.map((seen) => seen.closed))
+    expect(wereStopped).toEqual([true, true, true])
+    const statuses = async () =>
+      (await world.get(`/v1/usage/logs?key_id=${id}`)).map((row: { status: string }) => row.status)
+    await expect.poll(statuses).toEqual(['client_closed', 'client_closed', 'client_closed'])
+  })
 })
 
 test('a stream goes on when its key is revoked meanwhile, and has its row; the next call is refused', async () => {
