@@ -88,6 +88,19 @@ describe('versions in traffic', () => {
   })
 })
 
+test.each([1, 2, 3])('a prompt that says its lines %i times over has its versions', (times) => {
+  const discovery = openDiscovery()
+  for (let i = 0; i < 200; i++) {
+    const text = prompt(i < 100 ? 'Offer at most 3 items.' : 'Offer no item.', nameOf(i))
+    discovery.observe(say(Array(times).fill(text).join('\n'), i))
+  }
+  const stable = discovery.drain().filter((event) => event.type === 'version_stable')
+  expect(stable.map((event) => event.versionId)).toEqual([
+    'billing-agent-contoso@v1',
+    'billing-agent-contoso@v2',
+  ])
+})
+
 test('a prompt is given back byte for byte from its template and its values', () => {
   const discovery = openDiscovery()
   const texts = Array.from({ length: 300 }, (_, i) => prompt('Offer at most 3 items.', nameOf(i)))

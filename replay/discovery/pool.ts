@@ -9,7 +9,7 @@ import {
   poolSupportMin,
   poolWait,
 } from './limits.ts'
-import type { Pooled } from './state.ts'
+import type { Entry, Pooled } from './state.ts'
 import type { Line } from './text.ts'
 
 // Lines that are seen together this often are of one template; others are retrieved or conditional.
@@ -25,6 +25,8 @@ const leadersMax = 64
  */
 export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
   const support = countKeys(pool)
+  // A line that a prompt says again is one line here: anchors are counted once too.
+  const sizes = pool.map(({ entry }) => keysIn(entry).size)
   const anchors = pool.map((pooled) => anchorsOf(pooled.entry.lines, support))
   const partners = partnersOf(anchors)
   const kept = anchors.map((list) => {
@@ -37,10 +39,10 @@ export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
   for (const set of kept) for (const key of set) counts.set(key, (counts.get(key) ?? 0) + 1)
   const weightOf = (key: number) => 1 + Math.log(pool.length / (counts.get(key) ?? 1))
   const clusters: { leader: Set<number>; others: number; members: Pooled[] }[] = []
-  const othersOf = (i: number) => Math.max(0, pool[i]!.entry.lines.length - kept[i]!.size)
+  const othersOf = (i: number) => Math.max(0, sizes[i]! - kept[i]!.size)
   pool.forEach((pooled, i) => {
     const own = kept[i]!
-    const isKnown = own.size >= poolKnownShareMin * pooled.entry.lines.length
+    const isKnown = own.size >= poolKnownShareMin * sizes[i]!
     if (own.size === 0 || (!isKnown && now - pooled.entry.seq < poolWait)) return
     let best: (typeof clusters)[number] | undefined
     let bestLikeness = poolLikenessMin
@@ -62,19 +64,21 @@ export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
 // and all wait on: after a while it is taken for what it is, a short prompt before much retrieved text.
 function coherent(members: Pooled[], now: number): Pooled[] {
   const counts = new Map<number, number>()
-  for (const { entry } of members)
-    for (const key of new Set(entry.lines.map((line) => line.key)))
-      counts.set(key, (counts.get(key) ?? 0) + 1)
-  const isCore = (line: Line) => (counts.get(line.key) ?? 0) * 2 > members.length
-  const core = [...counts.values()].filter((times) => times * 2 > members.length).length
-  const kept = members.filter(
-    ({ entry }) => entry.lines.filter(isCore).length >= coreShareMin * core,
-  )
+  const lists = members.map((member) => ({ member, keys: [...keysIn(member.entry)] }))
+  for (const { keys } of lists) for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+  const isCore = (key: number) => (counts.get(key) ?? 0) * 2 > members.length
+  const core = [...counts.keys()].filter(isCore).length
+  const kept = lists.filter(({ keys }) => keys.filter(isCore).length >= coreShareMin * core)
   const isWhole = kept.filter(
-    ({ entry }) => entry.lines.filter(isCore).length >= poolKnownShareMin * entry.lines.length,
+    ({ keys }) => keys.filter(isCore).length >= poolKnownShareMin * keys.length,
   )
-  const hasWaited = kept.length > 0 && now - kept[0]!.entry.seq >= poolMax
-  return isWhole.length * 2 >= kept.length || hasWaited ? kept : []
+  const hasWaited = kept.length > 0 && now - kept[0]!.member.entry.seq >= poolMax
+  const isPrompt = isWhole.length * 2 >= kept.length || hasWaited
+  return isPrompt ? kept.map(({ member }) => member) : []
+}
+
+function keysIn(entry: Entry): Set<number> {
+  return new Set(entry.lines.map((line) => line.key))
 }
 
 function countKeys(pool: readonly Pooled[]): Map<number, number> {
