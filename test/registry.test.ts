@@ -9,7 +9,8 @@ import { newId, toUuid } from '../schemas/ids.ts'
 import { type Actor, hashedTextOf } from '../schemas/prompt-history.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
-import { writeEvent } from '../src/registry/discovered.ts'
+import { listRegistries } from '../src/prompt-list.ts'
+import { writeEvent, writeLearned } from '../src/registry/discovered.ts'
 import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
@@ -292,6 +293,47 @@ test('a flood of versions stops experiments until a person has looked, and is to
   expect(await waits()).toBe(1)
   const facts = (await registry.history(support, { limit: 2 })).map((one) => one.fact.type)
   expect(facts).toEqual(['resumed', 'flooded'])
+})
+
+test('a prompt that was found in traffic has no registry until it has a version', async () => {
+  const at = { ...support, atMs: 0 }
+  const ids = async () =>
+    (await listRegistries(postgres, workspace, { seen: [] })).map((item) => [
+      item.registry_id,
+      item.versions.map((one) => one.version_id),
+    ])
+  await writeEvent(postgres, {
+    ...at,
+    type: 'family_found',
+    source: 'auto_backfill',
+    explicit: false,
+  })
+  await writeEvent(postgres, {
+    ...at,
+    type: 'version_merged',
+    from: 's@v2',
+    into: 's@v1',
+    reason: '',
+  })
+  expect(await ids()).toEqual([])
+  const hashes = { content: 'c', text: 't', tools: '', responseFormat: '', params: '' }
+  const event = {
+    ...at,
+    type: 'version_stable',
+    shape: 'support#1',
+    versionId: 'support@v1',
+    hashes,
+    runs: 30,
+    firstSeenMs: 0,
+    rendered: { checked: 0, equal: 0 },
+  } as const
+  await writeLearned(postgres, {
+    event,
+    template: undefined,
+    tools: undefined,
+    responseFormat: undefined,
+  })
+  expect(await ids()).toEqual([['support', ['support@v1']]])
 })
 
 test('another process serves what was promoted here within seconds', async () => {

@@ -17,20 +17,21 @@ const actor: Actor = { kind: 'machine', id: 'discovery' }
 export async function writeEvent(postgres: Postgres, event: DiscoveryEvent): Promise<void> {
   const at = { workspace: event.workspace, registry: event.registry }
   switch (event.type) {
-    case 'family_found':
-      return ensureRegistry(postgres, at)
     case 'version_merged':
       return writeMerge(postgres, event)
     case 'version_conflict':
       return writeConflict(postgres, event)
     case 'registry_paused':
+      await ensureRegistry(postgres, at)
       await changeRegistry(postgres, at, async ({ registry, tell }) => {
         if (registry.state.flooded) return
         const reason = 'More new versions than edits would make: this looks like a variable.'
         await tell({ type: 'flooded', newVersions: event.newVersions }, { actor, reason })
       })
       return
-    // Steps on the way, versions that `writeLearned` writes, and runs that assignments.ts tells.
+    // Steps on the way (a registry is there from its first version on), versions that `writeLearned` writes, and runs that
+    // assignments.ts tells.
+    case 'family_found':
     case 'version_stable':
     case 'version_provisional':
     case 'variant_folded':
@@ -145,6 +146,8 @@ async function writeMerge(
   const [from, into] = [event.from, event.into].map((id) => parsePromptVersionId(id)?.version)
   if (from === undefined || into === undefined) return
   const at = { workspace: event.workspace, registry: event.registry }
+  // Neither was written: there may be no registry yet.
+  if (!(await findVersion(postgres, { ...at, version: from }))) return
   await changeRegistry(postgres, at, async ({ sql, tell }) => {
     const known = await findVersion(sql, { ...at, version: from })
     if (!known || known.source === 'declared' || known.mergedInto !== null) return
