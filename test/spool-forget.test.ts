@@ -167,3 +167,37 @@ test('a wish that cannot be written down is refused, and one that nobody can ful
   expect(await world.spool.forget(ada)).toBe(true)
   await world.spool.close()
 })
+
+test('what is being loaded again from quarantine while it is deleted does not come back', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  const { erase } = eraserOf(house)
+  house.before = ({ bytes }) => (bytes.includes('zoë.h') ? poison() : undefined)
+  world.spool.drainTo(house.insert, erase)
+  await write(world, 'zoë.h', 'bob')
+  await world.spool.flush()
+  let isLoading = false
+  const { promise, release } = gate()
+  house.before = () => {
+    isLoading = true
+    return promise
+  }
+  for (const path of world.disk.paths().filter((one) => /quarantine.*json$/.test(one)))
+    await (await world.disk.open(path.replace('.json', '.again'), 'create')).close()
+  await until(() => isLoading)
+  expect(await world.spool.forget(ada, 20)).toBe(false)
+  release()
+  expect(await world.spool.forget(ada)).toBe(true)
+  expect(holding(world.disk, 'zoë.h')).toEqual([])
+  expect(house.names('spans')).toEqual(['bob'])
+  expect(house.names('payloads')).toEqual(['bob'])
+  await world.spool.close()
+})
+
+function gate(): { promise: Promise<void>; release: () => void } {
+  let release = () => {}
+  const promise = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  return { promise, release }
+}

@@ -14,6 +14,8 @@ export type AgainDeps = DeliveryDeps & { shelf: Pick<Shelf, 'cursor'> }
 export class Again {
   readonly #deps: AgainDeps
   #working: Promise<void> | undefined
+  #loading: Promise<void> | undefined
+  #holds = 0
 
   constructor(deps: AgainDeps) {
     this.#deps = deps
@@ -24,6 +26,18 @@ export class Again {
   async settled(): Promise<void> {
     this.#deps.quarantine.onMarked = undefined
     await this.#working
+  }
+
+  /**
+   * Resolves when nothing is being loaded; nothing is until the function given is called. For who deletes: rows on their way from
+   * here would come into ClickHouse behind the deletion.
+   */
+  async hold(): Promise<() => void> {
+    this.#holds += 1
+    await this.#loading?.catch(() => {})
+    return () => {
+      this.#holds -= 1
+    }
   }
 
   /** One after another; marks that come meanwhile are seen at the next look. */
@@ -38,14 +52,20 @@ export class Again {
   }
 
   async #loadAll(names: readonly string[]): Promise<void> {
-    const { quarantine, shelf } = this.#deps
     for (const name of names) {
-      const entry = await quarantine.find(name)
-      // Without its reason it was loaded, or dropped, by a process that did not live to remove the rest.
-      if (!entry) await quarantine.remove(name)
-      // The drain that set it aside has not passed it yet, and would set it aside once more.
-      else if (isBefore(entry.facts, shelf.cursor)) await this.#load(entry)
+      if (this.#holds > 0) return
+      this.#loading = this.#loadMarked(name)
+      await this.#loading
     }
+  }
+
+  async #loadMarked(name: string): Promise<void> {
+    const { quarantine, shelf } = this.#deps
+    const entry = await quarantine.find(name)
+    // Without its reason it was loaded, or dropped, by a process that did not live to remove the rest.
+    if (!entry) await quarantine.remove(name)
+    // The drain that set it aside has not passed it yet, and would set it aside once more.
+    else if (isBefore(entry.facts, shelf.cursor)) await this.#load(entry)
   }
 
   async #load({ name, facts }: Entry): Promise<void> {

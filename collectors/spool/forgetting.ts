@@ -46,6 +46,8 @@ export type ForgettingDeps = Pick<DeliveryDeps, 'limits' | 'stop' | 'onTrouble' 
   shelf: Shelf
   retired: Retired
   quarantine: Quarantine
+  /** Keeps what is set aside from being loaded again meanwhile; resolves when none of it is on its way. */
+  hold: () => Promise<() => void>
 }
 
 export type StoredRules = readonly Omit<Rule, 'done'>[]
@@ -105,9 +107,15 @@ export class Forgetting {
 
   /** Removes what is set aside of these traces. */
   async dropAside(traceIds: readonly string[]): Promise<void> {
-    const { quarantine } = this.#deps
+    const { quarantine, hold } = this.#deps
     if (quarantine.bytes === 0) return
-    this.#said(await quarantine.removeHoldingIds(traceIds.map((id) => Buffer.from(id, 'hex'))))
+    const ids = traceIds.map((id) => Buffer.from(id, 'hex'))
+    const release = await hold()
+    try {
+      this.#said(await quarantine.removeHoldingIds(ids))
+    } finally {
+      release()
+    }
   }
 
   /** Resolves when nothing is under way any more; abort the `stop` signal first. */
@@ -121,9 +129,18 @@ export class Forgetting {
       const { cursor } = this.#deps.shelf
       for (const rule of [...this.#rules]) {
         if (isBefore(cursor, rule.edge.at)) continue
-        await untilDone(this.#deps, () => this.#finish(rule))
+        await untilDone(this.#deps, () => this.#finishHolding(rule))
         for (const done of rule.done) done()
       }
+    }
+  }
+
+  async #finishHolding(rule: Rule): Promise<void> {
+    const release = await this.#deps.hold()
+    try {
+      await this.#finish(rule)
+    } finally {
+      release()
     }
   }
 

@@ -144,8 +144,10 @@ class OpenSpool implements Spool {
       stop: this.#stop.signal,
       onTrouble: (error: unknown) => this.#note('drain', error),
     }
-    this.#again = new Again({ ...shared, insert })
-    if (erase) this.#forgetting = new Forgetting({ ...shared, erase }, rules)
+    const again = new Again({ ...shared, insert })
+    this.#again = again
+    const hold = () => again.hold()
+    if (erase) this.#forgetting = new Forgetting({ ...shared, erase, hold }, rules)
     this.#drain = new Drain({
       ...shared,
       ...{ insert, source: this.#source, state: this.#parts.drainState },
