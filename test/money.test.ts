@@ -3,7 +3,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
@@ -126,7 +126,7 @@ describe('a budget', () => {
       },
     }
     const openNext = async () => {
-      await vi.waitFor(() => expect(gates).toHaveLength(1))
+      await expect.poll(() => gates.length).toBe(1)
       gates.pop()?.()
     }
     const till = await tillOn(gated, () => 0)
@@ -143,12 +143,12 @@ describe('a budget', () => {
     expect(take(busy!, busy!.free)).toBeUndefined()
     // While the store is asked for another, this one waits its turn; what it lacks comes back, and is gone again when it is asked.
     const elsewhere = take(other!, 10n)
-    await vi.waitFor(() => expect(gates).toHaveLength(1))
+    await expect.poll(() => gates.length).toBe(1)
     const waiting = take(busy!, 20n)
     busy!.settle(100n, 0n)
     await openNext()
     await elsewhere
-    await vi.waitFor(() => expect(gates).toHaveLength(1))
+    await expect.poll(() => gates.length).toBe(1)
     expect(take(busy!, busy!.free - 5n)).toBeUndefined()
     await openNext()
     await openNext()

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { expect, test } from 'vitest'
+import { sendKept } from '../collectors/proxy/idempotency.ts'
 import { endWhenStalled } from '../collectors/proxy/stalled.ts'
 
 async function answering(): Promise<{
@@ -47,5 +48,13 @@ test('an answer of which nothing is taken ends', async () => {
   while (res.write(Buffer.alloc(1024 * 1024)) || res.writableLength < 16 * 1024 * 1024);
   await once(res, 'close')
   expect(res.destroyed).toBe(true)
+  end()
+})
+
+test('an answer that is given again is watched as any other', async () => {
+  const { res, end, socket } = await answering()
+  sendKept(res, 'req', { status: 200, headers: [], body: Buffer.from('kept') })
+  expect(res.listenerCount('timeout')).toBe(1)
+  expect(String((await once(socket, 'data'))[0])).toContain('kept')
   end()
 })

@@ -11,6 +11,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // What is waited for comes: a second, as it would be otherwise, is not always enough where two engines start beside it.
+    expect: { poll: { timeout: 20_000 } },
     reporters: ['default'],
   },
 })
