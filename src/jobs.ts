@@ -37,14 +37,16 @@ export function openJobs(deps: {
     async open(job) {
       sweep()
       const { workspace, id, fileId, charge } = job
-      await asked(
+      return asked(
         sql.transaction(async (tx) => {
           const added = await tx.query(
             `INSERT INTO jobs (workspace, id, file_id, job) VALUES ($1, $2, $3, $4)
              ON CONFLICT DO NOTHING RETURNING id`,
             [workspace, id, fileId, JSON.stringify(job)],
           )
-          if (added.length > 0 && charge) await takeCharge(tx, charge)
+          const isNew = added.length > 0
+          if (isNew && charge) await takeCharge(tx, charge)
+          return isNew
         }),
       )
     },

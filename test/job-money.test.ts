@@ -100,6 +100,20 @@ test('what was made costs what was taken when it was asked for', async () => {
   await expect.poll(() => books(key.id)).toEqual({ spent: 8, balance: before - 8, rows: 8 })
 })
 
+test('a job of a name that is taken is no job: its call is over with its answer, and costs what it costs', async () => {
+  const key = await world.newKey({ monthly_budget_cents: 100 })
+  const before = (await books(key.id)).balance
+  const job = await startVideo(key.key)
+  const again = await postVideo(key.key)
+  expect([again.status, again.headers.get('x-vaas-phase')]).toEqual([200, 'final'])
+  await expect.poll(() => books(key.id)).toEqual({ spent: 16, balance: before - 16, rows: 8 })
+  const seen = await get(world, `/v1/vaas/${again.headers.get('x-vaas-record-id')}/verify`)
+  expect(seen.body.valid).toBe(true)
+  job.play('completed')
+  await job.look()
+  await expect.poll(() => books(key.id)).toEqual({ spent: 16, balance: before - 16, rows: 16 })
+})
+
 test('a close that was cut off after its record is finished, not made again', async () => {
   const key = await world.newKey({ monthly_budget_cents: 100 })
   const jobs = [await startVideo(key.key), await startVideo(key.key)]

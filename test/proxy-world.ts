@@ -157,7 +157,9 @@ function jobsInMemory(): Jobs {
   const keyOf = ({ workspace: of, id }: Pick<Job, 'workspace' | 'id'>) => `${of} ${id}`
   return {
     async open(job) {
-      if (!jobs.has(keyOf(job))) jobs.set(keyOf(job), job)
+      if (jobs.has(keyOf(job))) return false
+      jobs.set(keyOf(job), job)
+      return true
     },
     find: async (of, id) => jobs.get(keyOf({ workspace: of, id })),
     findByFile: async (of, fileId) =>

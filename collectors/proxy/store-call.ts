@@ -44,7 +44,9 @@ export async function storeFinal(
   const use = countUse(call, outcome)
   try {
     if (outcome.completion.job) {
-      return await startJob(call, outcome, { opening: opening ?? signOpening(call), ...use })
+      const of = { opening: opening ?? signOpening(call), ...use }
+      const started = await startJob(call, outcome, of)
+      if (started) return started
     }
     const signed = await store(call, outcome, { ...use, opening })
     if (outcome.status === 'ok') call.caching?.keep()

@@ -37,8 +37,11 @@ export type JobReceipt = {
 }
 
 export type Jobs = {
-  /** Durable when it resolves, and its charge is taken. The same job again changes nothing. Rejects with `service_unavailable`. */
-  open(job: Job): Promise<void>
+  /**
+   * Durable when it resolves, and its charge is taken. False where the workspace has a job of that name already: then nothing has
+   * changed. Rejects with `service_unavailable`.
+   */
+  open(job: Job): Promise<boolean>
   find(workspace: string, id: string): Promise<Job | undefined>
   /** The job that made this file. */
   findByFile(workspace: string, fileId: string): Promise<Job | undefined>

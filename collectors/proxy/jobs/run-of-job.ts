@@ -33,13 +33,14 @@ export type JobDeps = {
 
 /**
  * Keeps the job, and the opening record; the record that stands for it when this resolves. The job is durable first: a crash
- * between the two ends the call as any that was cut off, and nobody has heard of the job.
+ * between the two ends the call as any that was cut off, and nobody has heard of the job. Undefined where the upstream named a job
+ * that an earlier call has: that one's end is not this one's, so this call is over with its answer.
  */
 export async function startJob(
   call: Call,
   outcome: Outcome,
   of: { opening: SignedRecord; cost: Cost | undefined },
-): Promise<SignedRecord> {
+): Promise<SignedRecord | undefined> {
   const { deps, operation, capture } = call
   const { opening, cost } = of
   const { job: started, output } = outcome.completion
@@ -58,7 +59,7 @@ export async function startJob(
     seconds: secondsOf(answer) ?? secondsOf(call.request) ?? null,
     receipt: toReceipt(opening, call.signer.publicKey, 'open'),
   }
-  await deps.jobs.open(job)
+  if (!(await deps.jobs.open(job))) return undefined
   // With the row: whoever closes the job must be able to give it back, and this process may be gone by then.
   if (job.charge) settleMoney(call, { cost, usage: undefined, isBooked: true })
   await deps.intake.write((batch) => pushRecord(batch, opening), { closes: call.runId })
