@@ -14,6 +14,7 @@ export type DiskFile = {
   /** fdatasync. After it failed once, this file is never synced again: a later success could hide lost pages. */
   sync(): Promise<void>
   truncate(bytes: number): Promise<void>
+  /** Waits for writes that are under way. */
   close(): Promise<void>
 }
 
@@ -79,13 +80,20 @@ export const nodeDisk: Disk = {
 }
 
 function toDiskFile(handle: FileHandle, isSynced: boolean): DiskFile {
+  let underWay = 0
+  let whenIdle: (() => void) | undefined
   const file: DiskFile = {
-    // Not the handle's own promises: each goes through several more turns of the queue, and a call alone waits for all of them.
+    // Not the handle's own promises: each goes through several more turns of the queue, and a call alone waits for all of them. So it
+    // is on us that no write meets its number when that is another file's.
     write: (pieces, position) =>
       new Promise((resolve, reject) => {
-        writev(handle.fd, pieces, position, (error, written) =>
-          error ? reject(error) : resolve(written),
-        )
+        writev(handle.fd, pieces, position, (error, written) => {
+          underWay -= 1
+          if (underWay === 0) whenIdle?.()
+          if (error) reject(error)
+          else resolve(written)
+        })
+        underWay += 1
       }),
     async writeDurably(pieces, position) {
       await writeAll(file, pieces, position)
@@ -96,7 +104,13 @@ function toDiskFile(handle: FileHandle, isSynced: boolean): DiskFile {
     },
     sync: () => handle.datasync(),
     truncate: (bytes) => handle.truncate(bytes),
-    close: () => handle.close(),
+    async close() {
+      if (underWay > 0)
+        await new Promise<void>((resolve) => {
+          whenIdle = resolve
+        })
+      await handle.close()
+    },
   }
   return file
 }

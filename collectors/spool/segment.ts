@@ -86,6 +86,7 @@ export class Segment {
   // Zeros go through a descriptor of their own: the kernel tells each descriptor of a lost page, but only once.
   readonly #zeros: DiskFile
   #slice: Promise<void> | undefined
+  #isEnding = false
   #headWritten = false
 
   private constructor(
@@ -153,9 +154,9 @@ export class Segment {
     return this.end === segmentHeadBytes
   }
 
-  /** Resolves when zeros reach `bytes`. One slice at a time, whoever asks. */
+  /** Resolves when zeros reach `bytes`, or when the segment ends. One slice at a time, whoever asks. */
   async prepareTo(bytes: number): Promise<void> {
-    while (this.prepared < bytes) {
+    while (this.prepared < bytes && !this.#isEnding) {
       this.#slice ??= this.#writeSlice().finally(() => {
         this.#slice = undefined
       })
@@ -203,7 +204,9 @@ export class Segment {
     return writeSegmentHead({ mark, previous, node: this.#plan.node, isReused }, this.number)
   }
 
+  /** No slice is under way, and none begins. */
   async #settled(): Promise<void> {
+    this.#isEnding = true
     await this.#slice?.catch(ignore)
   }
 
