@@ -6,12 +6,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
+import type { WantedPrompt } from '../schemas/prompt.ts'
 import { type Actor, hashedTextOf } from '../schemas/prompt-history.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
+import type { Sql } from '../src/keys.ts'
 import { connectPostgres, type Postgres } from '../src/postgres.ts'
 import { listRegistries } from '../src/prompt-list.ts'
 import { writeEvent, writeLearned } from '../src/registry/discovered.ts'
 import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
+import { openServing } from '../src/registry/serving.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
 const person: Actor = { kind: 'person', id: 'key_1' }
@@ -336,21 +339,56 @@ test('a prompt that was found in traffic has no registry until it has a version'
   expect(await ids()).toEqual([['support', ['support@v1']]])
 })
 
+const wanted: WantedPrompt = {
+  slug: 'support',
+  version: undefined,
+  variables: {},
+  namedIn: 'header',
+  mayPass: false,
+  sticky: '',
+}
+
 test('another process serves what was promoted here within seconds', async () => {
   const other = await open()
   await declare('one')
   await declare('two')
   await registry.change({ ...by(person), mode: 'serve' })
   await registry.promote({ ...by(person), version: 'v2' })
-  const served = () =>
-    other.resolve(workspace, {
-      slug: 'support',
-      version: undefined,
-      variables: {},
-      namedIn: 'header',
-      mayPass: false,
-      sticky: '',
-    })
+  const served = () => other.resolve(workspace, wanted)
   await expect.poll(() => served()?.versionId, { timeout: 5_000 }).toBe('support@v2')
   await other.close()
+})
+
+test('a reading that began before a promotion and comes after it does not bring back what was replaced', async () => {
+  await declare('one')
+  await declare('two')
+  await registry.change({ ...by(person), mode: 'serve' })
+  let letGo: (() => void) | undefined
+  // The first reading of the versions after `slow` is held back until the test lets it go.
+  let slow = false
+  const sql: Sql = {
+    async query<T>(text: string, params?: readonly unknown[]) {
+      const rows = await postgres.query<T>(text, params)
+      if (slow && text.includes('FROM prompt_versions')) {
+        slow = false
+        await new Promise<void>((resolve) => {
+          letGo = resolve
+        })
+      }
+      return rows
+    },
+  }
+  const serving = await openServing({ sql, counters: { count() {} }, log: () => {} })
+  const served = () => serving.resolve(workspace, wanted)?.versionId
+  expect(served()).toBe('support@v1')
+  slow = true
+  const early = serving.refresh(support)
+  await expect.poll(() => letGo).toBeDefined()
+  await registry.promote({ ...by(person), version: 'v2' })
+  await serving.refresh(support)
+  expect(served()).toBe('support@v2')
+  letGo?.()
+  await early
+  expect(served()).toBe('support@v2')
+  await serving.close()
 })

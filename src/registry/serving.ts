@@ -52,12 +52,18 @@ export async function openServing(deps: {
   const { sql, counters } = deps
   const registries = new Map<string, ServedRegistry>()
   const changes = new Map<string, number>()
+  // Of each registry, the last reading that counted: one that began earlier and came later would bring back what was replaced.
+  const applied = new Map<string, number>()
+  let readings = 0
   let lastChange = 0
   let heldChars = 0
 
   async function refresh(at: RegistryAt): Promise<void> {
+    const reading = ++readings
     const [registry, versions] = await Promise.all([findRegistry(sql, at), listVersions(sql, at)])
     const key = keyOf(at)
+    if (reading < (applied.get(key) ?? 0)) return
+    applied.set(key, reading)
     heldChars -= sumChars(registries.get(key))
     registries.delete(key)
     const declared = versions.filter((one) => one.content?.kind === 'declared')
