@@ -204,7 +204,6 @@ export function openKeys(sql: Sql, nowMs: () => number): Keys {
 }
 
 /** The first user's id: the one who runs this plane. Made when it is not there yet. */
-/** The id of the first user, who is made when there is none. */
 export async function ensureOwner(sql: Sql): Promise<string> {
   const email = ownerEmail
   await sql.query(
