@@ -133,7 +133,8 @@ test('a deletion asked of one plane reaches what another still has on its disk',
     method: 'DELETE',
     headers: { Authorization: `Bearer ${one.key}` },
   })
-  expect(deleted.status).toBe(200)
+  // 202 where the other plane takes longer than an answer waits: it is written down, and done.
+  expect([200, 202]).toContain(deleted.status)
   await vi.waitFor(
     async () => {
       for (const plane of [one, other]) {
@@ -145,7 +146,7 @@ test('a deletion asked of one plane reaches what another still has on its disk',
         expect(filesHolding(`${plane.dataDir}/spool`, Buffer.from(traceId, 'hex'))).toEqual([])
       }
     },
-    { timeout: 20_000, interval: 200 },
+    { timeout: 40_000, interval: 200 },
   )
 })
 
