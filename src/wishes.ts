@@ -24,7 +24,7 @@ export type Wishes = {
    * Rejects with `service_unavailable` when it cannot be promised.
    */
   forget(what: Forget, deadlineMs?: number): Promise<boolean>
-  /** Hears the workspace of every wish once it is written down here: for what is kept in memory alone. */
+  /** Hears the workspace of every wish, when it is made and once it is written down here: for what is kept in memory alone. */
   onWish(hear: (workspace: string) => void): void
   close(): Promise<void>
 }
@@ -103,7 +103,9 @@ export async function openWishes(deps: {
       const until = performance.now() + deadlineMs
       const id = await write(sql, planeId, what)
       tell(what.workspace)
-      if (!(await spool.forget(what, deadlineMs))) return false
+      // Told again: what came in meanwhile, until the deletion had its edge, goes as well and must not stay known.
+      const isDone = await spool.forget(what, deadlineMs).finally(() => tell(what.workspace))
+      if (!isDone) return false
       while (!(await isTaken(id))) {
         if (performance.now() > until) return false
         await wait(lookEveryMs)

@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KnownBodies, type Outcome } from '../collectors/otlp/known-bodies.ts'
+import { openWishes } from '../src/wishes.ts'
 import { get, type Json } from './clients.ts'
 import {
   diskFull,
@@ -205,4 +206,32 @@ describe('on the whole plane', () => {
     await send(`${json} `)
     expect(await totals()).toEqual(once)
   })
+})
+
+test('what came in just before the edge of a deletion is deleted by it, and taken again when it comes again', async () => {
+  const bodies = new KnownBodies()
+  const key = { workspace: 'w', form: 'json', bytes: Buffer.from('{}') }
+  const send = () => bodies.once(key, async () => ({ accepted: 1, rejected: 0, message: '' }))
+  const rows: Record<string, unknown[]> = { INSERT: [{ id: '1' }], SELECT: [{ behind: '0' }] }
+  const wishes = await openWishes({
+    planeId: 'a',
+    sql: {
+      // No wish of another plane; the number of ours; nobody who has not taken it.
+      query: async <T>(text: string) =>
+        (text.includes('made_ms') ? [] : (rows[text.trimStart().slice(0, 6)] ?? [])) as T[],
+    },
+    spool: {
+      async forget() {
+        await send()
+        return true
+      },
+    },
+    counters: { count: () => {} },
+    log: () => {},
+  })
+  wishes.onWish((workspace) => bodies.forget(workspace))
+  expect(await wishes.forget({ workspace: 'w', userId: 'ada' })).toBe(true)
+  expect((await send()).isRepeated).toBe(false)
+  expect((await send()).isRepeated).toBe(true)
+  await wishes.close()
 })
