@@ -61,7 +61,8 @@ function Found({ experiment }: { experiment: ExperimentDetail }) {
             <Intervals readings={readings} />
             <p className="quiet">
               The bar is what the evidence allows; it holds when all of it lies to the right of the
-              dashed line, and is worse when all of it lies to the left of it or of zero.
+              dashed line, and is worse when all of it lies to the left of it or of zero. Latency
+              and cost are the room below their limits: 0 is at the limit, 100 a quarter of it.
             </p>
           </section>
         )}
