@@ -88,6 +88,43 @@ describe('versions in traffic', () => {
   })
 })
 
+describe('a line or a word that comes or goes for half of the traffic', () => {
+  const with_ = prompt('Never name a price.\nOffer at most 3 items.')
+  const without = prompt('Offer at most 3 items.')
+  // A fair share in no order: bits of a number that multiplies.
+  const isHalf = (i: number) => ((i * 2_654_435_761) >>> 13) % 2 === 0
+
+  test.each([
+    ['added', without, with_],
+    ['taken away', with_, without],
+    ['a word more', without, without.replace('at most 3', 'at most only 3')],
+    ['a word less', without, without.replace('politely and', 'and')],
+  ])('%s at one moment, is an edit: both are versions', (_, old, next) => {
+    const discovery = openDiscovery()
+    const texts = Array.from({ length: 300 }, (_, i) => (i >= 100 && isHalf(i) ? next : old))
+    for (const [i, text] of texts.entries())
+      discovery.observe(say(text.replace('Ada', nameOf(i)), i))
+    const told = [old, next].map((text, i) => discovery.observe(say(text, 300 + i)).versionId)
+    expect(told).toEqual(['billing-agent-contoso@v1', 'billing-agent-contoso@v2'])
+  })
+
+  test.each([
+    ['from the first call on', (i: number) => (isHalf(i) ? with_ : without)],
+    [
+      'as another line does that an edit brought with it',
+      (i: number) => {
+        if (i < 100) return without
+        return `${isHalf(i) ? with_ : without}${isHalf(i * 7) ? '\nSay which day it is.' : ''}`
+      },
+    ],
+  ])('%s, is a condition: there is one version', (_, text) => {
+    const discovery = openDiscovery()
+    for (let i = 0; i < 400; i++) discovery.observe(say(text(i).replace('Ada', nameOf(i)), i))
+    const stable = discovery.drain().filter((event) => event.type === 'version_stable')
+    expect(stable.map((event) => event.versionId)).toEqual(['billing-agent-contoso@v1'])
+  })
+})
+
 test.each([1, 2, 3])('a prompt that says its lines %i times over has its versions', (times) => {
   const discovery = openDiscovery()
   for (let i = 0; i < 200; i++) {

@@ -21,6 +21,10 @@ export const stretchMin = 24
 export const ownShareMin = 0.6
 /** Absences of a fixed part that one other part must explain to make it a rollout and not a variable. */
 export const explainedMin = 12
+/** A part added or taken away for a share: after so many without a change, over so many, in and missing from this share. */
+export const splitAfterMin = 32
+export const splitOverMin = 32
+export const splitShareMin = 0.4
 
 /** Sightings that make a shape provisional, and stable at once or after a while; rarer shapes are variants. */
 export const provisionalMin = 8

@@ -2,6 +2,7 @@
 
 import { explainedMin, mixedAbsencesMin, mixedMin, ownShareMin, stretchMin } from './limits.ts'
 import { asWord, demote, fix, isSteady } from './presence.ts'
+import { findSplits } from './split.ts'
 import type { Entry, Family, Presence } from './state.ts'
 import { mix } from './text.ts'
 
@@ -33,7 +34,12 @@ export function fixSteady(family: Family): number[] {
  * parts that became fixed.
  */
 export function sortMixed(family: Family): number[] {
-  const parts = ownOf(family.recent.map((entry) => partsOf(family, entry)))
+  const own = ownOf(family)
+  const found = findSplits(
+    family,
+    own.map(({ entry }) => entry),
+  )
+  const parts = own.map((one) => one.parts)
   const counts = new Map<number, Part>()
   for (const list of parts)
     for (const [id, presence] of list) {
@@ -41,7 +47,6 @@ export function sortMixed(family: Family): number[] {
       if (known) known.times++
       else counts.set(id, { id, presence, times: 1 })
     }
-  const found: number[] = []
   // Parts that are missing from the same requests have the same explanation: looked for once.
   const explained = new Map<string, Part[]>()
   for (const part of counts.values()) {
@@ -57,16 +62,20 @@ export function sortMixed(family: Family): number[] {
       fix(presence, family.clock)
       found.push(id)
     }
-    if (newer.length > 0 || isReplacement(part, standIns) || !isMixed(absent)) continue
+    if (newer.length > 0 || part.presence.split || isReplacement(part, standIns)) continue
+    if (!isMixed(absent)) continue
     demote(part.presence)
   }
   return found
 }
 
-function ownOf(parts: Map<number, Presence>[]): Map<number, Presence>[] {
-  const sizes = parts.map((list) => [...list.values()].filter((part) => part.fixed).length)
+type Own = { entry: Entry; parts: Map<number, Presence> }
+
+function ownOf(family: Family): Own[] {
+  const all = family.recent.map((entry) => ({ entry, parts: partsOf(family, entry) }))
+  const sizes = all.map(({ parts }) => [...parts.values()].filter((part) => part.fixed).length)
   const usual = [...sizes].sort((a, b) => a - b)[sizes.length >> 1] ?? 0
-  return parts.filter((_, i) => sizes[i]! >= ownShareMin * usual)
+  return all.filter((_, i) => sizes[i]! >= ownShareMin * usual)
 }
 
 type Part = { id: number; presence: Presence; times: number }

@@ -64,17 +64,18 @@ export function findClusters(pool: readonly Pooled[], now: number): Pooled[][] {
 // and all wait on: after a while it is taken for what it is, a short prompt before much retrieved text.
 function coherent(members: Pooled[], now: number): Pooled[] {
   const counts = new Map<number, number>()
-  const lists = members.map((member) => ({ member, keys: [...keysIn(member.entry)] }))
-  for (const { keys } of lists) for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
-  const isCore = (key: number) => (counts.get(key) ?? 0) * 2 > members.length
-  const core = [...counts.keys()].filter(isCore).length
-  const kept = lists.filter(({ keys }) => keys.filter(isCore).length >= coreShareMin * core)
-  const isWhole = kept.filter(
-    ({ keys }) => keys.filter(isCore).length >= poolKnownShareMin * keys.length,
+  for (const { entry } of members)
+    for (const key of keysIn(entry)) counts.set(key, (counts.get(key) ?? 0) + 1)
+  const isCore = (line: Line) => (counts.get(line.key) ?? 0) * 2 > members.length
+  const core = [...counts.values()].filter((times) => times * 2 > members.length).length
+  const kept = members.filter(
+    ({ entry }) => entry.lines.filter(isCore).length >= coreShareMin * core,
   )
-  const hasWaited = kept.length > 0 && now - kept[0]!.member.entry.seq >= poolMax
-  const isPrompt = isWhole.length * 2 >= kept.length || hasWaited
-  return isPrompt ? kept.map(({ member }) => member) : []
+  const isWhole = kept.filter(
+    ({ entry }) => entry.lines.filter(isCore).length >= poolKnownShareMin * entry.lines.length,
+  )
+  const hasWaited = kept.length > 0 && now - kept[0]!.entry.seq >= poolMax
+  return isWhole.length * 2 >= kept.length || hasWaited ? kept : []
 }
 
 function keysIn(entry: Entry): Set<number> {

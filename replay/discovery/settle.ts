@@ -1,7 +1,7 @@
 // Provisional versions get their number, are folded or wait; a flood pauses; and callers are told what was settled late.
 
 import * as limit from './limits.ts'
-import { fixedPartsOf, hasPartSince, skeletonOf } from './shape.ts'
+import { fixedPartsOf, hasPartSince, lacksSplit, skeletonOf } from './shape.ts'
 import type { Entry, Family, Reserved, Version } from './state.ts'
 import { hashesOf, isStatic, templateOf } from './template.ts'
 import { close, countRun, move, nameOfShape, type Tell, wait } from './versions.ts'
@@ -33,13 +33,14 @@ function isProven(family: Family, index: number, atMs: number): boolean {
   return nearest < 0 || isNews(family, version, nearest) || hasTakenOver(family, version.key)
 }
 
-// Something that no version had before it, or another set of tools. What merely lacks a line, or mixes parts that were there
-// all along, may be a condition or a variable.
+// Something that no version had before it, or another set of tools, or a line less that an edit took away. What merely lacks
+// another line, or mixes parts that were there all along, may be a condition or a variable.
 function isNews(family: Family, version: Version, nearest: number): boolean {
   const other = family.versions.get(nearest)!
   return (
     other.exemplar.around !== version.exemplar.around ||
-    hasPartSince(family, version.exemplar, other.bornAt)
+    hasPartSince(family, version.exemplar, other.bornAt) ||
+    lacksSplit(family, version.exemplar, other.exemplar)
   )
 }
 

@@ -46,6 +46,19 @@ export function hasPartSince(family: Family, entry: Entry, clock: number): boole
   })
 }
 
+/** Whether a request is without a part of the other that an edit took away from a share of the traffic. */
+export function lacksSplit(family: Family, entry: Entry, other: Entry): boolean {
+  const own = new Set(fixedPartsOf(family, entry))
+  return other.groups.some((id, i) => {
+    const group = family.groups.get(id)
+    if (!group?.presence.fixed) return false
+    if (!own.has(id)) return group.presence.split === true
+    return other.lines[i]!.tokens.some(
+      (word) => group.words?.get(word)?.split && !own.has(mix(id, word)),
+    )
+  })
+}
+
 /** The fixed parts of a request, each as a number: a line by its group, a word by group and word. */
 export function fixedPartsOf(family: Family, entry: Entry, into: number[] = []): number[] {
   for (let i = 0; i < entry.lines.length; i++) {

@@ -21,6 +21,8 @@ export type Presence = {
   fixed: boolean
   /** How often that was taken back; each time it must prove itself for longer. */
   demoted: number
+  /** It came or went for a share of the traffic, at once: an edit, so that it may go on coming and going. */
+  split?: boolean
 }
 
 /** Lines that are one line of the template, whatever its variables held. */
