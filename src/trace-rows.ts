@@ -5,7 +5,7 @@ import { rootOf, type Where } from './trace-query.ts'
 import type { TraceUsage } from './usage.ts'
 
 // One trace is drawn whole; beyond this many spans the page would not survive it.
-const spansOfTraceMax = 200_000
+export const spansOfTraceMax = 200_000
 
 const zeros16 = '00000000000000000000000000000000'
 const zeros8 = '0000000000000000'
@@ -155,20 +155,63 @@ export type SkeletonRow = Record<
   | 'prompt'
   | 'run'
   | 'cost'
-  | 'record',
+  | 'record'
+  | 'route'
+  | 'label'
+  | 'environment'
+  | 'session'
+  | 'user',
   string
 > &
   Record<'kind' | 'usage' | 'input' | 'output' | 'cached' | 'reasoning', number> & {
     duration_ns: string | number
+    ttft_ns: string | number
   }
 
 export function skeletonSql(where: Where): string {
   return `SELECT lower(hex(span_id)) AS span, lower(hex(parent_span_id)) AS parent, name, kind, type, service, status,
       toString(toUnixTimestamp64Nano(start_time)) AS start_ns, duration_ns, model, provider, prompt_version_id AS prompt, usage,
-      input_tokens AS input, output_tokens AS output, cached_tokens AS cached, reasoning_tokens AS reasoning, toString(cost_nano_usd) AS cost, hex(run_id) AS run, hex(record_id) AS record
+      input_tokens AS input, output_tokens AS output, cached_tokens AS cached, reasoning_tokens AS reasoning, toString(cost_nano_usd) AS cost, hex(run_id) AS run, hex(record_id) AS record,
+      route_id AS route, route_label AS label, environment, session_id AS session, user_id AS user, ttft_ns
     FROM (SELECT * EXCEPT (attr_str, attr_num, input_preview, output_preview) FROM spans WHERE ${where.sql}
       ORDER BY ingest_seq DESC LIMIT 1 BY trace_id, span_id LIMIT ${spansOfTraceMax})
     ORDER BY start_time, span_id`
+}
+
+/**
+ * What `summarySql` says of one trace, of all its spans in the order of their starts: a question less, and the spans are at hand.
+ * Among spans that start together the first one counts.
+ */
+export function toSummary(id: string, spans: SkeletonRow[]): SummaryRow | undefined {
+  const first = spans[0]
+  if (!first) return undefined
+  const root = spans.find(({ parent }) => parent === zeros8) ?? first
+  const runs = spans.filter(({ run }) => run !== zeros16)
+  const run = runs[0]
+  let endNs = 0n
+  const sums = { usage: 0, input: 0, output: 0, cost: 0n, usage_spans: 0, errors: 0 }
+  for (const span of spans) {
+    const end = BigInt(span.start_ns) + BigInt(span.duration_ns)
+    if (end > endNs) endNs = end
+    sums.usage |= Number(span.usage)
+    sums.input += Number(span.input)
+    sums.output += Number(span.output)
+    sums.cost += BigInt(span.cost)
+    if (Number(span.usage) !== 0) sums.usage_spans += 1
+    if (span.status === 'error') sums.errors += 1
+  }
+  return {
+    ...{ ...sums, cost: String(sums.cost), id, spans: spans.length, runs: runs.length },
+    ...{ run: run?.run ?? zeros16, record: run?.record ?? zeros16, model: run?.model ?? '' },
+    ...{ route: run?.route ?? '', label: run?.label ?? '', ttft_ns: run?.ttft_ns ?? 0 },
+    ...{ provider: run?.provider ?? '', environment: run?.environment ?? '' },
+    ...{ name: root.name, service: root.service, status: root.status },
+    prompt: spans.find(({ prompt }) => prompt !== '')?.prompt ?? '',
+    start_ns: first.start_ns,
+    latency_ns: String(endNs - BigInt(first.start_ns)),
+    session: spans.find(({ session }) => session !== '')?.session ?? '',
+    user: spans.find(({ user }) => user !== '')?.user ?? '',
+  }
 }
 
 export function toSkeleton(row: SkeletonRow): SpanSkeleton {

@@ -8,11 +8,13 @@ import {
   type SpanSkeleton,
   type SummaryRow,
   skeletonSql,
+  spansOfTraceMax,
   summarySql,
   type TraceItem,
   toIdOrNull,
   toItem,
   toSkeleton,
+  toSummary,
 } from './trace-rows.ts'
 import { searchTraces, type TraceCursor } from './trace-search.ts'
 import { countUsageOnce, type TraceUsage, type UsageSpan } from './usage.ts'
@@ -108,10 +110,12 @@ export function openTraces(rows: Rows, nowMs: () => number) {
     traceId: string,
   ): Promise<(TraceItem & { spans: SpanSkeleton[] }) | undefined> {
     const where = await placed(ofTrace(workspace, traceId))
-    const [[row], spans] = await Promise.all([
-      rows.query<SummaryRow>({ sql: summarySql(where), params: where.params }),
-      rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params }),
-    ])
+    const spans = await rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params })
+    // Of a trace that was cut the spans at hand do not tell how many there are.
+    const [row] =
+      spans.length < spansOfTraceMax
+        ? [toSummary(traceId.toLowerCase(), spans)]
+        : await rows.query<SummaryRow>({ sql: summarySql(where), params: where.params })
     return row && { ...toItem(row, countUsageOnce(spans)), spans: spans.map(toSkeleton) }
   }
 

@@ -213,7 +213,11 @@ describe('one trace', () => {
         spanId: client,
         parentSpanId: root,
         name: 'openai.chat',
-        attributes: usage(used.prompt_tokens, used.completion_tokens),
+        attributes: [
+          ...usage(used.prompt_tokens, used.completion_tokens),
+          text('session.id', 'one'),
+          text('user.id', 'ada'),
+        ],
       },
     )
     await untilListed(`q=${traceId}`, 1)
@@ -228,6 +232,10 @@ describe('one trace', () => {
     })
     const run = body.spans.find((span: Json) => span.run_id !== null)
     expect(run.parent_span_id).toBe(client)
+    // The list asks the engine for what the trace says of itself; by its id it is made of the spans at hand.
+    const { spans: _, ...item } = body
+    expect(item).toMatchObject({ session_id: 'one', user_id: 'ada', model_id: 'm' })
+    await expect.poll(() => listed(`q=${traceId}`), { timeout: 20_000 }).toEqual([item])
   })
 
   test('is the same after everything was sent three times', async () => {
