@@ -97,6 +97,11 @@ async function fill(): Promise<void> {
   })
   expect(regression.status, regression.text).toBe(201)
   const me = await call(world.key, 'GET', '/v1/users/me')
+  const credit = await call(world.key, 'POST', `/v1/users/${me.body.id}/credits`, {
+    reference_id: canary,
+    amount_cents: 100,
+  })
+  expect(credit.status, credit.text).toBe(201)
   Object.assign(names, {
     traceId,
     spanId: trace.body.spans[0].span_id,
@@ -160,6 +165,9 @@ const reads: Record<string, Case | Case[]> = {
   ],
   '/v1/metrics/timeseries': owned(`/v1/metrics/timeseries?by=prompt_version_id&${year}`),
   '/v1/usage': owned('/v1/usage'),
+  '/v1/me/usage': owned('/v1/me/usage'),
+  '/v1/me': plain('/v1/me'),
+  '/v1/topup/history': owned('/v1/topup/history'),
   '/v1/usage/logs': owned('/v1/usage/logs'),
   '/v1/usage/summary': plain('/v1/usage/summary'),
   '/v1/usage/by-model': owned('/v1/usage/by-model'),
@@ -235,6 +243,7 @@ const deletions: Record<string, [path: string, stranger: number][]> = {
     ['/v1/keys/{key}', 404],
     ['/v1/keys/{key}?user_id={workspace}', 403],
   ],
+  '/v1/me/keys/:id': [['/v1/me/keys/{key}', 404]],
   '/v1/otlp/destinations/:id': [['/v1/otlp/destinations/{destination}', 404]],
   '/console/session': [['/console/session', 204]],
 }

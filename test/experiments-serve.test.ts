@@ -241,13 +241,16 @@ describe.concurrent('an observed prompt', () => {
     await Promise.all(calls('vault', 'v1', 4))
     await Promise.all(calls('vault', 'v2', 3))
     const at = () => experimentOf(world, 'vault@v2', () => true)
-    const failures = async () => {
-      const [row] = await sql.query<{ failures: number }>(
-        `SELECT failures FROM experiments WHERE registry_id = 'vault'`,
+    // A conversation that is stored meanwhile would end the row of failures: the three others are, before it is counted.
+    const alone = async () => {
+      const [row] = await sql.query<{ fails: boolean; stored: number }>(
+        `SELECT e.failures > 0 AS fails, (SELECT count(*)::int FROM experiment_units u
+           WHERE u.experiment_id = e.experiment_id AND u.outcome IS NOT NULL) AS stored
+         FROM experiments e WHERE e.registry_id = 'vault'`,
       )
-      return row?.failures ?? 0
+      return row
     }
-    await expect.poll(failures, { timeout: deadlineMs }).toBeGreaterThan(0)
+    await expect.poll(alone, { timeout: deadlineMs }).toEqual({ fails: true, stored: 3 })
     expect(await at()).toMatchObject({ status: 'replaying', promotion_status: 'pending' })
     // Half an hour of failures later: the pauses between them are over.
     await sql.query(
