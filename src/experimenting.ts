@@ -5,7 +5,7 @@ import { experimentRoutes } from './api/experiments.ts'
 import { regressionRoutes } from './api/regressions.ts'
 import { type Engine, type EngineDeps, openEngine } from './experiments/engine.ts'
 import { openReading } from './experiments/reading.ts'
-import { type InternalCalls, openInternalCalls } from './internal-calls.ts'
+import { type InternalCalls, openInternalCalls } from './http/internal-calls.ts'
 
 export type Experimenting = { engine: Engine; internal: InternalCalls }
 

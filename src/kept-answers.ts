@@ -12,8 +12,8 @@ import type {
 import type { Counters } from '../schemas/counters.ts'
 import { Fault } from '../schemas/faults.ts'
 import { type Id, newId, toPrefixed, toUuid } from '../schemas/ids.ts'
-import type { Sql } from './postgres.ts'
 import { seal, unseal } from './seal.ts'
+import type { Sql } from './stores/postgres.ts'
 
 const keyCharsMax = 255
 const keptFor = '24 hours'

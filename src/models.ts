@@ -2,7 +2,7 @@
 // Upstreams are asked at most once a minute, whoever asks us how often.
 
 import type { Outbound } from '../collectors/proxy/outbound.ts'
-import type { Routes } from '../collectors/proxy/routes.ts'
+import type { Routes } from '../collectors/proxy/targets/routes.ts'
 import type { Config, ModelRow, Provider } from '../schemas/config.ts'
 import { get } from './post.ts'
 

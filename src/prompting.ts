@@ -2,12 +2,12 @@
 
 import type Router from '@koa/router'
 import { promptRoutes } from './api/prompts.ts'
-import type { Clickhouse } from './clickhouse.ts'
 import type { Metrics } from './metrics.ts'
-import type { Postgres } from './postgres.ts'
-import { openPrompts, type Prompts } from './prompts.ts'
 import { type Discovering, openDiscovering } from './registry/discovering.ts'
+import { openPrompts, type Prompts } from './registry/prompts.ts'
 import { openRegistry, type Registry } from './registry/registry.ts'
+import type { Clickhouse } from './stores/clickhouse.ts'
+import type { Postgres } from './stores/postgres.ts'
 
 export type Prompting = {
   links: Prompts

@@ -3,11 +3,11 @@
 import type Router from '@koa/router'
 import type { Settings } from '../schemas/settings.ts'
 import { vaasRoutes } from './api/vaas.ts'
-import { openEvidence } from './evidence.ts'
-import type { Ledger } from './ledger.ts'
-import { openRecords } from './records.ts'
+import { openEvidence } from './records/evidence.ts'
+import type { Ledger } from './records/ledger.ts'
+import { openRecords } from './records/records.ts'
 import type { Lanes } from './spooling.ts'
-import type { Rows } from './traces.ts'
+import type { Rows } from './traces/traces.ts'
 
 // As for every read: ClickHouse away means an older answer, not none.
 const flushDeadlineMs = 2_000

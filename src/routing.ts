@@ -2,7 +2,7 @@
 
 import type Router from '@koa/router'
 import type { Outbound } from '../collectors/proxy/outbound.ts'
-import { type LiveRoutes, openRoutes } from '../collectors/proxy/routes.ts'
+import { type LiveRoutes, openRoutes } from '../collectors/proxy/targets/routes.ts'
 import { modelRoutes } from './api/models.ts'
 import type { LiveConfig } from './config.ts'
 import type { Metrics } from './metrics.ts'

@@ -12,7 +12,7 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import type { Middleware } from 'koa'
 import { type TakeDeps, takeSpans } from '../collectors/otlp/take.ts'
-import type { Clickhouse } from './clickhouse.ts'
+import type { Clickhouse } from './stores/clickhouse.ts'
 
 const exportEveryMs = 2_000
 // A burst larger than this loses its tail, counted; tracing ourselves must never be what fills the spool.

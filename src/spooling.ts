@@ -2,8 +2,8 @@
 
 import { type Lanes, openLanes } from '../collectors/spool/lanes.ts'
 import type { Erase } from '../collectors/spool/spool.ts'
-import type { Clickhouse } from './clickhouse.ts'
 import type { Metrics } from './metrics.ts'
+import type { Clickhouse } from './stores/clickhouse.ts'
 
 export type { Lanes }
 

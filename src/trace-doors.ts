@@ -6,13 +6,13 @@ import { dataRoutes } from './api/data.ts'
 import { exportRoutes } from './api/export.ts'
 import { metricRoutes } from './api/metrics.ts'
 import { traceRoutes } from './api/traces.ts'
-import { openAttributeNames } from './attributes.ts'
-import type { Clickhouse } from './clickhouse.ts'
+import type { Wishes } from './erasing/wishes.ts'
 import { openFigures } from './rollups/figures.ts'
 import { startRolling } from './rollups/roll.ts'
-import { openStoredSpans, type StoredSpans } from './stored-spans.ts'
-import { openTraces, type Traces } from './traces.ts'
-import type { Wishes } from './wishes.ts'
+import type { Clickhouse } from './stores/clickhouse.ts'
+import { openAttributeNames } from './traces/attributes.ts'
+import { openStoredSpans, type StoredSpans } from './traces/stored-spans.ts'
+import { openTraces, type Traces } from './traces/traces.ts'
 
 export type TraceDoors = {
   traces: Traces

@@ -21,11 +21,11 @@ import {
   U32Column,
 } from '../collectors/spool/native.ts'
 import { type TableName, tables } from '../schemas/tables.ts'
-import { type Clickhouse, connectClickhouse } from '../src/clickhouse.ts'
-import { chunksOf } from '../src/clickhouse-reply.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
-import { migrateClickhouse } from '../src/migrations.ts'
 import { packageRoot } from '../src/root.ts'
+import { type Clickhouse, connectClickhouse } from '../src/stores/clickhouse.ts'
+import { chunksOf } from '../src/stores/clickhouse-reply.ts'
+import { migrateClickhouse } from '../src/stores/migrations.ts'
 import { buildChild } from './build-child.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-tables-'))

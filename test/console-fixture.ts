@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Router from '@koa/router'
 import Koa, { type Context } from 'koa'
-import { consoleRoutes } from '../src/console-files.ts'
+import { consoleRoutes } from '../src/http/console-files.ts'
 import {
   agentTrace,
   brokenTrace,

@@ -14,7 +14,7 @@ import OpenAI, {
   UnprocessableEntityError,
 } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
 import { get, type Json } from './clients.ts'
 import { startProxy } from './proxy-world.ts'
 import {

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { doctor, examine } from '../src/cli/doctor.ts'
-import { connectClickhouse } from '../src/clickhouse.ts'
 import { openDataDir } from '../src/data-dir.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
+import { connectClickhouse } from '../src/stores/clickhouse.ts'
 import { startWorld } from './world.ts'
 
 afterEach(() => {

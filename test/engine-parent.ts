@@ -1,9 +1,9 @@
 // A plane with nothing but its data directory and its engines, for tests that kill it. Says once what it started.
 
-import { connectClickhouse } from '../src/clickhouse.ts'
 import { openDataDir } from '../src/data-dir.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
+import { connectClickhouse } from '../src/stores/clickhouse.ts'
 
 const log = (line: string) => console.error(line)
 const dataDir = await openDataDir(process.argv[2] ?? '')

@@ -12,8 +12,8 @@ import { openCandidates } from '../src/experiments/candidates.ts'
 import { beside, MovedMeanwhile } from '../src/experiments/live-moves.ts'
 import { queueExperiment } from '../src/experiments/queueing.ts'
 import { openExperimentStore } from '../src/experiments/store.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 
 const rounds = 12
 const person = { kind: 'person', id: 'key_1' } as const

@@ -3,7 +3,7 @@
 
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { chat, experimentOf, get, isDecided, type Json, patch, post } from './experiment-world.ts'
 import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'

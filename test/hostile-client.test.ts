@@ -4,7 +4,7 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type Listener, openListener } from '../src/listener.ts'
+import { type Listener, openListener } from '../src/http/listener.ts'
 import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
 import { startProxy } from './proxy-world.ts'
 import { delta, doneEvent, json, sse } from './upstream.ts'

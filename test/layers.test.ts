@@ -24,8 +24,8 @@ const mayUse: Record<string, RegExp> = {
 }
 
 const oneImporter: Record<string, RegExp> = {
-  '@clickhouse/client': /^src\/clickhouse\.ts$/,
-  pg: /^src\/postgres\.ts$/,
+  '@clickhouse/client': /^src\/stores\/clickhouse\.ts$/,
+  pg: /^src\/stores\/postgres\.ts$/,
   bullmq: /^replay\/queues\.ts$/,
   undici: /^collectors\/proxy\/outbound\.ts$/,
   busboy: /^collectors\/proxy\/upload\.ts$/,

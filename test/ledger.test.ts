@@ -8,10 +8,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toPrefixed, toUuid } from '../schemas/ids.ts'
 import { toVerdict, verifyEvidence } from '../schemas/verify.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { openEvidence } from '../src/evidence.ts'
-import { type Ledger, openLedger } from '../src/ledger.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { openEvidence } from '../src/records/evidence.ts'
+import { type Ledger, openLedger } from '../src/records/ledger.ts'
 import { loadMasterKey, seal, unseal } from '../src/seal.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { facts, memorySql, toStored, workspace } from './signed.ts'
 
 const masterKey = Buffer.alloc(32, 1)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
 import { randomOf } from './spool-world.ts'
 import {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { addCredit } from '../src/money/credit.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { callersOf } from './money-world.ts'
 import { newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
 

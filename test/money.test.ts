@@ -10,7 +10,7 @@ import { startPostgres } from '../src/engines/postgres.ts'
 import { type Pot, takeAll } from '../src/money/pot.ts'
 import { openRates } from '../src/money/rates.ts'
 import { openTill, type Till } from '../src/money/till.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-money-'))
 let engine: Awaited<ReturnType<typeof startPostgres>>

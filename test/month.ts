@@ -1,7 +1,7 @@
 // A month of spans made inside the engine, for measuring and for counting granules: 8 a trace, four workspaces (one with 77 %),
 // 20 services, 12 models of three providers, 24 prompt versions, 20,000 users, 100,000 sessions. The same numbers give the same rows.
 
-import type { Clickhouse } from '../src/clickhouse.ts'
+import type { Clickhouse } from '../src/stores/clickhouse.ts'
 
 export const bigWorkspace = 'w0'
 

@@ -21,7 +21,7 @@ import { type OtlpGrpc, type OtlpGrpcDeps, openOtlpGrpc } from '../collectors/ot
 import { KnownBodies } from '../collectors/otlp/known-bodies.ts'
 import type { Caller, Scope } from '../schemas/caller.ts'
 import { readSettings } from '../schemas/settings.ts'
-import { admitBy, openGrpcDoor } from '../src/grpc-door.ts'
+import { admitBy, openGrpcDoor } from '../src/http/grpc-door.ts'
 import { get } from './clients.ts'
 import {
   diskFull,

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KnownBodies, type Outcome } from '../collectors/otlp/known-bodies.ts'
-import { openWishes } from '../src/wishes.ts'
+import { openWishes } from '../src/erasing/wishes.ts'
 import { get, type Json } from './clients.ts'
 import {
   diskFull,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { connectPostgres, type Postgres, sqlState } from '../src/postgres.ts'
+import { connectPostgres, type Postgres, sqlState } from '../src/stores/postgres.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-postgres-'))
 let engine: Awaited<ReturnType<typeof startPostgres>>

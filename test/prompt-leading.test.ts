@@ -7,9 +7,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
 import type { SeenCall } from '../schemas/prompt.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
 import { type Discovering, openDiscovering } from '../src/registry/discovering.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { startWorld, type World } from './world.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-leading-'))

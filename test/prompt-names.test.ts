@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
+import type { Sql } from '../src/accounts/keys.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
-import type { Sql } from '../src/keys.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
-import { openPrompts, type Prompts } from '../src/prompts.ts'
 import { changeRegistry } from '../src/registry/history.ts'
+import { openPrompts, type Prompts } from '../src/registry/prompts.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-names-'))
 let engine: Awaited<ReturnType<typeof startPostgres>>

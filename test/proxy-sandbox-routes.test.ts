@@ -3,7 +3,7 @@
 import { inflateSync } from 'node:zlib'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
 import { type ProxyWorld, startProxy } from './proxy-world.ts'
 
 let world: ProxyWorld

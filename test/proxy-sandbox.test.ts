@@ -1,7 +1,7 @@
 // The sandbox provider: always the same answer to the same request, never to be taken for a model, and what it can simulate.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
 import { type ProxyWorld, startProxy, until } from './proxy-world.ts'
 
 let world: ProxyWorld

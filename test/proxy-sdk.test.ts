@@ -2,7 +2,7 @@
 
 import OpenAI, { APIError } from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
 import { type ProxyWorld, startProxy, until } from './proxy-world.ts'
 import {
   breakAfter,

@@ -2,9 +2,9 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { LateTap } from '../collectors/proxy/late-tap.ts'
-import { doneTerminal, readData, SseBlocks } from '../collectors/proxy/sse-blocks.ts'
-import { SseTap } from '../collectors/proxy/sse-tap.ts'
+import { LateTap } from '../collectors/proxy/streams/late-tap.ts'
+import { doneTerminal, readData, SseBlocks } from '../collectors/proxy/streams/sse-blocks.ts'
+import { SseTap } from '../collectors/proxy/streams/sse-tap.ts'
 import { chunk, delta, usageChunk } from './upstream.ts'
 
 type Message = { content: string; tool_calls: unknown[] }

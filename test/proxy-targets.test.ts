@@ -2,11 +2,11 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Breaker } from '../collectors/proxy/breaker.ts'
-import { ProviderKeys } from '../collectors/proxy/provider-keys.ts'
-import { RetryBudget } from '../collectors/proxy/retry-budget.ts'
-import type { Target } from '../collectors/proxy/routes.ts'
-import { chooseTarget } from '../collectors/proxy/target-choice.ts'
+import { Breaker } from '../collectors/proxy/targets/breaker.ts'
+import { ProviderKeys } from '../collectors/proxy/targets/provider-keys.ts'
+import { RetryBudget } from '../collectors/proxy/targets/retry-budget.ts'
+import type { Target } from '../collectors/proxy/targets/routes.ts'
+import { chooseTarget } from '../collectors/proxy/targets/target-choice.ts'
 
 const rule = {
   failuresInRow: 3,

@@ -4,7 +4,7 @@
 import OpenAI from 'openai'
 import type { Response } from 'openai/resources/responses/responses'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { sandboxUpstream } from '../collectors/proxy/sandbox.ts'
+import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
 import { type ProxyWorld, startProxy, until } from './proxy-world.ts'
 import { brokenRule, eventsOf, requiredOfResponse } from './responses-events.ts'
 import {

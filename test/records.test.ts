@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { newId } from '../schemas/ids.ts'
-import { openRecords } from '../src/records.ts'
+import { openRecords } from '../src/records/records.ts'
 
 const phase = { workspace: 'w', canonical: '', signature: '', key_id: 'k', context: '{}' }
 

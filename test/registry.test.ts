@@ -8,13 +8,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
 import type { WantedPrompt } from '../schemas/prompt.ts'
 import { type Actor, hashedTextOf } from '../schemas/prompt-history.ts'
+import type { Sql } from '../src/accounts/keys.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
-import type { Sql } from '../src/keys.ts'
-import { connectPostgres, type Postgres } from '../src/postgres.ts'
-import { listRegistries } from '../src/prompt-list.ts'
 import { writeEvent, writeLearned } from '../src/registry/discovered.ts'
+import { listRegistries } from '../src/registry/prompt-list.ts'
 import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
 import { openServing } from '../src/registry/serving.ts'
+import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
 const person: Actor = { kind: 'person', id: 'key_1' }

@@ -7,17 +7,17 @@ import type { Certificate, Evidence, JsonObject } from '../schemas/evidence.ts'
 import { type Id, parseUuid } from '../schemas/ids.ts'
 import { toJcs } from '../schemas/jcs.ts'
 import type { RecordFacts, SignedRecord } from '../schemas/record.ts'
-import { openEvidence } from '../src/evidence.ts'
-import type { Sql } from '../src/keys.ts'
-import type { StoredPhase } from '../src/records.ts'
-import { createSigner, deriveSalts } from '../src/signer.ts'
+import type { Sql } from '../src/accounts/keys.ts'
+import { openEvidence } from '../src/records/evidence.ts'
+import type { StoredPhase } from '../src/records/records.ts'
+import { createSigner, deriveSalts } from '../src/records/signer.ts'
 import {
   certify,
   type LedgerKey,
   toKeyIdSync,
   toLedgerKey,
   toPrivateKey,
-} from '../src/signing-keys.ts'
+} from '../src/records/signing-keys.ts'
 
 type Stored = Record<string, unknown>
 

@@ -5,7 +5,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { expect, test } from 'vitest'
 import { sendKept } from '../collectors/proxy/idempotency.ts'
-import { endWhenStalled } from '../collectors/proxy/stalled.ts'
+import { endWhenStalled } from '../collectors/proxy/streams/stalled.ts'
 
 async function answering(): Promise<{
   res: ServerResponse

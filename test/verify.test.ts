@@ -12,9 +12,9 @@ import { fromHex } from '../schemas/ids.ts'
 import { toJcs, toJcsBytes } from '../schemas/jcs.ts'
 import { type Check, toVerdict, verifyEvidence } from '../schemas/verify.ts'
 import { toKeyId } from '../schemas/verify-key.ts'
-import { makeProof } from '../src/evidence.ts'
-import { deriveSalts } from '../src/signer.ts'
-import { toPrivateKey } from '../src/signing-keys.ts'
+import { makeProof } from '../src/records/evidence.ts'
+import { deriveSalts } from '../src/records/signer.ts'
+import { toPrivateKey } from '../src/records/signing-keys.ts'
 import { packOf } from './signed.ts'
 
 const golden = read('golden-1')

@@ -11,8 +11,8 @@ import { keepWhole } from './idempotency.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { shownRoute } from './shown-names.ts'
-import { endWhenStalled } from './stalled.ts'
 import { storeFinal } from './store-call.ts'
+import { endWhenStalled } from './streams/stalled.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
 const oneWriteBytesMax = 16 * 1024

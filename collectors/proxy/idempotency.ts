@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Claim, WholeAnswer } from './answers.ts'
 import type { Call } from './call.ts'
-import { endWhenStalled } from './stalled.ts'
+import { endWhenStalled } from './streams/stalled.ts'
 
 // What was said about the first call's own moment, and is not true of this one.
 const ofTheMoment = /^(x-request-id|server-timing|x-ratelimit-.*)$/i

@@ -11,7 +11,7 @@ import type { Completion } from './completion.ts'
 import type { KeepMedia } from './media/refs.ts'
 import type { MediaStore } from './media/store.ts'
 import type { Pieces } from './money.ts'
-import type { LastBlock } from './sse-blocks.ts'
+import type { LastBlock } from './streams/sse-blocks.ts'
 import type { Upload } from './upload.ts'
 
 export type JsonObject = Record<string, unknown>

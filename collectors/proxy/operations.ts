@@ -10,8 +10,8 @@ import { transcriptions } from './media/transcriptions.ts'
 import type { EventStream, JsonObject, Operation } from './operation.ts'
 import { responses } from './responses/operation.ts'
 import { intoChat } from './served-prompt.ts'
-import { doneTerminal } from './sse-blocks.ts'
-import { SseTap } from './sse-tap.ts'
+import { doneTerminal } from './streams/sse-blocks.ts'
+import { SseTap } from './streams/sse-tap.ts'
 
 /** Events that end with `data: [DONE]`. */
 export const untilDone: EventStream = {

@@ -10,11 +10,11 @@ import { type Completion, emptyCompletion } from './completion.ts'
 import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import { keepLast } from './idempotency.ts'
 import type { MediaPiece } from './media/store.ts'
-import { OpeningGate } from './opening-gate.ts'
 import type { OutboundError } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
-import { endWhenStalled } from './stalled.ts'
 import { storeFinal } from './store-call.ts'
+import { OpeningGate } from './streams/opening-gate.ts'
+import { endWhenStalled } from './streams/stalled.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 /** waiting: nothing has left. held: it became a JSON answer. passing: bytes leave. over: nothing is left to do but the end. */

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { toLooseJcs } from '../../schemas/jcs.ts'
 import type { Call } from './call.ts'
 import type { OutboundError } from './outbound.ts'
-import type { Route } from './routes.ts'
+import type { Route } from './targets/routes.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 // Of this process: a restart forgets, and another process learns by itself. Enough for some ten thousand answers.

@@ -2,7 +2,7 @@
 // its label, and nothing of who answers behind it.
 
 import type { Call } from './call.ts'
-import { sandboxProvider } from './sandbox.ts'
+import { sandboxProvider } from './sandbox/sandbox.ts'
 
 /** In place of a provider or a model behind a route that is not public. */
 export const unshown = 'private'

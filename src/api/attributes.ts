@@ -1,9 +1,9 @@
 // GET /v1/attributes: the keys that a filter may name, and with `key` the values that it has.
 
 import type Router from '@koa/router'
-import { requireScope } from '../access.ts'
-import type { AttributeNames } from '../attributes.ts'
-import { invalid, readLimit } from '../trace-filters.ts'
+import { requireScope } from '../accounts/access.ts'
+import type { AttributeNames } from '../traces/attributes.ts'
+import { invalid, readLimit } from '../traces/trace-filters.ts'
 
 const bounds = { fallback: 50, max: 500 }
 const textLengthMax = 1_000

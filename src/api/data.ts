@@ -5,11 +5,11 @@ import type { Context } from 'koa'
 import type { Forget } from '../../collectors/spool/spool.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { toUserId, userIdCharsMax } from '../../schemas/user-id.ts'
-import { requireScope } from '../access.ts'
-import { readTraceId } from '../read-ids.ts'
-import { invalid } from '../trace-filters.ts'
-import type { Traces } from '../traces.ts'
-import type { Wishes } from '../wishes.ts'
+import { requireScope } from '../accounts/access.ts'
+import type { Wishes } from '../erasing/wishes.ts'
+import { readTraceId } from '../http/read-ids.ts'
+import { invalid } from '../traces/trace-filters.ts'
+import type { Traces } from '../traces/traces.ts'
 
 // How long a caller waits for the end of it; beyond, it is promised and goes on.
 const waitMs = 10_000

@@ -3,9 +3,9 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { assemble, type ExportForm } from '../../collectors/otlp/export.ts'
-import { requireScope } from '../access.ts'
-import type { StoredSpans } from '../stored-spans.ts'
-import { invalid, readFilters, readLimit } from '../trace-filters.ts'
+import { requireScope } from '../accounts/access.ts'
+import type { StoredSpans } from '../traces/stored-spans.ts'
+import { invalid, readFilters, readLimit } from '../traces/trace-filters.ts'
 
 const pageBounds = { fallback: 1_000, max: 10_000 }
 

@@ -2,7 +2,7 @@
 
 import type Router from '@koa/router'
 import type { JobAnswers } from '../../collectors/proxy/jobs/job-answers.ts'
-import { requireScope } from '../access.ts'
+import { requireScope } from '../accounts/access.ts'
 
 export function jobRoutes(router: Router, answers: JobAnswers): void {
   router.get('/v1/videos/:id', async (ctx) => {

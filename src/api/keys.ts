@@ -6,10 +6,10 @@ import { z } from 'zod'
 import { type Caller, scopes } from '../../schemas/caller.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { parseUuid, toUuid } from '../../schemas/ids.ts'
-import { requireScope } from '../access.ts'
-import { readWish } from '../http-json.ts'
-import { changeKey, issueKey, listKeys, revokeKey } from '../key-book.ts'
-import type { Keys, Sql } from '../keys.ts'
+import { requireScope } from '../accounts/access.ts'
+import { changeKey, issueKey, listKeys, revokeKey } from '../accounts/key-book.ts'
+import type { Keys, Sql } from '../accounts/keys.ts'
+import { readWish } from '../http/http-json.ts'
 
 const requestsPerMinuteMax = 10_000_000
 // Nine million dollars: in nano-USD the most that a number holds exactly.

@@ -2,11 +2,11 @@
 
 import type Router from '@koa/router'
 import { Fault } from '../../schemas/faults.ts'
-import { requireScope } from '../access.ts'
-import { readWish } from '../http-json.ts'
-import { issueKey, revokeKey } from '../key-book.ts'
-import type { Keys, Sql } from '../keys.ts'
-import type { Users } from '../users.ts'
+import { requireScope } from '../accounts/access.ts'
+import { issueKey, revokeKey } from '../accounts/key-book.ts'
+import type { Keys, Sql } from '../accounts/keys.ts'
+import type { Users } from '../accounts/users.ts'
+import { readWish } from '../http/http-json.ts'
 import { noSuchKey, ownKey, readKeyId, tooManyKeys } from './keys.ts'
 
 export function meRoutes(router: Router, deps: { sql: Sql; keys: Keys; users: Users }): void {

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs'
 import type Router from '@koa/router'
 import type { MediaStore } from '../../collectors/proxy/media/store.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { requireScope } from '../access.ts'
+import { requireScope } from '../accounts/access.ts'
 
 const notHere =
   'There is no such piece here, or it is kept no longer. Planes that share their stores share media only in one RUNLEDGER_MEDIA_DIR.'

@@ -1,7 +1,7 @@
 // GET /v1/metrics/timeseries and /v1/metrics/top: figures of model calls over time, or by the values of a dimension.
 
 import type Router from '@koa/router'
-import { requireScope } from '../access.ts'
+import { requireScope } from '../accounts/access.ts'
 import {
   type Dimension,
   dimensions,
@@ -11,7 +11,7 @@ import {
   metrics,
   type PointRow,
 } from '../rollups/figures.ts'
-import { invalid, readFilters, readLimit } from '../trace-filters.ts'
+import { invalid, readFilters, readLimit } from '../traces/trace-filters.ts'
 
 const dayS = 86_400
 const defaultRangeS = dayS

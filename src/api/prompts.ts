@@ -14,18 +14,18 @@ import {
   resumeShape,
   rollbackShape,
 } from '../../schemas/prompt-content.ts'
-import { requireScope } from '../access.ts'
-import { readJson } from '../http-json.ts'
-import { parseBody } from '../parse-body.ts'
-import type { PromptRegistry } from '../prompt-list.ts'
-import type { Prompts } from '../prompts.ts'
+import { requireScope } from '../accounts/access.ts'
+import { readJson } from '../http/http-json.ts'
+import { parseBody } from '../http/parse-body.ts'
 import { diffVersions } from '../registry/diff.ts'
 import { noRegistry } from '../registry/history.ts'
 import { type Moved, readVersionName } from '../registry/promotion.ts'
+import type { PromptRegistry } from '../registry/prompt-list.ts'
+import type { Prompts } from '../registry/prompts.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RegistryAt, VersionFacts } from '../registry/rows.ts'
 import { showEvent, showVersion } from '../registry/show.ts'
-import { invalid, readLimit } from '../trace-filters.ts'
+import { invalid, readLimit } from '../traces/trace-filters.ts'
 
 const historyBounds = { fallback: 100, max: 500 }
 

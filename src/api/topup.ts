@@ -5,12 +5,12 @@ import type Router from '@koa/router'
 import { z } from 'zod'
 import { Fault } from '../../schemas/faults.ts'
 import { parseUuid, toUuid } from '../../schemas/ids.ts'
-import { requireOwner, requireScope } from '../access.ts'
-import { readWish } from '../http-json.ts'
+import { requireOwner, requireScope } from '../accounts/access.ts'
+import type { Users } from '../accounts/users.ts'
+import { readWish } from '../http/http-json.ts'
 import { centsToNano } from '../money/amounts.ts'
 import { addCredit, listCredits } from '../money/credit.ts'
-import type { Postgres } from '../postgres.ts'
-import type { Users } from '../users.ts'
+import type { Postgres } from '../stores/postgres.ts'
 
 // Nine million dollars: in nano-USD the most that a number holds exactly.
 const amountCentsMax = 900_000_000

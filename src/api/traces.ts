@@ -3,13 +3,13 @@
 import type Router from '@koa/router'
 import { readSpan } from '../../collectors/otlp/span-view.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { requireScope } from '../access.ts'
-import { readSpanId, readTraceId } from '../read-ids.ts'
-import { toSpanDetail } from '../span-detail.ts'
-import type { StoredSpans } from '../stored-spans.ts'
-import { invalid, readFilters, readLimit } from '../trace-filters.ts'
-import { carriedMax, type TraceCursor } from '../trace-search.ts'
-import type { Traces } from '../traces.ts'
+import { requireScope } from '../accounts/access.ts'
+import { readSpanId, readTraceId } from '../http/read-ids.ts'
+import { toSpanDetail } from '../traces/span-detail.ts'
+import type { StoredSpans } from '../traces/stored-spans.ts'
+import { invalid, readFilters, readLimit } from '../traces/trace-filters.ts'
+import { carriedMax, type TraceCursor } from '../traces/trace-search.ts'
+import type { Traces } from '../traces/traces.ts'
 
 const pageBounds = { fallback: 20, max: 100 }
 // With payloads a trace is a document to download, not a picture; larger ones go out through the export, page by page.

@@ -3,9 +3,9 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { parseUuid, toUuid } from '../../schemas/ids.ts'
-import { requireScope } from '../access.ts'
-import { invalid, readLimit, readTime } from '../trace-filters.ts'
-import type { UsageFilters, UsageLog } from '../usage-log.ts'
+import { requireScope } from '../accounts/access.ts'
+import type { UsageFilters, UsageLog } from '../money/usage-log.ts'
+import { invalid, readLimit, readTime } from '../traces/trace-filters.ts'
 
 const pageBounds = { fallback: 50, max: 500 }
 // Every page reads all that come before it; whoever wants more asks by time.

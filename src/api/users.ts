@@ -5,12 +5,12 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
 import { Fault } from '../../schemas/faults.ts'
-import { requireOwner, requireScope } from '../access.ts'
-import { readWish } from '../http-json.ts'
-import type { Keys } from '../keys.ts'
-import { credentials, isTrusted, type Login, passwordCharsMax } from '../login.ts'
-import { cookieLine } from '../sessions.ts'
-import type { Users } from '../users.ts'
+import { requireOwner, requireScope } from '../accounts/access.ts'
+import type { Keys } from '../accounts/keys.ts'
+import { credentials, isTrusted, type Login, passwordCharsMax } from '../accounts/login.ts'
+import { cookieLine } from '../accounts/sessions.ts'
+import type { Users } from '../accounts/users.ts'
+import { readWish } from '../http/http-json.ts'
 
 const passwordCharsMin = 8
 

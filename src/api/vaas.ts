@@ -10,12 +10,17 @@ import { Fault } from '../../schemas/faults.ts'
 import { type Id, newId, parseTraceId, toHex, toPrefixed, toUuid } from '../../schemas/ids.ts'
 import type { RecordFacts } from '../../schemas/record.ts'
 import { toVerdict } from '../../schemas/verify.ts'
-import { requireScope } from '../access.ts'
-import { type Checks, openChecks } from '../checks.ts'
-import { type Evidences, readPayload } from '../evidence.ts'
-import { readJson } from '../http-json.ts'
-import type { Ledger } from '../ledger.ts'
-import { parseRecordId, type Records, type StoredPhase, type StoredRecord } from '../records.ts'
+import { requireScope } from '../accounts/access.ts'
+import { readJson } from '../http/http-json.ts'
+import { type Checks, openChecks } from '../records/checks.ts'
+import { type Evidences, readPayload } from '../records/evidence.ts'
+import type { Ledger } from '../records/ledger.ts'
+import {
+  parseRecordId,
+  type Records,
+  type StoredPhase,
+  type StoredRecord,
+} from '../records/records.ts'
 
 // How soon a caller should look again for a record whose call still runs.
 const retryAfterS = 2

@@ -3,9 +3,9 @@
 
 import { createRequire } from 'node:module'
 import { tables } from '../../schemas/tables.ts'
-import { connectClickhouse, insertSettings } from '../clickhouse.ts'
 import { findPrograms } from '../engines/postgres-files.ts'
-import { connectPostgres } from '../postgres.ts'
+import { connectClickhouse, insertSettings } from '../stores/clickhouse.ts'
+import { connectPostgres } from '../stores/postgres.ts'
 import { type Finding, failed } from './doctor-finding.ts'
 
 const deadlineMs = 10_000

@@ -3,8 +3,8 @@
 
 import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
-import { ensureOwner } from '../keys.ts'
-import type { Postgres } from '../postgres.ts'
+import { ensureOwner } from '../accounts/keys.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { readPushFilters } from './filters.ts'
 import { isOwnAddress } from './own-address.ts'
 import type { DestinationStore } from './store.ts'

@@ -4,7 +4,7 @@
 import type { ConfiguredDestination } from '../../schemas/config.ts'
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { Fault } from '../../schemas/faults.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { configureDestinations } from './configured.ts'
 import { readPushFilters } from './filters.ts'
 import { type FleetDeps, openFleet } from './fleet.ts'

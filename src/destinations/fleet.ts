@@ -3,7 +3,7 @@
 import { openRedactor } from '../../collectors/otlp/redact.ts'
 import type { Outbound } from '../../collectors/proxy/outbound.ts'
 import type { Counters } from '../../schemas/counters.ts'
-import type { StoredSpans } from '../stored-spans.ts'
+import type { StoredSpans } from '../traces/stored-spans.ts'
 import { readPushFilters } from './filters.ts'
 import { openPusher, type Pusher, pushLimits } from './pusher.ts'
 import { openSender } from './send.ts'

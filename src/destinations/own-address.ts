@@ -1,6 +1,6 @@
 // Whether a destination is this very plane: every span it takes would come back as another one, for ever.
 
-import { isLoopback } from '../accounts.ts'
+import { isLoopback } from '../accounts/accounts.ts'
 
 const ports: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
 

@@ -4,7 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { ExportRow } from '../../collectors/otlp/export.ts'
 import type { Counters } from '../../schemas/counters.ts'
-import type { ExportPage, StoredSpan } from '../stored-spans.ts'
+import type { ExportPage, StoredSpan } from '../traces/stored-spans.ts'
 import type { Answer, Later, Sender, Settled } from './send.ts'
 import type { DeadLetter, DestinationStore, Step } from './store.ts'
 

@@ -3,8 +3,8 @@
 
 import type { DestinationInput } from '../../schemas/destination.ts'
 import { newId, toUuid } from '../../schemas/ids.ts'
-import type { Postgres } from '../postgres.ts'
 import { seal, unseal } from '../seal.ts'
+import type { Postgres } from '../stores/postgres.ts'
 
 // A process that died is succeeded after this time; a slow one renews well before.
 const leaseS = 10

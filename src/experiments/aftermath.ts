@@ -9,8 +9,8 @@ import type {
   Rules,
 } from '../../replay/experiment.ts'
 import { maySelfPromote } from '../../replay/promotion.ts'
-import type { Postgres } from '../postgres.ts'
 import type { ExperimentStatus, Registry } from '../registry/registry.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { findBaseline } from './baseline.ts'
 import { beginLive, stepLive } from './live.ts'
 import {

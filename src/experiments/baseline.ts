@@ -1,7 +1,7 @@
 // What a candidate is compared with: the version in force, else the registry's first.
 
 import type { RegistryState } from '../../schemas/prompt-history.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 
 /** Undefined for a registry of one version. */
 export async function findBaseline(

@@ -3,7 +3,7 @@
 
 import type { CallLedger, CallName, Claim } from '../../replay/calls.ts'
 import type { CallAnswer } from '../../schemas/replay.ts'
-import type { Postgres, Sql } from '../postgres.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
 import { getUuid } from './rows.ts'
 import { toStoredJson } from './stored-json.ts'
 

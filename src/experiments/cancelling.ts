@@ -2,8 +2,8 @@
 
 import type { ExperimentRow, ExperimentStore } from '../../replay/experiment.ts'
 import type { Actor } from '../../schemas/prompt-history.ts'
-import type { Postgres } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { endLive, MovedMeanwhile } from './live-moves.ts'
 import { getUuid } from './rows.ts'
 

@@ -1,10 +1,10 @@
 // Which new versions are worth an experiment. Each costs money, so a version waits until there is enough of the baseline to replay
 // and its traffic has settled; a registry with a flood of versions, or a pin, starts nothing by itself.
 
-import type { Postgres } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
-import { and, between, inWorkspace } from '../trace-query.ts'
-import type { Rows } from '../traces.ts'
+import type { Postgres } from '../stores/postgres.ts'
+import { and, between, inWorkspace } from '../traces/trace-query.ts'
+import type { Rows } from '../traces/traces.ts'
 import { findBaseline, numberOf } from './baseline.ts'
 import { type QueueAnswer, queueExperiment } from './queueing.ts'
 

@@ -3,10 +3,10 @@
 
 import type { ExperimentRow, ExperimentStore, Frames, Move } from '../../replay/experiment.ts'
 import type { Actor } from '../../schemas/prompt-history.ts'
-import type { Postgres } from '../postgres.ts'
 import type { Beside, ExperimentStatus } from '../registry/promotion.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { Rows } from '../traces.ts'
+import type { Postgres } from '../stores/postgres.ts'
+import type { Rows } from '../traces/traces.ts'
 import { moveIn } from './store.ts'
 
 export type Live =

@@ -4,8 +4,8 @@
 import { activeMetrics, toUnitValue } from '../../replay/metrics.ts'
 import { type Look, Monitor } from '../../replay/monitor.ts'
 import type { ArmFigures, DecisionPolicy, Sample } from '../../schemas/experiment.ts'
-import { and, between, inWorkspace } from '../trace-query.ts'
-import type { Rows } from '../traces.ts'
+import { and, between, inWorkspace } from '../traces/trace-query.ts'
+import type { Rows } from '../traces/traces.ts'
 
 // Of one version in one look; what is proven is proven long before.
 const runsMax = 4_000

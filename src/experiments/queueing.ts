@@ -2,8 +2,8 @@
 
 import type { Asked } from '../../replay/experiment.ts'
 import { newId, toPrefixed, toUuid } from '../../schemas/ids.ts'
-import { type Postgres, sqlState } from '../postgres.ts'
 import type { Registry } from '../registry/registry.ts'
+import { type Postgres, sqlState } from '../stores/postgres.ts'
 
 const duplicateKey = '23505'
 

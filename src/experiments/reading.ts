@@ -3,7 +3,7 @@
 import { fold } from '../../replay/coordinator.ts'
 import type { ExperimentRow } from '../../replay/experiment.ts'
 import { toJcs } from '../../schemas/jcs.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow, uuidOf } from './rows.ts'
 import { readOutcomes } from './store.ts'
 import { decisionOf, inOrderOfRisk, isWithheld, type StoredSample, toSample } from './views.ts'

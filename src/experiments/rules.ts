@@ -3,7 +3,7 @@
 import { calibrate, type Labelled } from '../../replay/calibration.ts'
 import type { Rule, Rules } from '../../replay/experiment.ts'
 import { type PromptPolicy, policyInForce } from '../../schemas/prompt-policy.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 import type { Registry } from '../registry/registry.ts'
 
 const nanoPerUsd = 1e9

@@ -4,9 +4,9 @@
 import { readSpan } from '../../collectors/otlp/span-view.ts'
 import type { ReplayMessage } from '../../schemas/replay.ts'
 import type { Rerendered } from '../registry/registry.ts'
-import type { StoredSpans } from '../stored-spans.ts'
-import { and, inWorkspace } from '../trace-query.ts'
-import type { Rows } from '../traces.ts'
+import type { StoredSpans } from '../traces/stored-spans.ts'
+import { and, inWorkspace } from '../traces/trace-query.ts'
+import type { Rows } from '../traces/traces.ts'
 import { readRecorded } from './recorded-run.ts'
 
 // Runs looked at before a prompt is called fixed; a slot that never changed in all of them would be taken for a word.

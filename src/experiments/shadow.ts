@@ -6,7 +6,7 @@ import { activeMetrics, toUnitValue } from '../../replay/metrics.ts'
 import { Monitor } from '../../replay/monitor.ts'
 import { drawFrame } from '../../replay/sampler.ts'
 import type { DecisionPolicy, Sample } from '../../schemas/experiment.ts'
-import type { Postgres, Sql } from '../postgres.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
 import { getUuid } from './rows.ts'
 import { toStoredJson } from './stored-json.ts'
 

@@ -4,7 +4,7 @@ import type { Beginning, ExperimentRow, ExperimentStore, Move } from '../../repl
 import { warmUpUnit } from '../../replay/unit.ts'
 import type { Sample } from '../../schemas/experiment.ts'
 import type { DrawnUnit } from '../../schemas/replay.ts'
-import { type Postgres, type Sql, sqlState } from '../postgres.ts'
+import { type Postgres, type Sql, sqlState } from '../stores/postgres.ts'
 import { isEarlier } from './baseline.ts'
 import { openCallLedger } from './call-ledger.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow } from './rows.ts'

@@ -3,9 +3,9 @@
 import type { Outbound } from '../../collectors/proxy/outbound.ts'
 import type { ExperimentRow } from '../../replay/experiment.ts'
 import { newId, toUuid } from '../../schemas/ids.ts'
-import type { Ledger } from '../ledger.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Ledger } from '../records/ledger.ts'
 import { repeatEvery } from '../repeat.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { getUuid } from './rows.ts'
 import { type Delivery, sendWebhook } from './webhook-send.ts'
 

@@ -2,7 +2,7 @@
 // the caller's transaction, with the row that remembers it.
 
 import type { PurseRef } from '../../collectors/proxy/money.ts'
-import type { Sql } from '../postgres.ts'
+import type { Sql } from '../stores/postgres.ts'
 
 /** Plain JSON: it is kept with the work. */
 export type Charge = { purses: readonly PurseRef[]; nanoUsd: string }

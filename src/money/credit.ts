@@ -1,6 +1,6 @@
 // Money that a workspace has paid in. A payment is known by its own name, and credits once however often it is told.
 
-import type { Postgres, Sql } from '../postgres.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
 import { nanoToCents } from './amounts.ts'
 
 export type Credit = {

@@ -1,7 +1,7 @@
 // One transaction between a till and the purses: what was spent is written, what is not needed goes back, what is wanted is
 // leased if there is room. Purses are locked in the order of their names, so that two tills never wait for each other.
 
-import type { Postgres, Sql } from '../postgres.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
 import type { Purse } from './purse.ts'
 
 // Beyond what calls want a till takes a share of the rest, so that the next ones need not ask; small enough that what lies in

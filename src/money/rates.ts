@@ -3,7 +3,7 @@
 
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
-import type { Sql } from '../postgres.ts'
+import type { Sql } from '../stores/postgres.ts'
 import type { Pot } from './pot.ts'
 
 // What is leased beyond what is wanted now, as seconds of the limit; and how long it may lie before it is let go.

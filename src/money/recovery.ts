@@ -1,9 +1,9 @@
 // Tills that were left behind: what their calls spent is what their runs say, and what they held is free again.
 // Law: after it the books have every run of such a till once, however often it is done and wherever it was cut off.
 
-import type { Postgres, Sql } from '../postgres.ts'
-import { and, between, inWorkspace } from '../trace-query.ts'
-import type { Rows } from '../traces.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
+import { and, between, inWorkspace } from '../traces/trace-query.ts'
+import type { Rows } from '../traces/traces.ts'
 
 const dayMs = 86_400_000
 // A till that nobody has heard of for so long does not come back soon: what it held is wanted by others.

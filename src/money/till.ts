@@ -3,7 +3,7 @@
 
 import type { Counters } from '../../schemas/counters.ts'
 import { newId, toUuid } from '../../schemas/ids.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { exchange, type Order } from './exchange.ts'
 import { Purse, type PurseName } from './purse.ts'
 

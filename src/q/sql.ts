@@ -1,7 +1,7 @@
 // `q` as a condition on one span: a table of fields, and every value bound.
 
 import { parsePrefixed, parseTraceId, toHex } from '../../schemas/ids.ts'
-import type { Params } from '../trace-query.ts'
+import type { Params } from '../traces/trace-query.ts'
 import { type Comparison, type QNode, refused, type Wanted } from './syntax.ts'
 
 type Field =

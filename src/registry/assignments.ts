@@ -3,7 +3,7 @@
 
 import type { Counters } from '../../schemas/counters.ts'
 import { parsePromptVersionId } from '../../schemas/ids.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 import type { Late } from './sights.ts'
 
 // Of one round: a change of stored rows rewrites parts of the table, so few large ones are better than many small.

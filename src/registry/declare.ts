@@ -15,8 +15,8 @@ import {
   type TemplatePart,
   writeTemplate,
 } from '../../schemas/template.ts'
-import type { Sql } from '../keys.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Sql } from '../accounts/keys.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { type Because, changeRegistry, type Tell } from './history.ts'
 import {
   findVersion,

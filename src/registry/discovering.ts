@@ -2,8 +2,8 @@
 // knows is written down, so that a start goes on where the last one ended.
 
 import type { PromptSights } from '../../schemas/prompt.ts'
-import type { HeldLock, Postgres } from '../postgres.ts'
 import { repeatEvery } from '../repeat.ts'
+import type { HeldLock, Postgres } from '../stores/postgres.ts'
 import { type Host, startThread } from './discovery-host.ts'
 import type { FromThread, ReservedNames } from './discovery-messages.ts'
 import { openWriter, type WriterDeps } from './found-writer.ts'

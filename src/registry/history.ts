@@ -12,8 +12,8 @@ import {
   type PromptFact,
   type RegistryState,
 } from '../../schemas/prompt-history.ts'
-import type { Sql } from '../keys.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Sql } from '../accounts/keys.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import {
   findRegistry,
   lockRegistry,

@@ -4,8 +4,8 @@ import { Fault } from '../../schemas/faults.ts'
 import { parsePromptVersionId } from '../../schemas/ids.ts'
 import { toVersion } from '../../schemas/prompt.ts'
 import type { Canary } from '../../schemas/prompt-history.ts'
-import type { Sql } from '../keys.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Sql } from '../accounts/keys.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { type Because, changeRegistry, type Held } from './history.ts'
 import {
   findVersion,

@@ -12,8 +12,8 @@ import {
   type PromptPolicy,
   policyInForce,
 } from '../../schemas/prompt-policy.ts'
-import type { Sql } from '../keys.ts'
-import type { Postgres } from '../postgres.ts'
+import type { Sql } from '../accounts/keys.ts'
+import type { Postgres } from '../stores/postgres.ts'
 import { type Declared, declare } from './declare.ts'
 import {
   type Because,

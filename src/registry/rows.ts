@@ -5,7 +5,7 @@ import type { VersionHashes } from '../../schemas/discovery.ts'
 import type { PromptContent } from '../../schemas/prompt-content.ts'
 import type { Actor, Canary, RegistryState } from '../../schemas/prompt-history.ts'
 import type { PolicyChoices, PromptMode } from '../../schemas/prompt-policy.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 
 export type RegistryAt = { workspace: string; registry: string }
 export type VersionAt = RegistryAt & { version: string }

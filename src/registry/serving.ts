@@ -14,7 +14,7 @@ import {
   type TemplatePart,
   variablesOf,
 } from '../../schemas/template.ts'
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 import { repeatEvery } from '../repeat.ts'
 import { findRegistry, listVersions, type RegistryAt } from './rows.ts'
 

@@ -1,6 +1,6 @@
 // What discovery wrote down, and what it must know of the registry: names that are given, floods that are over.
 
-import type { Sql } from '../keys.ts'
+import type { Sql } from '../accounts/keys.ts'
 import type { ReservedNames } from './discovery-messages.ts'
 
 // Transactions commit out of order: what is read again is only told again.

@@ -1,6 +1,6 @@
 // Model calls, each counted once, as SQL: the latest of a span sent twice, and of spans that tell of the same call the deepest.
 
-import { and, inWorkspace, type Where } from '../trace-query.ts'
+import { and, inWorkspace, type Where } from '../traces/trace-query.ts'
 
 // Between two spans that report usage there are few others; a chain that is longer, or a ring, ends the climb.
 const climbMax = 32

@@ -1,9 +1,9 @@
 // Figures of model calls over time: from the roll-ups where they hold, from the spans where they do not yet, in one answer.
 // Law: every call counts once, whichever way it was read.
 
-import type { TraceFilters } from '../trace-filters.ts'
-import { and, inWorkspace, isNarrowed, matching, type Where } from '../trace-query.ts'
-import type { Rows } from '../traces.ts'
+import type { TraceFilters } from '../traces/trace-filters.ts'
+import { and, inWorkspace, isNarrowed, matching, type Where } from '../traces/trace-query.ts'
+import type { Rows } from '../traces/traces.ts'
 import { callsBetween, callsInQuarters, callsSql, figuresOfCalls } from './calls.ts'
 import { arrivedSql, doneSql, rolledDimensions, staleSql } from './roll.ts'
 

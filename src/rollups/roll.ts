@@ -2,9 +2,9 @@
 // Law: a roll is named in `rolled` after all of its rows are stored, so that readers see it whole or not at all.
 
 import { randomBytes } from 'node:crypto'
-import { type Clickhouse, ClickhouseError } from '../clickhouse.ts'
 import { type Repeated, repeatEvery } from '../repeat.ts'
-import { inWorkspace } from '../trace-query.ts'
+import { type Clickhouse, ClickhouseError } from '../stores/clickhouse.ts'
+import { inWorkspace } from '../traces/trace-query.ts'
 import { callsInQuarters, callsSql, figuresOfCalls } from './calls.ts'
 
 // How often it looks, and how long a quarter must have been over. Sooner means rolling again for late exporters.

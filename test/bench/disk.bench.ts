@@ -10,8 +10,8 @@ import {
 } from '../../collectors/otlp/protobuf-writer.ts'
 import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
 import { randomHex } from '../../schemas/ids.ts'
-import { connectClickhouse } from '../../src/clickhouse.ts'
 import { startClickhouse } from '../../src/engines/clickhouse.ts'
+import { connectClickhouse } from '../../src/stores/clickhouse.ts'
 import { type Product, removeDataDir, startProduct } from '../product.ts'
 
 const spans = 400_000

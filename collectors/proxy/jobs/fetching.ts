@@ -6,7 +6,7 @@ import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
 import { faultOf } from '../held-answer.ts'
 import type { OutboundError } from '../outbound.ts'
-import { endWhenStalled } from '../stalled.ts'
+import { endWhenStalled } from '../streams/stalled.ts'
 import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
 
 export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }

@@ -2,7 +2,7 @@
 // The closing event waits for the upstream's [DONE]: an upstream that ends without it closes nothing here either.
 
 import { readError } from '../completion.ts'
-import { doneTerminal, readData, SseBlocks } from '../sse-blocks.ts'
+import { doneTerminal, readData, SseBlocks } from '../streams/sse-blocks.ts'
 import { isObject } from '../usage.ts'
 import { EventWriter } from './event-writer.ts'
 import { itemStatus } from './from-chat.ts'

@@ -4,7 +4,7 @@
 import { type Completion, emptyCompletion, readError, takeIds } from '../completion.ts'
 import type { StreamTap } from '../operation.ts'
 import { asText } from '../plain.ts'
-import { readData } from '../sse-blocks.ts'
+import { readData } from '../streams/sse-blocks.ts'
 import { isObject } from '../usage.ts'
 import { toCompletion } from './answer.ts'
 
