@@ -86,7 +86,7 @@ async function start(settings: Settings, io: PlaneIo, closers: Closer[]) {
   // Listening comes first: whoever asks while the engines start is told 503, not refused.
   const dataDir = await openDataDir(settings.dataDir)
   closers.push({ name: 'data directory', close: () => dataDir.release() })
-  const listener = await openListener({ host: settings.host, port: settings.port })
+  const listener = await openListener({ host: settings.host, port: settings.port }, metrics)
   closers.push({ name: 'listener', close: () => listener.close() })
 
   const stores = await openStores(settings, dataDir, io, closers)

@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Listener, openListener } from '../src/http/listener.ts'
+import { openMetrics } from '../src/metrics.ts'
 import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
 import { startProxy } from './proxy-world.ts'
 import { delta, doneEvent, json, sse } from './upstream.ts'
@@ -14,10 +15,13 @@ let quick: Listener
 const sockets: Socket[] = []
 beforeAll(async () => {
   world = await startMoneyWorld()
-  quick = await openListener(
-    { host: '127.0.0.1', port: 0 },
-    { headersMs: 200, requestMs: 400, checkEveryMs: 50 },
-  )
+  quick = await openListener({ host: '127.0.0.1', port: 0 }, openMetrics(), {
+    headersMs: 200,
+    requestMs: 400,
+    checkEveryMs: 50,
+    keepAliveMs: 60_000,
+    stalledMs: 60_000,
+  })
 })
 afterAll(async () => {
   for (const socket of sockets) socket.destroy()

@@ -1,60 +1,86 @@
-// A client that takes nothing is let go; one that waits for a quiet upstream is not.
+// A client that takes nothing is let go, whatever door it came through; one that waits for a quiet answer is not.
 
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
-import { expect, test } from 'vitest'
-import { sendKept } from '../collectors/proxy/idempotency.ts'
-import { endWhenStalled } from '../collectors/proxy/streams/stalled.ts'
+import type { ServerResponse } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import Koa from 'koa'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type Listener, openListener } from '../src/http/listener.ts'
+import { type Metrics, openMetrics } from '../src/metrics.ts'
 
-async function answering(): Promise<{
-  res: ServerResponse
-  port: number
-  end: () => void
-  socket: ReturnType<typeof connect>
-}> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo // listening on TCP
-  const socket = connect(port, '127.0.0.1')
+const stalledMs = 50
+const counted = 'runledger_http_clients_stalled_total 1\n'
+const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+
+let listener: Listener
+let metrics: Metrics
+let socket: Socket
+beforeEach(async () => {
+  metrics = openMetrics()
+  listener = await openListener({ host: '127.0.0.1', port: 0 }, metrics, {
+    ...{ headersMs: 60_000, requestMs: 60_000, checkEveryMs: 60_000, keepAliveMs: 50 },
+    stalledMs,
+  })
+  socket = connect(Number(new URL(listener.url).port), '127.0.0.1')
   socket.on('error', () => {})
-  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-  const [, res] = await once(server, 'request')
-  const end = () => {
-    socket.destroy()
-    server.closeAllConnections()
-    server.close()
-  }
-  return { res, port, end, socket }
+})
+afterEach(async () => {
+  socket.destroy()
+  await listener.close()
+})
+
+/** The answer to the first request, begun by the test. */
+function asked(): Promise<ServerResponse> {
+  return new Promise((resolve) => {
+    listener.serve((_req, res) => resolve(res))
+    socket.write(get)
+  })
 }
 
 test('an answer that has nothing to give stays, however long it is quiet', async () => {
-  const { res, end, socket } = await answering()
-  endWhenStalled(res, 50)
+  const res = await asked()
   res.write('first')
   await once(socket, 'data')
-  await once(res, 'timeout')
+  await once(res.socket!, 'timeout')
   expect(res.destroyed).toBe(false)
   res.write('second')
   expect(String((await once(socket, 'data'))[0])).toContain('second')
-  end()
+  expect(metrics.toText()).not.toContain('stalled')
 })
 
-test('an answer of which nothing is taken ends', async () => {
-  const { res, end, socket } = await answering()
+test('an answer of which nothing is taken ends, and is counted', async () => {
+  const res = await asked()
   socket.pause()
-  endWhenStalled(res, 50)
   while (res.write(Buffer.alloc(1024 * 1024)) || res.writableLength < 16 * 1024 * 1024);
   await once(res, 'close')
   expect(res.destroyed).toBe(true)
-  end()
+  expect(metrics.toText()).toContain(counted)
 })
 
-test('an answer that is given again is watched as any other', async () => {
-  const { res, end, socket } = await answering()
-  sendKept(res, 'req', { status: 200, headers: [], body: Buffer.from('kept') })
-  expect(res.listenerCount('timeout')).toBe(1)
-  expect(String((await once(socket, 'data'))[0])).toContain('kept')
-  end()
+test('a page that nobody takes is let go with the stream that it was read from', async () => {
+  const page = Readable.from(
+    (function* () {
+      for (;;) yield Buffer.alloc(1024 * 1024)
+    })(),
+  )
+  const closed = new Promise((resolve) => page.on('error', () => {}).on('close', resolve))
+  const app = new Koa()
+  app.use((ctx) => {
+    ctx.body = page
+  })
+  app.on('error', () => {})
+  listener.serve(app.callback())
+  socket.pause()
+  socket.write(get)
+  await closed
+  expect(metrics.toText()).toContain(counted)
+})
+
+test('a connection that asks for nothing is ended as before, and is not a stalled one', async () => {
+  const res = await asked()
+  res.end('all')
+  socket.resume()
+  await once(socket, 'close')
+  expect(metrics.toText()).not.toContain('stalled')
 })

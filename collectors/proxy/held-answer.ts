@@ -12,7 +12,6 @@ import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { shownRoute } from './shown-names.ts'
 import { storeFinal } from './store-call.ts'
-import { endWhenStalled } from './streams/stalled.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
 
 const oneWriteBytesMax = 16 * 1024
@@ -140,10 +139,7 @@ export class HeldAnswer implements UpstreamHandler {
       res.writeHead(answer.status, headers)
       // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
       if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')
-      else {
-        endWhenStalled(res)
-        res.end(answer.body)
-      }
+      else res.end(answer.body)
     }
   }
 

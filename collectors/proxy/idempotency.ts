@@ -3,7 +3,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Claim, WholeAnswer } from './answers.ts'
 import type { Call } from './call.ts'
-import { endWhenStalled } from './streams/stalled.ts'
 
 // What was said about the first call's own moment, and is not true of this one.
 const ofTheMoment = /^(x-request-id|server-timing|x-ratelimit-.*)$/i
@@ -53,6 +52,5 @@ export function sendKept(res: ServerResponse, requestId: string, kept: WholeAnsw
   if (!headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === 'content-length'))
     headers.push('Content-Length', String(kept.body.length))
   res.writeHead(kept.status, headers)
-  endWhenStalled(res)
   res.end(kept.body)
 }

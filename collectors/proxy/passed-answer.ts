@@ -14,7 +14,6 @@ import type { OutboundError } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { storeFinal } from './store-call.ts'
 import { OpeningGate } from './streams/opening-gate.ts'
-import { endWhenStalled } from './streams/stalled.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
 
 /** waiting: nothing has left. held: it became a JSON answer. passing: bytes leave. over: nothing is left to do but the end. */
@@ -123,7 +122,6 @@ export class PassedAnswer implements UpstreamHandler {
     if (length !== undefined && /^\d{1,15}$/.test(length)) headers.push('Content-Length', length)
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
-    endWhenStalled(res)
     this.#phase = 'passing'
   }
 

@@ -10,13 +10,20 @@ import {
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { holdContinue } from '../../collectors/continue.ts'
+import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { newId, toPrefixed } from '../../schemas/ids.ts'
 
-// Longer than any balancer's idle time, so that the balancer closes first and no request meets a closing socket.
-const keepAliveMs = 75_000
-// A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route.
-const patience = { headersMs: 10_000, requestMs: 300_000, checkEveryMs: 2_000 }
+// A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route. Idle is longer than any
+// balancer's, so that the balancer closes first and no request meets a closing socket. A client that takes nothing any more has gone
+// without saying so, and what was read for it is held; one that is given nothing waits for whoever is slow, and that has its own.
+const patience = {
+  headersMs: 10_000,
+  requestMs: 300_000,
+  checkEveryMs: 2_000,
+  keepAliveMs: 75_000,
+  stalledMs: 120_000,
+}
 const connectionsMax = 4_096
 // Requests on one connection that are not answered yet. Node takes as many as come, and holds the answers of a client that reads
 // none of them: a thousand calls, and all they brought, behind one socket.
@@ -41,13 +48,14 @@ export type Listener = {
 /** Rejects with a sentence when the address is taken or not ours. */
 export async function openListener(
   at: { host: string; port: number },
-  bounds: { headersMs: number; requestMs: number; checkEveryMs: number } = patience,
+  counters: Counters,
+  bounds: typeof patience = patience,
 ): Promise<Listener> {
   let handle: RequestListener = answerStarting
   let isEnding = false
   const server = createServer(
     {
-      keepAliveTimeout: keepAliveMs,
+      keepAliveTimeout: bounds.keepAliveMs,
       headersTimeout: bounds.headersMs,
       requestTimeout: bounds.requestMs,
       connectionsCheckingInterval: bounds.checkEveryMs,
@@ -62,6 +70,7 @@ export async function openListener(
     holdContinue(req, res)
     server.emit('request', req, res)
   })
+  server.setTimeout(bounds.stalledMs, (socket: Socket) => endUnlessWaiting(socket, counters))
   server.maxConnections = connectionsMax
   // Bounded by their bytes (16 KiB), and counted by odd-requests.ts: Node's own limit drops headers in silence.
   server.maxHeadersCount = 0
@@ -123,6 +132,18 @@ function waitingOn(socket: Socket): ServerResponse[] {
     for (const res of waiting.splice(0)) if (res.socket === null) res.destroy().emit('close')
   })
   return waiting
+}
+
+/**
+ * A connection on which nothing moved for its whole bound. Node would end it; it stays where its answer is still being made, and
+ * nothing of that is left to take.
+ */
+function endUnlessWaiting(socket: Socket, counters: Counters): void {
+  const isStalled = socket.writableLength > 0
+  const isAnswering = (unanswered.get(socket)?.length ?? 0) > 0
+  if (isAnswering && !isStalled) return
+  if (isStalled) counters.count('http_clients_stalled_total', {})
+  socket.destroy()
 }
 
 function answerStarting(req: IncomingMessage, res: ServerResponse): void {

@@ -6,7 +6,6 @@ import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
 import { faultOf } from '../held-answer.ts'
 import type { OutboundError } from '../outbound.ts'
-import { endWhenStalled } from '../streams/stalled.ts'
 import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
 
 export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }
@@ -91,7 +90,6 @@ class BytePass implements UpstreamHandler {
       ...this.#more,
       ...(length !== undefined && /^\d{1,15}$/.test(length) ? ['Content-Length', length] : []),
     ])
-    endWhenStalled(this.#res)
   }
 
   onData(chunk: Buffer): void {

@@ -21,7 +21,6 @@ import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
 import { LateTap } from './late-tap.ts'
 import { OpeningGate } from './opening-gate.ts'
 import { type LastBlock, SseBlocks } from './sse-blocks.ts'
-import { endWhenStalled } from './stalled.ts'
 
 // An upstream that said [DONE] has nothing more to say; its connection is given this long to end by itself.
 const lingerMs = 1000
@@ -159,7 +158,6 @@ export class StreamedAnswer implements UpstreamHandler {
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
-    endWhenStalled(res)
     this.#phase = 'flowing'
   }
 
