@@ -4,6 +4,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type Disk, nodeDisk } from '../collectors/spool/disk.ts'
+import { spoolLimits } from '../collectors/spool/limits.ts'
+import { Quarantine } from '../collectors/spool/quarantine.ts'
 import { openSpool, type Spool } from '../collectors/spool/spool.ts'
 import { quarantine } from '../src/cli/quarantine.ts'
 import { openDataDir } from '../src/data-dir.ts'
@@ -67,6 +70,30 @@ test('what was refused is listed with its reason, shown whole, and dropped when 
   expect(asideFiles()).toEqual([])
   expect(await run()).toBe('The quarantine is empty.')
 })
+
+test.each([1, 2])(
+  'what was being dropped is gone at the next start, though the one who dropped it was killed at step %i',
+  async (steps) => {
+    const name = await withRefused()
+    let left = steps
+    const dying: Disk = {
+      ...nodeDisk,
+      async remove(path) {
+        if (left === 0) throw new Error('killed')
+        left -= 1
+        await nodeDisk.remove(path)
+      },
+    }
+    const aside = new Quarantine(dying, join(dir, 'spool', 'quarantine'), spoolLimits)
+    writeFileSync(join(dir, 'spool', 'quarantine', `${name}.json.tmp`), '{')
+    await aside.remove(name).catch(() => {})
+    expect(asideFiles()).not.toEqual([])
+    const spool = await openIn()
+    await until(() => asideFiles().length === 0 && spool.state().quarantineBytes === 0)
+    expect(house.names('spans')).toEqual(['good'])
+    await spool.close()
+  },
+)
 
 test('rows that are marked while nothing runs are loaded by the next start, once', async () => {
   const name = await withRefused()

@@ -146,13 +146,16 @@ export async function readFull(
   return filled
 }
 
+/** What a file is called while it is being replaced. */
+export const temporaryEnd = '.tmp'
+
 /** A small file, whole or not at all: after a crash there is the old one or the new one. */
 export async function replaceFile(
   disk: Disk,
   at: { dir: string; name: string },
   pieces: readonly Uint8Array[],
 ): Promise<void> {
-  const temporary = `${at.dir}/${at.name}.tmp`
+  const temporary = `${at.dir}/${at.name}${temporaryEnd}`
   const file = await disk.open(temporary, 'create')
   try {
     await writeAll(file, pieces, 0)

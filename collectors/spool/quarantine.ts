@@ -2,7 +2,7 @@
 // Law: `save` resolves when they are durable, or throws and the drain stays where it is. The file with the reason says that the
 // bytes beside it are set aside: it comes last and goes first.
 
-import { type Disk, isMissing, loadFile, replaceFile } from './disk.ts'
+import { type Disk, isMissing, loadFile, replaceFile, temporaryEnd } from './disk.ts'
 import { holdsAny } from './ids-in.ts'
 import { reasonOf, type SpoolLimits } from './limits.ts'
 
@@ -38,8 +38,10 @@ export class Quarantine {
     this.#limits = limits
   }
 
+  /** Before anything is set aside. */
   async open(): Promise<void> {
     await this.#disk.makeDir(this.#dir)
+    await this.#removeUnsaid()
     await this.#measure()
   }
 
@@ -124,6 +126,19 @@ export class Quarantine {
   /** The same for any of these ids of sixteen bytes. */
   removeHoldingIds(ids: readonly Buffer[]): Promise<number> {
     return this.#removeWhere((held) => holdsAny(held, ids), false)
+  }
+
+  /**
+   * What a process that was killed has left: bytes without their reason. They were on their way out, or on their way in, and then
+   * they stand in the spool yet and are set aside once more.
+   */
+  async #removeUnsaid(): Promise<void> {
+    const names = new Set(await this.#disk.list(this.#dir))
+    for (const name of names) {
+      const isUnsaid =
+        name.endsWith(bytesEnd) && !names.has(`${name.slice(0, -bytesEnd.length)}${factsEnd}`)
+      if (isUnsaid || name.endsWith(temporaryEnd)) await this.#disk.remove(`${this.#dir}/${name}`)
+    }
   }
 
   async #removeWhere(isHit: (held: Buffer) => boolean, isShared: boolean): Promise<number> {
