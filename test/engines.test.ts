@@ -13,7 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -125,6 +125,20 @@ describe('ClickHouse in a child', () => {
     await engine.stop()
     expect(engine.state()).toBe('stopped')
     expect(lives(childPid(dir))).toBe(false)
+  })
+
+  test('leaves the processor to its parent, in its session and as a session', async () => {
+    const dir = temp()
+    const engine = await startClickhouse({ dir, log: () => {} })
+    const pid = childPid(dir)
+    expect(getPriority(pid)).toBe(10)
+    const group = () => {
+      const path = `/proc/${pid}/autogroup`
+      return existsSync(path) ? readFileSync(path, 'utf8') : ''
+    }
+    // Empty where sessions are not grouped. Another machine's engines may have just said theirs: then this one waits its turn.
+    await until(() => group() === '' || group().endsWith(' nice 10\n'))
+    await engine.stop()
   })
 
   test('stops while a query runs', async () => {

@@ -1,5 +1,6 @@
 // The child that holds chDB: opens the data directory it is told, serves it over HTTP, and never outlives its parent.
 
+import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { createChdbHttp } from './chdb-http.ts'
@@ -26,8 +27,8 @@ const engineArgs = [
 ]
 
 // Inserts and merges can wait a moment; a call under way in the plane should not wait for them. Threads of the engine inherit it.
-const niceness = 5
-setPriority(niceness)
+const niceness = 10
+yieldToParent()
 
 const send = (message: FromChild) => process.send?.(message)
 
@@ -69,6 +70,21 @@ async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> 
     const address = server.address()
     if (address && typeof address === 'object') send({ type: 'ready', port: address.port })
   })
+}
+
+/**
+ * Linux may group threads by session, and weigh niceness only within a group; then this session of its own had as much of the
+ * processor as the plane. How nice a group is, is said to a file, and not twice within 100 ms on one machine.
+ */
+function yieldToParent(triesLeft = 20): void {
+  setPriority(niceness)
+  try {
+    writeFileSync('/proc/self/autogroup', String(niceness))
+  } catch (error) {
+    const isTooSoon = error instanceof Error && 'code' in error && error.code === 'EAGAIN'
+    // Without such groups there is no such file, and niceness counts among all.
+    if (isTooSoon && triesLeft > 0) setTimeout(yieldToParent, 110, triesLeft - 1).unref()
+  }
 }
 
 function fail(error: unknown): void {
