@@ -16,7 +16,7 @@ export class MemoryDisk implements Disk {
   /** Consulted before every call. */
   fault: (op: DiskOp, path: string) => Fault | undefined = () => undefined
   /** How long a call takes, before it takes effect. */
-  latency: () => Promise<void> = async () => {}
+  latency: (op: DiskOp) => Promise<void> = async () => {}
   /** Resolves before every sync; a test holds it to see what gathers meanwhile. */
   beforeSync: () => Promise<void> = async () => {}
   readonly calls: string[] = []
@@ -153,7 +153,7 @@ export class MemoryDisk implements Disk {
   }
 
   async #call(op: DiskOp, path: string): Promise<Fault | undefined> {
-    await this.latency()
+    await this.latency(op)
     if (this.#isDead) throw new Error('this process has crashed')
     this.calls.push(`${op} ${path}`)
     const fault = this.fault(op, path)

@@ -4,7 +4,7 @@
 import type { Position } from './chunk.ts'
 import type { Disk } from './disk.ts'
 import type { SpoolLimits } from './limits.ts'
-import { type Drained, Segment, segmentHeadBytes, segmentName } from './segment.ts'
+import { type Drained, Segment, segmentName } from './segment.ts'
 import type { Shelf } from './shelf.ts'
 
 export type SegmentsDeps = {
@@ -29,7 +29,10 @@ export class Segments {
   #nextNumber: number
   #active: Segment | undefined
   #next: Promise<Segment> | undefined
+  /** What `#next` resolved to. */
+  #ready: Segment | undefined
   #ahead: Promise<void> | undefined
+  #ending: Promise<void> | undefined
 
   constructor(deps: SegmentsDeps) {
     this.#deps = deps
@@ -48,9 +51,10 @@ export class Segments {
     if (active && (active.isEmpty || active.end + bytes <= this.#deps.limits.segmentBytes))
       return active
     this.#active = undefined
-    if (active) await this.#seal(active)
+    // Not waited for: cutting a file waits for what the file system commits just then, and everybody would wait with it.
+    if (active) void this.#end(active)
     const taken = this.#next ?? this.#create()
-    this.#next = undefined
+    this.#forgetNext()
     const segment = await taken
     this.#active = segment
     return segment
@@ -74,7 +78,7 @@ export class Segments {
     const active = this.#active
     if (active && !active.isEmpty) {
       this.#active = undefined
-      await this.#seal(active)
+      await this.#end(active)
     }
     const next = await this.#next?.catch(this.#deps.onTrouble)
     if (next?.isReused) await this.#dropNext()
@@ -87,6 +91,7 @@ export class Segments {
     if (!active) return
     this.#active = undefined
     this.#leave(active)
+    this.#deps.shelf.seal(active.number, active.end)
     await active.abandon()
     if (active.isEmpty) await this.#remove(active)
   }
@@ -95,29 +100,49 @@ export class Segments {
     await this.#ahead
     const active = this.#active
     this.#active = undefined
-    if (active) await this.#seal(active)
+    if (active) await this.#end(active)
     if (active?.isEmpty) await this.#remove(active)
     await this.#dropNext()
+    await this.ended()
+  }
+
+  /** Resolves when every segment that was left before is as long as it will stay, and sealed. */
+  async ended(): Promise<void> {
+    while (this.#ending) await this.#ending
   }
 
   async #dropNext(): Promise<void> {
     await this.#ahead
     const next = await this.#next?.catch(this.#deps.onTrouble)
-    this.#next = undefined
+    this.#forgetNext()
     if (next) await next.close()
     if (next) await this.#remove(next)
   }
 
-  async #seal(segment: Segment): Promise<void> {
+  #forgetNext(): void {
+    this.#next = undefined
+    this.#ready = undefined
+  }
+
+  #end(segment: Segment): Promise<void> {
     this.#leave(segment)
+    const ending = this.#finish(segment, this.#ending).finally(() => {
+      if (this.#ending === ending) this.#ending = undefined
+    })
+    this.#ending = ending
+    return ending
+  }
+
+  /** One behind the other. Sealed last: what retires a segment counts on its length. */
+  async #finish(segment: Segment, before: Promise<void> | undefined): Promise<void> {
+    await before
     await segment.trim().catch(this.#deps.onTrouble)
     await segment.close()
+    this.#deps.shelf.seal(segment.number, segment.end)
   }
 
   #leave(segment: Segment): void {
-    if (segment.isEmpty) return
-    this.#deps.shelf.seal(segment.number, segment.end)
-    this.#previous = { segment: segment.number, offset: segment.end }
+    if (!segment.isEmpty) this.#previous = { segment: segment.number, offset: segment.end }
   }
 
   /** One that cannot be reused is gone, and a new one is made in its place. */
@@ -135,31 +160,37 @@ export class Segments {
     await disk.remove(`${dir}/${segmentName(segment.number)}`).catch(onTrouble)
   }
 
+  /**
+   * What stands ready behind grows in step with what is written: a whole segment of zeros in a row held threads and disk for a
+   * quarter of a second, and every commit with them.
+   */
   #lookAhead(active: Segment): void {
     const { segmentBytes, aheadBytes } = this.#deps.limits
     const wanted = Math.min(active.end + aheadBytes, segmentBytes)
-    const nextIsDue = active.end > segmentHeadBytes + segmentBytes / 2 && !this.#next
-    if (this.#ahead || (active.prepared >= wanted && !nextIsDue)) return
-    this.#ahead = this.#prepare(active, wanted, nextIsDue)
+    const wantedBehind = Math.min(2 * active.end - segmentBytes, segmentBytes)
+    const isBehindDue = wantedBehind > (this.#ready?.prepared ?? 0)
+    if (this.#ahead || (active.prepared >= wanted && !isBehindDue)) return
+    this.#ahead = this.#prepare(active, wanted, wantedBehind)
       .catch(this.#deps.onTrouble)
       .finally(() => {
         this.#ahead = undefined
       })
   }
 
-  async #prepare(active: Segment, wanted: number, nextIsDue: boolean): Promise<void> {
+  async #prepare(active: Segment, wanted: number, wantedBehind: number): Promise<void> {
     await active.prepareTo(wanted)
-    if (!nextIsDue || this.#active !== active || this.#next) return
-    const next = this.#create()
-    this.#next = next
+    if (wantedBehind <= 0 || this.#active !== active) return
+    this.#next ??= this.#create()
+    const next = this.#next
     let segment: Segment
     try {
       segment = await next
     } catch (error) {
       // The commit that needs a segment makes its own and meets the error itself.
-      if (this.#next === next) this.#next = undefined
+      if (this.#next === next) this.#forgetNext()
       throw error
     }
-    await segment.prepareTo(this.#deps.limits.segmentBytes)
+    if (this.#next === next) this.#ready = segment
+    await segment.prepareTo(wantedBehind)
   }
 }

@@ -263,6 +263,7 @@ class OpenSpool implements Spool {
     shelf.advance(state.cursor, drained)
     tenants.advance(state.cursor, shelf.undrainedChunks === 0)
     for (const chunk of drained) this.#slabs.give(chunk.slabs)
+    await this.#segments.ended()
     await retired.add(shelf.takeDrained())
     await retired.evict(room.isDiskLow)
     this.#forgetting?.look()
