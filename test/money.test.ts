@@ -4,9 +4,12 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Grant } from '../collectors/proxy/money.ts'
+import { readConfig } from '../schemas/config-file.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
+import { openMoney } from '../src/money/money.ts'
 import { type Pot, takeAll } from '../src/money/pot.ts'
 import { openRates } from '../src/money/rates.ts'
 import { openTill, type Till } from '../src/money/till.ts'
@@ -279,6 +282,57 @@ describe('a budget', () => {
     expect(await spend(busy, key, { most: 1_500n, cost: 1_500n })).toBe(true)
     await idle.close()
     await busy.close()
+  })
+})
+
+describe('a call that reports more than it reserved', () => {
+  const priced = { id: 'm', pricing: { std_input: 1, std_output: 2 } }
+  const config = readConfig(JSON.stringify({ models: [priced] }), {
+    env: () => undefined,
+    known: [],
+  })
+  const cut = 'money_over_reserved_total'
+  const usageOf = (outputTokens: number) => ({
+    ...{ inputTokens: 10, outputTokens, cachedTokens: 0, reasoningTokens: 0, estimated: false },
+  })
+  async function take(): Promise<{ grant: Grant; key: string; till: Till }> {
+    const till = await tillOn(sql)
+    const key = await newKey(1_000_000n)
+    const money = openMoney({
+      keys: { terms: () => ({ requestsPerMinute: undefined, monthlyBudgetNanoUsd: 1_000_000n }) },
+      ...{ config: () => config, till, rates: openRates({ sql, counters }), counters },
+      ...{ isPrepaid: false, region: undefined },
+    })
+    const grant = await money.take({
+      ...{ workspace, keyId: key, runId: newId(), model: 'm', routeId: 'r', origin: '' },
+      ...{ inputTokensMax: 10, outputTokensMax: 20, pieces: undefined },
+    })
+    counted.delete(cut)
+    return { grant, key, till }
+  }
+
+  test('costs what it reserved, and is counted once, whatever was reckoned meanwhile', async () => {
+    const { grant, key, till } = await take()
+    const cost = grant.cost(usageOf(4_000_000_000), undefined, 'm')
+    // The note of an opening is written when the disk has time, which may be now.
+    grant.cost(usageOf(0), undefined, 'm')
+    grant.settle({ cost, usage: usageOf(4_000_000_000) })
+    grant.settle()
+    expect(cost).toMatchObject({ nanoUsd: 50_000n, isCut: true })
+    expect(counted.get(cut)).toBe(1)
+    await till.close()
+    expect(await booksOf(key)).toEqual({ spent: 50_000n, held: 0n })
+  })
+
+  test('is not counted where it is charged nothing, or no more than was reserved', async () => {
+    for (const isCharged of [false, true]) {
+      const { grant, till } = await take()
+      grant.cost(usageOf(4_000_000_000), undefined, 'm')
+      const cost = grant.cost(usageOf(20), undefined, 'm')
+      grant.settle(isCharged ? { cost, usage: usageOf(20) } : undefined)
+      expect(counted.get(cut)).toBe(undefined)
+      await till.close()
+    }
   })
 })
 

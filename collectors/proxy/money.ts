@@ -34,6 +34,8 @@ export type Cost = {
   version: string
   /** In whose books it is reckoned, where it is taken from a budget: stored with the run as `batchin.till`. */
   till?: string
+  /** More was reported than the call had reserved; this is what it had. */
+  isCut?: boolean
 }
 
 /** A key's month, or a workspace's balance (no period). Plain JSON. */

@@ -88,7 +88,10 @@ function noteOf(call: Call, begun: SignedRecord | undefined): Note {
     requestBytes: call.upstreamBody.length,
   }
   const cost = call.grant?.cost(usageOf(note), undefined, call.model)
-  if (cost) note.cost = { ...cost, nanoUsd: String(cost.nanoUsd) }
+  if (cost) {
+    const { nanoUsd, version, till } = cost
+    note.cost = { nanoUsd: String(nanoUsd), version, till }
+  }
   if (begun) {
     const canonical = Buffer.from(begun.canonical).toString()
     note.begun = { canonical, inputHash: begun.inputHash, inputForm: begun.inputForm }

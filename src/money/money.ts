@@ -135,7 +135,6 @@ class TakenGrant extends OpenGrant {
   readonly #taken: Taken
   readonly #counters: Counters
   #isSettled = false
-  #isBeyond = false
 
   constructor(prices: readonly Price[], taken: Taken, counters: Counters) {
     super(prices)
@@ -157,8 +156,7 @@ class TakenGrant extends OpenGrant {
     const { till, most } = this.#taken
     if (!cost || till === undefined) return cost
     // What an upstream reports beyond what the call could use is between it and the owner, not taken from a budget.
-    this.#isBeyond = cost.nanoUsd > most
-    return { ...cost, nanoUsd: this.#isBeyond ? most : cost.nanoUsd, till }
+    return cost.nanoUsd > most ? { ...cost, nanoUsd: most, till, isCut: true } : { ...cost, till }
   }
 
   override settle(used?: Parameters<Grant['settle']>[0]): void {
@@ -167,7 +165,7 @@ class TakenGrant extends OpenGrant {
     const { buckets, purses, most } = this.#taken
     const spent = used?.cost?.nanoUsd ?? 0n
     const tokens = used?.usage ? used.usage.inputTokens + used.usage.outputTokens : 0
-    if (this.#isBeyond) this.#counters.count('money_over_reserved_total', {})
+    if (used?.cost?.isCut) this.#counters.count('money_over_reserved_total', {})
     for (const purse of purses) purse.settle(most, spent, used?.isBooked)
     for (const { pot, amount } of buckets) {
       const unused = amount - pot.needOf(tokens)
