@@ -141,21 +141,21 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
   }
   const live = new LiveAnswers()
   metrics.gauge('proxy_live_answers', () => live.size)
-  const doors = ingestDoors(deps, { otlp, router, routes, live, findRuns, prompting })
+  const ingest = ingestDoors(deps, { otlp, router, routes, live, findRuns, prompting })
   await endCutOff(deps)
   const app = createApp({
-    ...{ keys: deps.keys, metrics, log, doors, router, internal },
-    watchers: watchersOf(selfTrace, doors),
+    ...{ keys: deps.keys, metrics, log, doors: ingest.doors, router, internal },
+    watchers: watchersOf(selfTrace, ingest.doors),
   })
   return {
-    answer: enterDirectly(app, { doors, keys: deps.keys, histograms: metrics }),
-    routes: listRoutes(router, doors),
+    answer: enterDirectly(app, { doors: ingest.doors, keys: deps.keys, histograms: metrics }),
+    routes: listRoutes(router, ingest.doors),
     provider: deps.config.current().routes[0]?.targets[0]?.provider ?? 'none',
     otlp,
     interrupt: () => live.interrupt(),
     engine,
     async close() {
-      await selfTrace?.close()
+      await Promise.all([ingest.close(), selfTrace?.close()])
       await traced.close()
       await destinations.close()
       await prompting.close()

@@ -6,6 +6,7 @@ import { otlpTraces } from '../collectors/otlp/route.ts'
 import type { ProxyDeps } from '../collectors/proxy/call.ts'
 import type { Jobs } from '../collectors/proxy/jobs/job.ts'
 import { jobAnswers } from '../collectors/proxy/jobs/job-answers.ts'
+import { lookAt } from '../collectors/proxy/jobs/look.ts'
 import type { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import { operations } from '../collectors/proxy/operations.ts'
@@ -14,15 +15,18 @@ import { inference, throughKoa } from '../collectors/proxy/route.ts'
 import type { LiveRoutes } from '../collectors/proxy/targets/routes.ts'
 import { redactionBy } from '../collectors/redact.ts'
 import { runs } from '../collectors/run/route.ts'
+import { newId, toPrefixed } from '../schemas/ids.ts'
 import { jobRoutes } from './api/jobs.ts'
 import type { DoorDeps } from './doors.ts'
 import type { Door } from './http/app.ts'
 import type { OtlpShared } from './http/grpc-door.ts'
+import { startJobLooks } from './jobs/job-looks.ts'
 import { jobReceipts } from './jobs/job-receipts.ts'
 import { openJobs } from './jobs/jobs.ts'
 import { runPrices } from './money/prices.ts'
 import type { Prompting } from './prompting.ts'
 import { openRecords } from './records/records.ts'
+import type { Repeated } from './repeat.ts'
 import type { Traces } from './traces/traces.ts'
 
 /** One bound on what all calls hold, one book of their envelopes. */
@@ -36,7 +40,7 @@ export function ingestDoors(
     findRuns: Traces['findRuns']
     prompting: Prompting
   },
-): Door[] {
+): { doors: Door[]; close(): Promise<void> } {
   const { spool, settings, ledger } = deps
   const signed = {
     ...made.otlp,
@@ -65,7 +69,8 @@ export function ingestDoors(
   }
   jobRoutes(made.router, jobAnswers(proxy))
   const infer = inference(proxy)
-  return [
+  const looks = lookAfterJobs(deps, proxy)
+  const doors: Door[] = [
     ...operations.map((operation): Door => {
       const direct = infer(operation)
       const { paths } = operation
@@ -90,6 +95,18 @@ export function ingestDoors(
       }),
     },
   ]
+  return { doors, close: () => looks.stop() }
+}
+
+/** On nobody's behalf: without a caller's headers. */
+function lookAfterJobs(deps: DoorDeps, proxy: ProxyDeps): Repeated {
+  return startJobLooks({
+    ...{ sql: deps.postgres, counters: deps.metrics, log: deps.log },
+    async look(job) {
+      const by = { clientHeaders: {}, requestId: toPrefixed('req', newId()) }
+      return (await lookAt(proxy, job, by)).receipt.phase === 'final'
+    },
+  })
 }
 
 function jobsOf(deps: DoorDeps): Jobs {

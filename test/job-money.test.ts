@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startPostgres } from '../src/engines/postgres.ts'
-import { forgetJobs } from '../src/jobs/jobs.ts'
+import { forgetJobs, openJobs } from '../src/jobs/jobs.ts'
 import { addCredit } from '../src/money/credit.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { get, type Json } from './clients.ts'
@@ -163,6 +163,79 @@ test('a claim that came to nothing is taken up again; another plane waits an hou
   expect(await phase()).toBe('begin')
   await claim(other, '2 hours')
   expect(await phase()).toBe('final')
+})
+
+test('a close that hangs for longer than its claim is the only one of its plane', async () => {
+  const { id: workspace } = await world.get('/v1/users/me')
+  const planeId = '00000000-0000-4000-8000-000000000002'
+  const log = () => {}
+  const jobs = openJobs({
+    ...{ sql, planeId, nowMs: Date.now, log },
+    findReceipt: async () => undefined,
+  })
+  const key = await world.newKey({})
+  const { id } = await startVideo(key.key)
+  const job = await jobs.find(workspace, id)
+  const closed = { ...job!.receipt, phase: 'final' as const }
+  let goOn = () => {}
+  let first: Promise<unknown> | undefined
+  await new Promise<void>((begun) => {
+    first = jobs.closeOnce(job!, async () => {
+      await new Promise<void>((resolve) => {
+        goOn = resolve
+        begun()
+      })
+      return closed
+    })
+  })
+  const age = () =>
+    sql.query(`UPDATE jobs SET claimed_until = now() - interval '1 second' WHERE id = $1`, [id])
+  await age()
+  let others = 0
+  const other = async () => {
+    others += 1
+    return closed
+  }
+  expect((await jobs.closeOnce(job!, other)).phase).toBe('begin')
+  goOn()
+  expect([await first, others]).toEqual([closed, 0])
+  // One that rejected has written nothing, and the next look is another's turn.
+  await age()
+  await expect(jobs.closeOnce(job!, () => Promise.reject(new Error('full')))).rejects.toThrow()
+  await age()
+  expect([await jobs.closeOnce(job!, other), others]).toEqual([closed, 1])
+})
+
+test('a job that nobody asks about is looked at until it is over, and gives back what it took when it failed', async () => {
+  const key = await world.newKey({ monthly_budget_cents: 10 })
+  const before = (await books(key.id)).balance
+  const job = await startVideo(key.key)
+  const due = () => sql.query('UPDATE jobs SET look_at = now() WHERE id = $1', [job.id])
+  const looks = async () => {
+    const [row] = await sql.query<{ looks: number; away: number; status: string }>(
+      `SELECT looks, extract(epoch FROM look_at - now())::int AS away, job->'receipt'->>'recordStatus' AS status
+       FROM jobs WHERE id = $1`,
+      [job.id],
+    )
+    return row
+  }
+  expect((await looks())?.away).toBeGreaterThan(500)
+  await due()
+  const metrics = async () => (await fetch(`${world.url}/metrics`)).text()
+  await expect
+    .poll(metrics, { timeout: 30_000 })
+    .toContain('jobs_looked_at_total{outcome="open"} 1\n')
+  expect(await books(key.id)).toMatchObject({ spent: 8, balance: before - 8 })
+  job.play('failed')
+  await due()
+  await expect
+    .poll(() => books(key.id), { timeout: 30_000 })
+    .toEqual({ spent: 0, balance: before, rows: 0 })
+  const after = await looks()
+  expect(after?.looks).toBe(2)
+  // The pause doubles.
+  expect(after?.away).toBeGreaterThan(1_100)
+  expect(after?.status).toBe('upstream_error')
 })
 
 test('a job whose call was cut off before anybody heard of it is forgotten, and gives back what it took', async () => {

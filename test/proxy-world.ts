@@ -164,10 +164,10 @@ function jobsInMemory(): Jobs {
     find: async (of, id) => jobs.get(keyOf({ workspace: of, id })),
     findByFile: async (of, fileId) =>
       [...jobs.values()].find((job) => job.workspace === of && job.fileId === fileId),
-    async claim(job) {
-      const isMine = !claimed.has(keyOf(job))
+    async closeOnce(job, close) {
+      if (claimed.has(keyOf(job))) return job.receipt
       claimed.add(keyOf(job))
-      return { isMine, receipt: job.receipt }
+      return close()
     },
     async close(job, receipt) {
       jobs.set(keyOf(job), { ...job, receipt })

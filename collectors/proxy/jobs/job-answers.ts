@@ -6,19 +6,15 @@ import type { Context } from 'koa'
 import type { Caller } from '../../../schemas/caller.ts'
 import { Fault } from '../../../schemas/faults.ts'
 import { toPrefixed } from '../../../schemas/ids.ts'
-import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from '../answer-headers.ts'
-import { parseObject } from '../completion.ts'
-import { faultOf } from '../held-answer.ts'
+import { pushAnswerHeaders, upstreamRequestIdOf } from '../answer-headers.ts'
 import { fromNote } from '../openings.ts'
 import { exposed } from '../receipt.ts'
 import type { Routes } from '../targets/routes.ts'
 import { toTraceparent } from '../trace-context.ts'
-import type { UpstreamGet } from '../upstream.ts'
-import { fetchWhole, passBytes } from './fetching.ts'
+import { passBytes } from './fetching.ts'
 import type { Job, JobReceipt } from './job.ts'
-import { closeJob, type JobDeps } from './run-of-job.ts'
-import { withOurMembers } from './video-form.ts'
-import { stateOf } from './videos.ts'
+import { type Asker, lookAt, toAsk } from './look.ts'
+import type { JobDeps } from './run-of-job.ts'
 
 const idPattern = /^[\w.:-]{1,256}$/
 
@@ -37,27 +33,13 @@ export function jobAnswers(deps: JobDeps & { routes: Routes }): JobAnswers {
     return job
   }
   const content = async (ctx: Context, job: Job, path: string): Promise<void> => {
-    const { upstream, request } = toAsk(deps.routes, ctx, { job, path, accept: '*/*' })
+    const { upstream, request } = toAsk(deps.routes, { job, path, accept: '*/*', by: askerOf(ctx) })
     await passBytes(ctx, (handler) => upstream.get(request, handler), receiptOf(job, job.receipt))
   }
   return {
     async video(ctx, id) {
       const job = await find(ctx, id, 'find')
-      const path = `/videos/${encodeURIComponent(id)}`
-      const { upstream, request } = toAsk(deps.routes, ctx, {
-        job,
-        path,
-        accept: 'application/json',
-      })
-      const answer = await fetchWhole((handler) => upstream.get(request, handler)).catch(
-        (error) => {
-          throw faultOf(error)
-        },
-      )
-      refuseUnusable(answer.status, answer.headers)
-      const isKnown = answer.status === 200
-      const body = isKnown ? withOurMembers(answer.body, { seconds: job.seconds }) : answer.body
-      const receipt = isKnown ? await settle(deps, job, body) : job.receipt
+      const { answer, body, receipt } = await lookAt(deps, job, askerOf(ctx))
       setHeaders(ctx, [...receiptOf(job, receipt), ...passed(answer.headers, job)])
       ctx.status = answer.status
       ctx.body = body
@@ -76,44 +58,8 @@ export function jobAnswers(deps: JobDeps & { routes: Routes }): JobAnswers {
   }
 }
 
-/** The receipt that stands for the job after this look at it. */
-async function settle(deps: JobDeps, job: Job, body: Buffer): Promise<JobReceipt> {
-  const answer = parseObject(body)
-  const isNews = job.receipt.phase === 'begin' && answer && stateOf(answer).isOver
-  if (!isNews) return job.receipt
-  const { isMine, receipt } = await deps.jobs.claim(job)
-  return isMine ? (await closeJob(deps, job, answer)).receipt : receipt
-}
-
-function toAsk(routes: Routes, ctx: Context, of: { job: Job; path: string; accept: string }) {
-  const provider = routes.provider(of.job.provider)
-  if (!provider) {
-    const message = 'The provider of this job is not configured any more.'
-    throw new Fault('upstream_error', { message, headers: { 'x-should-retry': 'false' } })
-  }
-  const { upstream, keys } = provider
-  const request: UpstreamGet = {
-    path: of.path,
-    accept: of.accept,
-    clientHeaders: ctx.req.headers,
-    requestId: String(ctx.state.requestId),
-    apiKey: keys.texts[keys.pick(0, Date.now())],
-  }
-  return { upstream, request }
-}
-
-function refuseUnusable(status: number, headers: IncomingHttpHeaders): void {
-  if (status === 401 || status === 403)
-    throw refusal('The upstream did not accept our credentials.')
-  if (status >= 300 && status < 400) {
-    throw refusal('The upstream answered with a redirect, which is not followed.')
-  }
-  if (isEncoded(headers))
-    throw refusal('The upstream answered in an encoding that was not asked for.')
-}
-
-function refusal(message: string): Fault {
-  return new Fault('upstream_error', { message, headers: { 'x-should-retry': 'false' } })
+function askerOf(ctx: Context): Asker {
+  return { clientHeaders: ctx.req.headers, requestId: String(ctx.state.requestId) }
 }
 
 /** As the answer that started the job had them; the signature is that of the record that stands now. */

@@ -46,10 +46,10 @@ export type Jobs = {
   /** The job that made this file. */
   findByFile(workspace: string, fileId: string): Promise<Job | undefined>
   /**
-   * Mine for one caller at a time, until it is closed or a minute has passed: then this caller closes it. Otherwise the receipt
-   * that stands now: a close that was cut off after its record is finished here.
+   * The receipt that stands after it. `close` is called for one caller at a time, and again only after one that rejected or died;
+   * a close that was cut off after its record is finished here.
    */
-  claim(job: Job): Promise<{ isMine: boolean; receipt: JobReceipt }>
+  closeOnce(job: Job, close: () => Promise<JobReceipt>): Promise<JobReceipt>
   /** The charge of one that did not complete goes back. Again it changes nothing. */
   close(job: Job, receipt: JobReceipt): Promise<void>
 }

@@ -63,8 +63,14 @@ export async function startJob(
   // With the row: whoever closes the job must be able to give it back, and this process may be gone by then.
   if (job.charge) settleMoney(call, { cost, usage: undefined, isBooked: true })
   await deps.intake.write((batch) => pushRecord(batch, opening), { closes: call.runId })
-  if (!started?.isOver || !(await deps.jobs.claim(job)).isMine) return opening
-  return (await closeJob(deps, job, answer)).signed
+  if (!started?.isOver) return opening
+  let signed = opening
+  await deps.jobs.closeOnce(job, async () => {
+    const closed = await closeJob(deps, job, answer)
+    signed = closed.signed
+    return closed.receipt
+  })
+  return signed
 }
 
 function chargeOf({ grant }: Call, cost: Cost | undefined): Job['charge'] {
@@ -72,7 +78,7 @@ function chargeOf({ grant }: Call, cost: Cost | undefined): Job['charge'] {
   return cost && purses.length > 0 ? { purses, nanoUsd: String(cost.nanoUsd) } : undefined
 }
 
-/** Writes the final record and the run. Only for who has claimed the job. */
+/** Writes the final record and the run. Only as `closeOnce` calls it. */
 export async function closeJob(
   deps: JobDeps,
   job: Job,
