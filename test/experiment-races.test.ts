@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { findBaseline } from '../src/experiments/baseline.ts'
+import { openCallLedger } from '../src/experiments/call-ledger.ts'
 import { cancelExperiment } from '../src/experiments/cancelling.ts'
 import { openCandidates } from '../src/experiments/candidates.ts'
 import { beside, MovedMeanwhile } from '../src/experiments/live-moves.ts'
@@ -141,6 +142,42 @@ describe('cancelling while the machine moves', () => {
       person,
       'Cancelled with a share of live traffic: The sale begins.',
     ])
+  })
+})
+
+describe('the budget of a day', () => {
+  test('is kept for the whole workspace when several prompts set money aside at once', async () => {
+    const perDay = 100
+    // The workspace may spend five times that: of eight prompts that ask for all of theirs at once, five are answered.
+    for (let round = 0; round < rounds; round++) {
+      const rows = await Promise.all(
+        Array.from(
+          { length: 8 },
+          async (_, i) => (await experimentIn(`day-${round}-${i}`, 'replaying')).row,
+        ),
+      )
+      await postgres.query(
+        `UPDATE experiments SET budget_per_day_nano_usd = $2, registration = '{"frame":{"units":9}}' WHERE workspace = $1`,
+        [workspace, perDay],
+      )
+      const claims = await Promise.all(
+        rows.map(({ experimentId }) =>
+          openCallLedger(postgres, experimentId, 'test').claim(
+            { unit: 0, arm: 'baseline', step: 0 },
+            { leaseMs: 60_000, reserveNanoUsd: perDay },
+          ),
+        ),
+      )
+      expect(claims.map(({ kind }) => kind).sort()).toEqual([
+        ...Array.from({ length: 5 }, () => 'mine'),
+        ...Array.from({ length: 3 }, () => 'stopped'),
+      ])
+      const [day] = await postgres.query<{ spent: number }>(
+        `DELETE FROM experiment_spend WHERE workspace = $1 AND registry_id = '' RETURNING spent_nano_usd AS spent`,
+        [workspace],
+      )
+      expect(day?.spent).toBe(5 * perDay)
+    }
   })
 })
 

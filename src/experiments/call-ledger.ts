@@ -102,9 +102,13 @@ async function isAffordable(tx: Sql, holder: Holder, reserve: number): Promise<b
   const { budget_nano_usd: budget, budget_per_day_nano_usd: perDay } = holder
   if (budget !== null && holder.spent_nano_usd + reserve > budget) return false
   if (perDay === null) return true
+  // The day's two rows are made where missing and held until the call is paid for: of two that claim at once, the second sees
+  // what the first set aside. Everybody takes the workspace's row first.
   const days = await tx.query<{ registry_id: string; spent_nano_usd: number }>(
-    `SELECT registry_id, spent_nano_usd FROM experiment_spend
-     WHERE workspace = $1 AND registry_id IN ('', $2) AND day = (now() AT TIME ZONE 'UTC')::date`,
+    `INSERT INTO experiment_spend (workspace, registry_id, day, spent_nano_usd)
+     SELECT $1, given, (now() AT TIME ZONE 'UTC')::date, 0 FROM unnest(ARRAY['', $2::text]) AS given
+     ON CONFLICT (workspace, registry_id, day) DO UPDATE SET spent_nano_usd = experiment_spend.spent_nano_usd
+     RETURNING registry_id, spent_nano_usd`,
     [holder.workspace, holder.registry_id],
   )
   return days.every(({ registry_id, spent_nano_usd }) => {
