@@ -67,7 +67,7 @@ async function experimentIn(name: string, status: 'replaying' | 'canary') {
     await registry.setCanary({ ...at, canary, actor: machine, reason: 'A test.' })
   }
   const ask = { ...at, baseline: 'v1', candidate: 'v2', startedBy: 'machine', asked: {} }
-  const queued = await queueExperiment({ postgres, registry }, ask)
+  const queued = await queueExperiment({ postgres }, ask)
   const store = openExperimentStore(postgres, 'test')
   await postgres.query(
     'UPDATE experiments SET status = $2 WHERE workspace = $1 AND registry_id = $3',
@@ -142,6 +142,50 @@ describe('cancelling while the machine moves', () => {
       person,
       'Cancelled with a share of live traffic: The sale begins.',
     ])
+  })
+})
+
+describe('queueing', () => {
+  test('leaves nothing behind when it dies halfway: the version is called a candidate when it is one', async () => {
+    const at = { workspace, registry: 'half' }
+    await declare('half', 'v1')
+    await declare('half', 'v2')
+    const ask = { ...at, baseline: 'v1', candidate: 'v2', startedBy: 'machine', asked: {} }
+    const seen = async () => {
+      const [{ count }] = (await postgres.query<{ count: number }>(
+        'SELECT count(*)::int AS count FROM experiments WHERE workspace = $1',
+        [workspace],
+      )) as [{ count: number }] // a count is one row
+      return [count, (await registry.findVersion({ ...at, version: 'v2' }))?.status]
+    }
+    await postgres.query(`CREATE FUNCTION refuse_status() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      RAISE EXCEPTION 'gone in the middle'; END $$`)
+    await postgres.query(`CREATE TRIGGER refuse_status BEFORE UPDATE OF status ON prompt_versions FOR EACH ROW
+      WHEN (NEW.workspace = '${workspace}') EXECUTE FUNCTION refuse_status()`)
+    await expect(queueExperiment({ postgres }, ask)).rejects.toThrow('gone in the middle')
+    expect(await seen()).toEqual([0, 'observed'])
+    await postgres.query('DROP TRIGGER refuse_status ON prompt_versions')
+    await queueExperiment({ postgres }, ask)
+    expect(await seen()).toEqual([1, 'candidate'])
+    expect((await registry.checkHistory(at)).matches).toBe(true)
+  })
+})
+
+describe('processes that find the same version at once', () => {
+  test('try it once between them', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const at = { workspace, registry: `twice-${round}` }
+      await declare(at.registry, 'v1')
+      await declare(at.registry, 'v2')
+      const ask = { ...at, baseline: 'v1', candidate: 'v2', startedBy: 'machine', asked: {} }
+      const queued = await Promise.all([1, 2, 3].map(() => queueExperiment({ postgres }, ask)))
+      expect(queued.filter((one) => one !== undefined)).toHaveLength(1)
+      const rows = await postgres.query<{ status: string }>(
+        'SELECT status FROM experiments WHERE workspace = $1 AND registry_id = $2',
+        [workspace, at.registry],
+      )
+      expect(rows).toEqual([{ status: 'queued' }])
+    }
   })
 })
 

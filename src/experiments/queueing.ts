@@ -2,10 +2,9 @@
 
 import type { Asked } from '../../replay/experiment.ts'
 import { newId, toPrefixed, toUuid } from '../../schemas/ids.ts'
-import type { Registry } from '../registry/registry.ts'
-import { type Postgres, sqlState } from '../stores/postgres.ts'
-
-const duplicateKey = '23505'
+import { changeRegistry } from '../registry/history.ts'
+import { tellStatus } from '../registry/promotion.ts'
+import type { Postgres, Sql } from '../stores/postgres.ts'
 
 export type QueueAsk = {
   workspace: string
@@ -19,59 +18,71 @@ export type QueueAsk = {
 
 export type QueueAnswer = { experimentId: string; regressionId: string }
 
-/** Undefined when another process has just queued one for this registry. */
+const actor = { kind: 'machine', id: 'experiments' } as const
+
+/**
+ * The experiment and what the versions are called from now on become true together. Undefined when another process was first to
+ * try this version by itself.
+ */
 export async function queueExperiment(
-  deps: { postgres: Postgres; registry: Pick<Registry, 'setStatus'> },
+  deps: { postgres: Postgres },
   ask: QueueAsk,
 ): Promise<QueueAnswer | undefined> {
   const [experiment, regression] = [newId(), newId()]
-  const setStatus = (version: string, status: 'candidate' | 'observed', reason: string) =>
-    deps.registry.setStatus({
-      workspace: ask.workspace,
-      registry: ask.registry,
-      version,
-      status,
-      actor: { kind: 'machine', id: 'experiments' },
-      reason,
-    })
-  let replaced: { candidate: string }[] = []
-  try {
-    await deps.postgres.transaction(async (tx) => {
-      replaced = await tx.query(
-        `UPDATE experiments SET status = 'cancelled', promotion_status = 'not_promoted', decided_at = now(),
-           reason = 'A newer version took its place before it began.'
-         WHERE workspace = $1 AND registry_id = $2 AND status = 'queued' RETURNING candidate`,
-        [ask.workspace, ask.registry],
-      )
-      await tx.query(
-        `INSERT INTO experiments (experiment_id, regression_id, workspace, registry_id, baseline, candidate, status, started_by, asked)
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8)`,
-        [
-          toUuid(experiment),
-          toUuid(regression),
-          ask.workspace,
-          ask.registry,
-          ask.baseline,
-          ask.candidate,
-          ask.startedBy,
-          JSON.stringify(ask.asked),
-        ],
-      )
-      await tx.query(
-        `INSERT INTO experiment_events (experiment_id, actor, status, promotion_status, reason) VALUES ($1, $2, 'queued', 'pending', '')`,
-        [toUuid(experiment), ask.startedBy],
-      )
-    })
-  } catch (error) {
-    if (sqlState(error) === duplicateKey) return undefined
-    throw error
-  }
-  for (const { candidate } of replaced) {
-    await setStatus(candidate, 'observed', 'A newer version took its place.')
-  }
-  await setStatus(ask.candidate, 'candidate', `Queued as ${toPrefixed('pexp', experiment)}.`)
+  const at = { workspace: ask.workspace, registry: ask.registry }
+  const isQueued = await changeRegistry(deps.postgres, at, async (held) => {
+    if (ask.startedBy === 'machine' && (await wasTried(held.sql, ask))) return false
+    const replaced = await held.sql.query<{ candidate: string }>(
+      `UPDATE experiments SET status = 'cancelled', promotion_status = 'not_promoted', decided_at = now(),
+         reason = 'A newer version took its place before it began.'
+       WHERE workspace = $1 AND registry_id = $2 AND status = 'queued' RETURNING candidate`,
+      [ask.workspace, ask.registry],
+    )
+    await insert(held.sql, ask, { experiment: toUuid(experiment), regression: toUuid(regression) })
+    for (const { candidate: version } of replaced) {
+      const reason = 'A newer version took its place.'
+      await tellStatus(held, { ...at, version, status: 'observed', actor, reason })
+    }
+    const reason = `Queued as ${toPrefixed('pexp', experiment)}.`
+    await tellStatus(held, { ...at, version: ask.candidate, status: 'candidate', actor, reason })
+    return true
+  })
+  if (!isQueued) return undefined
   return {
     experimentId: toPrefixed('pexp', experiment),
     regressionId: toPrefixed('preg', regression),
   }
+}
+
+async function wasTried(sql: Sql, ask: QueueAsk): Promise<boolean> {
+  const found = await sql.query(
+    'SELECT 1 FROM experiments WHERE workspace = $1 AND registry_id = $2 AND candidate = $3 LIMIT 1',
+    [ask.workspace, ask.registry, ask.candidate],
+  )
+  return found.length > 0
+}
+
+async function insert(
+  sql: Sql,
+  ask: QueueAsk,
+  { experiment, regression }: { experiment: string; regression: string },
+): Promise<void> {
+  await sql.query(
+    `INSERT INTO experiments (experiment_id, regression_id, workspace, registry_id, baseline, candidate, status, started_by, asked)
+     VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8)`,
+    [
+      experiment,
+      regression,
+      ask.workspace,
+      ask.registry,
+      ask.baseline,
+      ask.candidate,
+      ask.startedBy,
+      JSON.stringify(ask.asked),
+    ],
+  )
+  await sql.query(
+    `INSERT INTO experiment_events (experiment_id, actor, status, promotion_status, reason) VALUES ($1, $2, 'queued', 'pending', '')`,
+    [experiment, ask.startedBy],
+  )
 }
