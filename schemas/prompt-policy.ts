@@ -50,6 +50,8 @@ export const policyShape = z.strictObject({
     .max(8)
     .refine((steps) => steps.every((step, i) => i === 0 || step > steps[i - 1]!), 'must rise')
     .optional(),
+  /** How long a candidate waits for enough calls, in the shadow and in each step of the ramp; then it ends undecided. */
+  canary_hours: z.int().min(1).max(8_760).optional(),
   /** How long a promoted version is watched for a rollback by itself. */
   watch_minutes: z.int().min(0).max(10_080).optional(),
   /** Told, signed, when a version that is live is proven worse. Never a private address. */
@@ -83,6 +85,8 @@ const defaults = {
   sample_days: 14,
   replay: 'full',
   canary_steps: [0.05, 0.25, 0.5],
+  // At 5 % of the calls, 25 pairs in a week are three and a half calls an hour.
+  canary_hours: 168,
   watch_minutes: 60,
 } satisfies Partial<PolicyChoices>
 

@@ -4,14 +4,17 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { planPolicy } from '../replay/registration.ts'
 import { newId, toUuid } from '../schemas/ids.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { findBaseline } from '../src/experiments/baseline.ts'
 import { openCallLedger } from '../src/experiments/call-ledger.ts'
 import { cancelExperiment } from '../src/experiments/cancelling.ts'
 import { openCandidates } from '../src/experiments/candidates.ts'
+import { stepLive } from '../src/experiments/live.ts'
 import { beside, MovedMeanwhile } from '../src/experiments/live-moves.ts'
 import { queueExperiment } from '../src/experiments/queueing.ts'
+import { getUuid } from '../src/experiments/rows.ts'
 import { openExperimentStore } from '../src/experiments/store.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
@@ -169,6 +172,60 @@ describe('queueing', () => {
     expect(await seen()).toEqual([1, 'candidate'])
     expect((await registry.checkHistory(at)).matches).toBe(true)
   })
+})
+
+describe('a way into traffic that sees none', () => {
+  const hourMs = 3_600_000
+  test.each([
+    { phase: 'shadow', seen: '0 of 12 conversations' },
+    { phase: 'canary', seen: '0 of 25 pairs of calls' },
+  ] as const)(
+    'ends its $phase undecided when the policy says so, and not before',
+    async ({ phase, seen }) => {
+      const { at, row, store, deps } = await experimentIn(`quiet-${phase}`, 'canary')
+      await registry.change({
+        ...at,
+        policy: { canary_hours: 5 },
+        actor: person,
+        reason: 'A test.',
+      })
+      const live =
+        phase === 'shadow'
+          ? { phase, sinceMs: 0 }
+          : { phase, step: 0, share: 0.5, sinceMs: 0, stepSinceMs: 0 }
+      const registration = { policy: planPolicy(100) }
+      await postgres.query(
+        `UPDATE experiments SET status = $2, live = $3, registration = $4, registration_hash = '' WHERE experiment_id = $1`,
+        [getUuid(row.experimentId), phase, JSON.stringify(live), JSON.stringify(registration)],
+      )
+      const lookAt = async (nowMs: number) => {
+        const now = await store.find(row.experimentId)
+        if (now === undefined) throw new Error('It is there.')
+        await stepLive(
+          {
+            ...{
+              ...deps,
+              rows: { query: async () => [] },
+              flush: async () => {},
+              nowMs: () => nowMs,
+            },
+            frames: { runs: async () => [], open: async () => async () => [] },
+          },
+          now,
+        )
+        return store.find(row.experimentId)
+      }
+      expect(await lookAt(5 * hourMs)).toMatchObject({ status: phase, live })
+      expect(await lookAt(5 * hourMs + 1)).toMatchObject({
+        ...{ status: 'inconclusive', promotionStatus: 'held', live: null },
+        reason: `No harm was seen, but only ${seen} came in 5 hours: too few to go on.`,
+      })
+      const found = await registry.findRegistry(at)
+      expect(found?.state).toMatchObject({ promoted: null, canary: null })
+      const version = await registry.findVersion({ ...at, version: 'v2' })
+      expect(version?.status).toBe('inconclusive')
+    },
+  )
 })
 
 describe('processes that find the same version at once', () => {

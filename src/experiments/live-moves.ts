@@ -74,7 +74,7 @@ export async function endLive(
 
 function versionStatus(status: ExperimentRow['status']): ExperimentStatus {
   if (status === 'failed') return 'failed'
-  if (status === 'error') return 'inconclusive'
+  if (status === 'error' || status === 'inconclusive') return 'inconclusive'
   return status === 'cancelled' ? 'observed' : 'passed'
 }
 

@@ -118,7 +118,13 @@ async function shadow(
     })
     return []
   }
-  if (count < shadowUnits) return openShadowUnits(deps, row, live.sinceMs)
+  if (count < shadowUnits) {
+    if (isOverdue(deps, policy, live.sinceMs)) {
+      await endLive(deps, row, tooQuiet(policy, `${count} of ${shadowUnits} conversations`))
+      return []
+    }
+    return openShadowUnits(deps, row, live.sinceMs)
+  }
   if (count - judged > count * rule.unusableShareMax) {
     await endLive(
       deps,
@@ -154,6 +160,9 @@ async function canary(
   }
   const dwellMs = policy.watch_minutes * minuteMs * stepDwellShare
   const isEarly = deps.nowMs() - live.stepSinceMs < dwellMs
+  if (inStep.pairs < stepPairsMin && isOverdue(deps, policy, live.stepSinceMs)) {
+    return endLive(deps, row, tooQuiet(policy, `${inStep.pairs} of ${stepPairsMin} pairs of calls`))
+  }
   if (inStep.pairs < stepPairsMin || isEarly) return
   if (live.step + 1 < policy.canary_steps.length) {
     return toStep(deps, { row, policy, step: live.step + 1, sinceMs: live.sinceMs })
@@ -177,6 +186,16 @@ async function canary(
   if (moved.outcome === 'moved') return
   const why = moved.outcome === 'refused' ? moved.why : 'Another version was promoted meanwhile.'
   await endLive(deps, row, held(why))
+}
+
+/** A way without traffic would keep every newer version waiting for ever. */
+function isOverdue(deps: LiveDeps, policy: PromptPolicy, sinceMs: number): boolean {
+  return deps.nowMs() - sinceMs > policy.canary_hours * 60 * minuteMs
+}
+
+function tooQuiet(policy: PromptPolicy, seen: string): Move {
+  const reason = `No harm was seen, but only ${seen} came in ${policy.canary_hours} hours: too few to go on.`
+  return { status: 'inconclusive', ...held(reason) }
 }
 
 async function watch(
