@@ -2,6 +2,9 @@
 
 import { isVersion } from './ids.ts'
 
+/** On a run whose caller named its prompt: `version`, or `name` where the version is ours to say. */
+export const namedAttribute = 'batchin.prompt.named'
+
 export type PromptLinks = {
   /**
    * The version id (`support@v2`) for a registry's slug and a version name; without a version, the registry's latest.
@@ -43,7 +46,8 @@ export type PromptServing = {
 /** A call as whoever finds prompt versions sees it. Values are as the request has them; nothing is changed. */
 export type SeenCall = {
   workspace: string
-  runId: Uint8Array
+  /** What is told its version when that is found late: a run's id, or where a stored span lies; undefined: nobody is told. */
+  ref: Uint8Array | undefined
   messages: unknown
   tools: unknown
   responseFormat: unknown

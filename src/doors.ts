@@ -113,7 +113,7 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
   const { traces, storedSpans } = traced
   mediaRoutes(router, deps.media)
   const destinations = await openPush(router, { ...deps, storedSpans, outbound })
-  const prompting = await openPrompting(router, { ...deps, flush })
+  const prompting = await openPrompting(router, { ...deps, storedSpans, flush })
   const { engine, internal } = await openExperimenting(router, {
     ...{ ...deps, rows, storedSpans, flush, outbound, counters: metrics },
     registry: prompting.registry,

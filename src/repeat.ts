@@ -7,6 +7,18 @@ export type Repeated = {
   stop(): Promise<void>
 }
 
+/** The work, which after each time passes over as many times `rest` as long as that took. */
+export function withRest(rest: number, work: () => Promise<void>): () => Promise<void> {
+  let notBefore = 0
+  return async () => {
+    const startedAt = performance.now()
+    if (startedAt < notBefore) return
+    await work()
+    const endedAt = performance.now()
+    notBefore = endedAt + rest * (endedAt - startedAt)
+  }
+}
+
 export function repeatEvery(
   everyMs: number,
   work: () => Promise<void>,

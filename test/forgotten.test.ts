@@ -81,8 +81,8 @@ async function call(
   return { status: response.status, body: text && JSON.parse(text), headers: response.headers }
 }
 
-function spanOf(of: string, says: string): Json {
-  const attributes = { 'user.id': of, note: says, 'gen_ai.input.messages': says }
+function spanOf(of: string, says: string, more: Record<string, string> = {}): Json {
+  const attributes = { 'user.id': of, note: says, 'gen_ai.input.messages': says, ...more }
   return jsonSpan({
     traceId: randomHex(16),
     spanId: randomHex(8),
@@ -117,7 +117,12 @@ const question = {
 
 /** Everything that a plane takes, with the mark in it. */
 async function use(plane: World): Promise<Json> {
-  const traced = jsonRequest(spanOf(user, mark))
+  const asked = JSON.stringify(question.messages.slice(0, 1))
+  const traced = jsonRequest(
+    spanOf(user, mark),
+    // Of a model call that an exporter reports: discovery meets it in the stores.
+    spanOf(user, mark, { 'gen_ai.request.model': 'priced', 'gen_ai.input.messages': asked }),
+  )
   const ran = {
     ...{ model: 'm', input: mark, output: mark, user_id: user, tags: [mark] },
     ...{ started_at: '2026-11-20T10:00:00Z', ended_at: '2026-11-20T10:00:01Z' },

@@ -9,6 +9,7 @@ import type { SeenCall } from '../schemas/prompt.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
 import { type Discovering, openDiscovering } from '../src/registry/discovering.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
+import { openStoredCalls } from '../src/registry/stored-calls.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -41,7 +42,13 @@ function open(): Discovering {
   // No run is stored here, so there is none to tell.
   const runs = { query: async () => [], change: async () => {} }
   const counters = { count() {} }
-  return openDiscovering({ postgres, runs, registry, counters, log: () => {} })
+  const stored = openStoredCalls({
+    rows: runs,
+    storedSpans: { ofSpans: async () => [] },
+    loadedBefore: () => 0n,
+  })
+  const log = () => {}
+  return openDiscovering({ postgres, runs, registry, counters, log, stored, redact: undefined })
 }
 
 let calls = 0
@@ -50,7 +57,7 @@ function call(rule: string, more: Partial<SeenCall> = {}): SeenCall {
   const content = `You are the night porter of the Grand Hotel.\nGuest: ${who} ${calls}th\nAnswer politely.\n${rule}`
   return {
     workspace,
-    runId: newId(),
+    ref: newId(),
     messages: [{ role: 'system', content }],
     tools: undefined,
     responseFormat: undefined,

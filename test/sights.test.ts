@@ -6,20 +6,27 @@ import { openSights, type Sights } from '../src/registry/sights.ts'
 let sights: Sights
 let shown: number[]
 let messages: number
+let noted: number
 
 beforeEach(() => {
   sights = openSights({ count() {} })
   shown = []
   messages = 0
-  sights.feed((calls) => {
-    messages += 1
-    shown.push(...calls.map(({ id }) => id))
+  noted = 0
+  sights.feed({
+    send(calls) {
+      messages += 1
+      shown.push(...calls.map(({ id }) => id))
+    },
+    note() {
+      noted += 1
+    },
   })
 })
 
 const callOf = (content: string) => ({
   workspace: 'w',
-  runId: new Uint8Array(16),
+  ref: new Uint8Array(16),
   messages: [{ role: 'system', content }],
   tools: undefined,
   responseFormat: undefined,
@@ -72,4 +79,14 @@ test('calls that come together are shown in one message, by themselves', async (
   await expect.poll(() => shown.length).toBe(50)
   expect(messages).toBe(1)
   expect(sights.waiting()).toBe(50)
+})
+
+test('a call that is met in the stores is answered alike, and leaves room to those that pass, which alone are noted', () => {
+  for (let i = 0; i < 499; i++) sights.meet(callOf(`Be brief. ${i}`), () => true)
+  expect([sights.hasRoom(), noted]).toEqual([true, 0])
+  sights.see(callOf('Be kind.'), () => true)
+  expect([sights.hasRoom(), noted]).toEqual([false, 1])
+  // What finds no room at all is not noted: it is met later.
+  for (let i = 0; i < 600; i++) sights.see(callOf(`Be quick. ${i}`), () => true)
+  expect([sights.waiting(), noted]).toEqual([1_000, 501])
 })

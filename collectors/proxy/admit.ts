@@ -5,6 +5,7 @@ import type { Caller } from '../../schemas/caller.ts'
 import type { CaptureLevel } from '../../schemas/config.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { newId } from '../../schemas/ids.ts'
+import { namedAttribute } from '../../schemas/prompt.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import { toUserId } from '../../schemas/user-id.ts'
@@ -60,6 +61,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   // Here and not only where the run is written: what is noted when a call opens is written first.
   const { redaction } = deps
   const attributes = attributesOf(arrived, request)
+  if (named) attributes[namedAttribute] = named.version === undefined ? 'name' : 'version'
   redaction?.attributes(attributes)
   return {
     deps,

@@ -16,7 +16,7 @@ export function sight(call: Call): void {
   const versionId = deps.sights.see(
     {
       workspace: call.caller.workspace,
-      runId: call.runId,
+      ref: call.runId,
       messages: operation.keptInput(request),
       tools: request.tools,
       responseFormat: request.response_format ?? request.text,

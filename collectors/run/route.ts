@@ -123,7 +123,7 @@ function sight({ sights }: RunDeps, run: Run): void {
   if (run.operation !== 'chat' || run.prompt !== undefined) return
   const facts = {
     workspace: run.workspace,
-    runId: run.runId,
+    ref: run.runId,
     messages: run.input,
     tools: undefined,
     responseFormat: undefined,

@@ -2,7 +2,7 @@
 
 import { toInputObject, toOutputObject } from '../../schemas/commit.ts'
 import { parseSpanId } from '../../schemas/ids.ts'
-import { type PromptLinks, toVersion } from '../../schemas/prompt.ts'
+import { namedAttribute, type PromptLinks, toVersion } from '../../schemas/prompt.ts'
 import type { RecordFacts, RecordStatus } from '../../schemas/record.ts'
 import type { Run, RunStatus, Usage } from '../../schemas/run.ts'
 import { toUserId } from '../../schemas/user-id.ts'
@@ -130,6 +130,7 @@ function readVariables(
 function readAttributes(posted: PostedRun): Run['attributes'] {
   const attributes: Run['attributes'] = Object.create(null)
   if (posted.run_id) attributes['batchin.client.run_id'] = posted.run_id
+  if (posted.prompt) attributes[namedAttribute] = posted.prompt.version ? 'version' : 'name'
   if (posted.tags?.length) attributes['batchin.tags'] = posted.tags.join(',')
   for (const [name, value] of Object.entries(posted.metadata ?? {}).slice(0, metadataMax)) {
     const isPlain = typeof value === 'number' || typeof value === 'boolean'

@@ -50,7 +50,8 @@ export function readRecorded(
   }
 }
 
-function parametersOf(
+/** As the API has them: sampling, response format, tools. */
+export function parametersOf(
   attributes: ReadonlyMap<string, SpanView['attributes'][number][1]>,
   described: Description,
 ): Record<string, unknown> {

@@ -29,6 +29,7 @@ export function openWriter(deps: WriterDeps) {
   const waiting: Found[] = []
   let late: Late[] = []
   let working: Promise<void> | undefined
+  let untold = 0
 
   async function writeOne(found: Found): Promise<StableVersion | undefined> {
     if ('learned' in found) return writeLearned(postgres, found.learned)
@@ -36,7 +37,7 @@ export function openWriter(deps: WriterDeps) {
     await writeEvent(postgres, event)
     if (event.type !== 'assigned') return undefined
     const { workspace, versionId } = event
-    late = late.concat(event.refs.map((ref) => ({ workspace, runId: fromHex(ref), versionId })))
+    late = late.concat(event.refs.map((ref) => ({ workspace, ref: fromHex(ref), versionId })))
     return undefined
   }
 
@@ -94,11 +95,15 @@ export function openWriter(deps: WriterDeps) {
     /** Tells the stored runs, after whatever failed before has been tried again. */
     async tell(): Promise<void> {
       await begin()
-      await tellStoredRuns({ sql: postgres, runs: deps.runs, counters })
+      untold = await tellStoredRuns({ sql: postgres, runs: deps.runs, counters })
     },
-    async written(): Promise<void> {
+    /** Calls whose stored rows do not bear their version yet, as of the last time. */
+    untold: () => untold + late.length,
+    /** False when something waits all the same: Postgres did not take it. */
+    async written(): Promise<boolean> {
       await working
       await begin()
+      return waiting.length === 0 && late.length === 0
     },
   }
 }

@@ -19,9 +19,12 @@ const shownOneIn = 16
 // Calls of so long share a message: what a message costs is mostly that the thread must be woken. An upstream takes longer.
 const gatherMs = 5
 
+// Stored calls may use this share of the room: those that pass are seen now or never.
+const storedShare = 0.5
+
 type Waiting = {
   workspace: string
-  runId: Uint8Array
+  ref: Uint8Array | undefined
   key: string
   chars: number
   found: (versionId: string) => boolean
@@ -30,12 +33,23 @@ type Waiting = {
 /** A prompt whose version was found: how often it came since the version was first said. */
 type Known = { workspace: string; versionId: string; times: number }
 
-/** A run that was stored before its version was found. */
-export type Late = { workspace: string; runId: Uint8Array; versionId: string }
+/** A call that was stored before its version was found. */
+export type Late = { workspace: string; ref: Uint8Array; versionId: string }
+
+/** Where calls go while this process leads. */
+export type Lead = {
+  send(calls: ThreadCall[]): void
+  /** A call that passes was looked at, or need not be: it is not to be shown again when it is met in the stores. */
+  note(ref: Uint8Array): void
+}
 
 export type Sights = PromptSights & {
-  /** Where calls go while this process leads; undefined: nowhere, and nothing waits. */
-  feed(send: ((calls: ThreadCall[]) => void) | undefined): void
+  /** Undefined: calls go nowhere, and nothing waits. */
+  feed(to: Lead | undefined): void
+  /** As `see`, for a call that is met in the stores. */
+  meet: PromptSights['see']
+  /** False while calls that are met would take the room of those that pass. */
+  hasRoom(): boolean
   /** The thread's answers. Returns the runs that must be told later. */
   settle(sights: readonly Sight[]): Late[]
   /** A version was merged into another, or its registry forgotten: its prompts are looked at anew. */
@@ -51,46 +65,64 @@ export function openSights(counters: Counters): Sights {
   let waitingChars = 0
   let queue: ThreadCall[] = []
   let nextId = 1
-  let send: ((calls: ThreadCall[]) => void) | undefined
+  let lead: Lead | undefined
 
-  function enqueue(call: ThreadCall, one: Waiting): void {
+  /** False: there is no room, and the call passes unseen. */
+  function enqueue(call: ThreadCall, one: Waiting): boolean {
     if (waiting.size >= waitingMax || waitingChars + one.chars > waitingCharsMax) {
       counters.count('prompt_observations_dropped_total', {})
-      return
+      return false
     }
     waiting.set(call.id, one)
     waitingChars += one.chars
     if (queue.length === 0) setTimeout(flush, gatherMs)
     queue.push(call)
+    return true
   }
 
   function flush(): void {
     if (queue.length === 0) return
     const calls = queue
     queue = []
-    send?.(calls)
+    lead?.send(calls)
+  }
+
+  function show(
+    call: SeenCall,
+    read: Read,
+    found: (versionId: string) => boolean,
+  ): { versionId: string | undefined; isDone: boolean } {
+    const { key, chars } = read
+    const hit = known.get(key)
+    let isDone = true
+    if (!isEnough(hit)) {
+      const id = nextId++
+      const { workspace, ref } = call
+      isDone = enqueue({ id, ...toSent(call, read) }, { workspace, ref, key, chars, found })
+    }
+    if (!hit) return { versionId: undefined, isDone }
+    hit.times += 1
+    known.delete(key)
+    known.set(key, hit)
+    return { versionId: hit.versionId, isDone }
   }
 
   return {
     see(call, found) {
-      if (!send) return undefined
-      const read = readCall(call)
+      const read = lead && readCall(call)
       if (!read) return undefined
-      const { key, chars } = read
-      const hit = known.get(key)
-      if (!isEnough(hit)) {
-        const id = nextId++
-        const { workspace, runId } = call
-        enqueue({ id, ...toSent(call, read) }, { workspace, runId, key, chars, found })
-      }
-      if (!hit) return undefined
-      hit.times += 1
-      known.delete(key)
-      known.set(key, hit)
-      return hit.versionId
+      const { versionId, isDone } = show(call, read, found)
+      if (isDone && call.ref) lead?.note(call.ref)
+      return versionId
     },
+    meet(call, found) {
+      const read = lead && readCall(call)
+      return read && show(call, read, found).versionId
+    },
+    hasRoom: () =>
+      waiting.size < storedShare * waitingMax && waitingChars < storedShare * waitingCharsMax,
     feed(to) {
-      send = to
+      lead = to
       if (to) return
       queue = []
       waiting.clear()
@@ -105,14 +137,14 @@ export function openSights(counters: Counters): Sights {
         waiting.delete(id)
         waitingChars -= one.chars
         if (versionId === undefined) continue
-        const { workspace, runId } = one
+        const { workspace, ref } = one
         const before = known.get(one.key)
         // Of another version than was said: its calls are all shown again.
         const times = before?.versionId === versionId ? before.times : 0
         known.delete(one.key)
         if (known.size >= knownMax) known.delete(known.keys().next().value as string) // not empty: it is full
         known.set(one.key, { workspace, versionId, times })
-        if (!one.found(versionId)) late.push({ workspace, runId, versionId })
+        if (!one.found(versionId) && ref) late.push({ workspace, ref, versionId })
       }
       return late
     },
@@ -158,11 +190,11 @@ function readCall(call: SeenCall): Read | undefined {
 }
 
 function toSent(call: SeenCall, read: Read): Omit<ThreadCall, 'id'> {
-  const { workspace, slug, version, user } = call
+  const { workspace, ref, slug, version, user } = call
   return {
     observation: {
       workspace,
-      ref: toHex(call.runId),
+      ...(ref === undefined ? {} : { ref: toHex(ref) }),
       messages: [{ role: 'system', content: read.text }],
       paramsClass: read.paramsClass,
       ...(slug === undefined ? {} : { slug }),

@@ -1,27 +1,56 @@
 // What discovery wrote down, and what it must know of the registry: names that are given, floods that are over.
 
+import { seqOf } from '../../collectors/spool/sequence.ts'
 import type { Sql } from '../accounts/keys.ts'
 import type { ReservedNames } from './discovery-messages.ts'
 
 // Transactions commit out of order: what is read again is only told again.
 const ordinalsBack = 500
 const namesMax = 100_000
+// Calls that are older tell of prompts that have been replaced since.
+const followedBackMs = 86_400_000
 // A wish and a snapshot that crossed: told twice does no harm.
 const crossing = '5 minutes'
 
-export async function saveSnapshot(sql: Sql, bytes: Uint8Array): Promise<void> {
+/** How far the stored calls were followed, and which of those behind were seen as they passed. */
+export type Position = { cursor: bigint; passed: Buffer }
+
+export async function saveSnapshot(
+  sql: Sql,
+  bytes: Uint8Array,
+  { cursor, passed }: Position,
+): Promise<void> {
   await sql.query(
-    `INSERT INTO discovery_snapshots (id, snapshot, written_at) VALUES (1, $1, now())
-     ON CONFLICT (id) DO UPDATE SET snapshot = EXCLUDED.snapshot, written_at = EXCLUDED.written_at`,
-    [Buffer.from(bytes)],
+    `INSERT INTO discovery_snapshots (id, snapshot, cursor, passed, written_at) VALUES (1, $1, $2, $3, now())
+     ON CONFLICT (id) DO UPDATE SET snapshot = EXCLUDED.snapshot, cursor = EXCLUDED.cursor, passed = EXCLUDED.passed,
+       written_at = EXCLUDED.written_at`,
+    [Buffer.from(bytes), String(cursor), passed],
   )
 }
 
-export async function loadSnapshot(sql: Sql): Promise<Uint8Array | undefined> {
-  const [row] = await sql.query<{ snapshot: Buffer }>(
-    'SELECT snapshot FROM discovery_snapshots WHERE id = 1',
-  )
-  return row?.snapshot
+/** Where nothing was written, or by a version that did not follow, the position is as far back as is worth it. */
+export async function loadSnapshot(
+  sql: Sql,
+): Promise<{ snapshot: Uint8Array | undefined; position: Position }> {
+  const [row] = await sql.query<{
+    snapshot: Buffer
+    cursor: string | null
+    passed: Buffer
+    written_at: Date
+  }>('SELECT snapshot, cursor, passed, written_at FROM discovery_snapshots WHERE id = 1')
+  const farthest = seqOf(Date.now() - followedBackMs)
+  const cursor = row
+    ? row.cursor === null
+      ? seqOf(row.written_at.getTime())
+      : BigInt(row.cursor)
+    : 0n
+  return {
+    snapshot: row?.snapshot,
+    position: {
+      cursor: cursor > farthest ? cursor : farthest,
+      passed: row?.passed ?? Buffer.alloc(0),
+    },
+  }
 }
 
 /** Versions whose content is known, since an ordinal. Names without a content are free for the first that is found. */
@@ -75,20 +104,24 @@ export async function resumedOf(
   }
 }
 
+export type Deletion = { workspace: string; madeMs: number }
+
 /**
- * Workspaces of which something was deleted: since a wish, or, at first, since the snapshot was written; with none, a leader
- * begins without any text.
+ * Workspaces of which something was deleted, and when it was last: since a wish, or, at first, since the snapshot was written;
+ * with none, a leader begins without any text, and what it finds in the stores may be on its way out.
  */
 export async function wishesSince(
   sql: Sql,
   after: string | undefined,
-): Promise<{ workspaces: string[]; last: string }> {
-  const [row] = await sql.query<{ workspaces: string[]; last: string }>(
-    `SELECT coalesce(max(id), 0) AS last, coalesce(array_agg(DISTINCT workspace) FILTER (WHERE
-       CASE WHEN $1::bigint IS NOT NULL THEN id > $1::bigint
-       ELSE made_at >= (SELECT written_at FROM discovery_snapshots WHERE id = 1) - interval '${crossing}' END), '{}') AS workspaces
-     FROM wishes`,
+): Promise<{ deletions: Deletion[]; last: string }> {
+  const [row] = await sql.query<{ deletions: Deletion[]; last: string }>(
+    `SELECT (SELECT coalesce(max(id), 0)::text FROM wishes) AS last,
+       coalesce(json_agg(json_build_object('workspace', workspace, 'madeMs', made_ms)), '[]') AS deletions
+     FROM (SELECT workspace, (extract(epoch FROM max(made_at)) * 1000)::bigint AS made_ms
+       FROM wishes WHERE CASE WHEN $1::bigint IS NOT NULL THEN id > $1::bigint
+         ELSE made_at >= coalesce((SELECT written_at FROM discovery_snapshots WHERE id = 1), now()) - interval '${crossing}' END
+       GROUP BY workspace) AS deleted`,
     [after ?? null],
   )
-  return row ?? { workspaces: [], last: after ?? '0' }
+  return row ?? { deletions: [], last: after ?? '0' }
 }

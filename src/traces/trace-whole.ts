@@ -8,7 +8,7 @@ import { latencyOf, type Params } from './trace-query.ts'
 export type Whole = { parts: { exact: string; loose: string; isRare: boolean }[]; params: Params }
 
 // Bits of `traces.marks` and of `traces.root`; the statuses in the order of the view that writes them.
-const promptMark = 64
+export const promptMark = 64
 export const replayMark = 128
 const noRoot = '9223372036854775808'
 const extent = 'ended_ns - toUnixTimestamp64Nano(started)'

@@ -1,0 +1,170 @@
+// Two planes on one ClickHouse and one Postgres, and calls that reach them: through the proxy, and as spans of OpenTelemetry's own
+// tracer in the dialects of its instrumentations.
+
+import { SpanKind } from '@opentelemetry/api'
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
+import { resourceFromAttributes } from '@opentelemetry/resources'
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base'
+import { startClickhouse } from '../src/engines/clickhouse.ts'
+import { startPostgres } from '../src/engines/postgres.ts'
+import { get, type Json, type Target } from './clients.ts'
+import { newDataDir, removeDataDir } from './product.ts'
+import { startWorld, type World } from './world.ts'
+
+export type Pair = {
+  planes: World[]
+  /** The one that leads discovery, and the other. */
+  leaderFirst(): Promise<[World, World]>
+  start(): Promise<World>
+  end(): Promise<void>
+}
+
+export async function startPair(): Promise<Pair> {
+  const quiet = { log: () => {} }
+  const dirs = [newDataDir(), newDataDir()] as const
+  const clickhouse = await startClickhouse({ dir: dirs[0], ...quiet })
+  const postgres = await startPostgres({ dir: dirs[1], ...quiet })
+  const { host, port, user, database } = postgres.config
+  const start = () =>
+    startWorld({
+      CLICKHOUSE_URL: clickhouse.url,
+      DATABASE_URL: `postgres://${user}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`,
+      RUNLEDGER_MASTER_KEY: '7'.repeat(64),
+    })
+  const planes = [await start(), await start()]
+  return {
+    planes,
+    async leaderFirst() {
+      for (;;) {
+        const [first, second] = planes as [World, World] // two were started
+        if (await leads(first)) return [first, second]
+        if (await leads(second)) return [second, first]
+      }
+    },
+    start,
+    async end() {
+      await Promise.all(planes.map((plane) => plane.end()))
+      await Promise.all([clickhouse.stop(), postgres.stop()])
+      for (const dir of dirs) removeDataDir(dir)
+    },
+  }
+}
+
+async function leads(plane: World): Promise<boolean> {
+  return (await figure(plane, 'prompt_discovery_leads')) === 1
+}
+
+/** A series of /metrics; 0 while it is not there. */
+export async function figure(plane: Target, series: string): Promise<number> {
+  const { body } = await get(plane, '/metrics')
+  const line = String(body)
+    .split('\n')
+    .find((one) => one.startsWith(`runledger_${series} `))
+  return Number(line?.split(' ').at(-1) ?? 0)
+}
+
+/** Attributes of one model call whose system prompt is `system`, as an instrumentation has them. */
+export const dialectOf: Record<string, (system: string) => Record<string, string>> = {
+  genai: (system) => ({
+    'gen_ai.operation.name': 'chat',
+    'gen_ai.request.model': 'gpt-4o-mini',
+    'gen_ai.input.messages': JSON.stringify([
+      { role: 'system', parts: [{ type: 'text', content: system }] },
+      { role: 'user', parts: [{ type: 'text', content: 'Where is my invoice?' }] },
+    ]),
+  }),
+  openinference: (system) => ({
+    'openinference.span.kind': 'LLM',
+    'llm.model_name': 'gpt-4o-mini',
+    'llm.input_messages.0.message.role': 'system',
+    'llm.input_messages.0.message.content': system,
+    'llm.input_messages.1.message.role': 'user',
+    'llm.input_messages.1.message.content': 'Where is my invoice?',
+  }),
+  openllmetry: (system) => ({
+    'llm.request.type': 'chat',
+    'gen_ai.request.model': 'gpt-4o-mini',
+    'gen_ai.prompt.0.role': 'system',
+    'gen_ai.prompt.0.content': system,
+    'gen_ai.prompt.1.role': 'user',
+    'gen_ai.prompt.1.content': 'Where is my invoice?',
+  }),
+  vercel: (system) => ({
+    'operation.name': 'ai.generateText.doGenerate',
+    'ai.operationId': 'ai.generateText.doGenerate',
+    'ai.model.id': 'gpt-4o-mini',
+    'ai.prompt.messages': JSON.stringify([
+      { role: 'system', content: system },
+      { role: 'user', content: [{ type: 'text', text: 'Where is my invoice?' }] },
+    ]),
+  }),
+  langfuse: (system) => ({
+    'langfuse.observation.type': 'generation',
+    'langfuse.observation.model.name': 'gpt-4o-mini',
+    'langfuse.observation.input': JSON.stringify([
+      { role: 'system', content: system },
+      { role: 'user', content: 'Where is my invoice?' },
+    ]),
+  }),
+}
+
+/** A trace for each list of attributes, in one request; the ids of the traces. */
+export async function exportCalls(
+  to: Target,
+  calls: readonly Record<string, string>[],
+): Promise<string[]> {
+  const memory = new InMemorySpanExporter()
+  const provider = new BasicTracerProvider({
+    resource: resourceFromAttributes({ 'service.name': 'shop' }),
+    spanProcessors: [new SimpleSpanProcessor(memory)],
+  })
+  const tracer = provider.getTracer('test')
+  for (const attributes of calls)
+    tracer.startSpan('chat gpt-4o-mini', { kind: SpanKind.CLIENT, attributes }).end()
+  await provider.forceFlush()
+  const spans = memory.getFinishedSpans()
+  const exporter = new OTLPTraceExporter({
+    url: `${to.url}/v1/otlp/v1/traces`,
+    headers: { Authorization: `Bearer ${to.key}` },
+  })
+  await new Promise<void>((resolve, reject) =>
+    exporter.export(spans, ({ error }) => (error ? reject(error) : resolve())),
+  )
+  await Promise.all([exporter.shutdown(), provider.shutdown()])
+  return spans.map((span) => span.spanContext().traceId)
+}
+
+export async function chat(
+  to: Target,
+  system: string,
+  headers: Record<string, string> = {},
+): Promise<void> {
+  const answer = await fetch(`${to.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: {
+      Authorization: `Bearer ${to.key}`,
+      'Content-Type': 'application/json',
+      ...headers,
+    },
+    body: JSON.stringify({
+      model: 'gpt-4o-mini',
+      messages: [
+        { role: 'system', content: system },
+        { role: 'user', content: 'Where is my invoice?' },
+      ],
+    }),
+  })
+  if (answer.status !== 200) throw new Error(`${answer.status} ${await answer.text()}`)
+  await answer.arrayBuffer()
+}
+
+/** Runs of each version of each registry. */
+export async function counted(of: Target): Promise<Record<string, number>> {
+  const { items } = (await get(of, '/v1/prompts')).body
+  const versions: Json[] = items.flatMap((item: Json) => item.versions)
+  return Object.fromEntries(versions.map((one) => [one.version_id, one.total_runs]))
+}
