@@ -44,6 +44,8 @@ export type RejectReason =
   | 'user_cap'
   | 'key_cap'
   | 'no_text'
+  /** Exporters tell of models that this gateway does not serve. */
+  | 'no_route'
   | 'no_template'
   | 'not_rendered'
   | 'missing_variable'

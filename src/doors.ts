@@ -116,7 +116,7 @@ export async function openDoors(given: DoorDeps): Promise<Doors> {
   const prompting = await openPrompting(router, { ...deps, storedSpans, flush })
   const { engine, internal } = await openExperimenting(router, {
     ...{ ...deps, rows, storedSpans, flush, outbound, counters: metrics },
-    registry: prompting.registry,
+    ...{ registry: prompting.registry, hasRoute: routes.has },
     ...settings,
     prices: openPrices(deps.config.current),
   })

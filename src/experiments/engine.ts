@@ -49,6 +49,7 @@ export type EngineDeps = {
   /** Models that judge, and the one that embeds, when they are configured. */
   judgeModels: readonly string[]
   embeddingModel: string | undefined
+  hasRoute: (model: string) => boolean
   /** Where this process answers, once it does. */
   url: () => string
   internalToken: string

@@ -25,6 +25,8 @@ export type FrameDeps = {
   storedSpans: Pick<StoredSpans, 'ofSpans'>
   flush: () => Promise<void>
   nowMs: () => number
+  /** Whether replays of this model have somewhere to go. */
+  hasRoute: (model: string) => boolean
   rerender: (given: Rerendering) => Promise<Rerendered>
 }
 
@@ -69,6 +71,7 @@ export function openFrames(deps: FrameDeps): Frames {
           const own = recorded(run)
           if (own === undefined) loaded.push({ rejected: 'deleted' })
           else if ('rejected' in own) loaded.push(own)
+          else if (!deps.hasRoute(own.request.model)) loaded.push({ rejected: 'no_route' })
           else loaded.push(await toLoaded(rerender, to, { run, own, last: recorded(run.last) }))
         }
         return loaded

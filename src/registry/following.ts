@@ -19,8 +19,8 @@ export const followLimits = {
   everyMs: 1_000,
   /** Reading a call costs this process about half a millisecond: a tenth of a core at most. */
   callsPerS: 200,
-  /** How far it may fall behind before calls are left out: beyond, of every so many one is looked at. */
-  behindS: 60,
+  /** Of one round: a minute of them. What has come in beyond, of that one in so many is looked at. */
+  roundMax: 12_000,
 }
 // Loaded at once; between two of these, other work has its turn.
 const callsAtOnce = 50
@@ -72,7 +72,7 @@ export function startFollowing(deps: FollowDeps, from: bigint): Following {
     if (before - 1n <= cursor || deps.untold() > untoldMax) return
     const stretch = { after: cursor, before }
     const counts = await calls.count(stretch)
-    const roundMax = limits.callsPerS * limits.behindS
+    const { roundMax } = limits
     const oneIn = sharesOf(counts, roundMax)
     const found = counts.size === 0 ? [] : await calls.list(stretch, { oneIn, limit: 2 * roundMax })
     for (let at = 0; at < found.length && !isStopped; at += callsAtOnce) {

@@ -133,9 +133,8 @@ export async function beginLead(
   await names.read()
   lock.lost.addEventListener('abort', end)
   sights.feed({ send: (calls) => thread.send({ type: 'observe', calls }), note: passed.note })
-  const { late, untold } = writer
   following = startFollowing(
-    { ...deps, calls: deps.stored, sights, passed, late, untold },
+    { ...deps, ...writer, calls: deps.stored, sights, passed },
     written.position.cursor,
   )
   const wishes = followWishes(postgres, forget)

@@ -46,6 +46,8 @@ export type Routes = {
 }
 
 export type LiveRoutes = Routes & {
+  /** Whether some route takes the model. */
+  has(model: string): boolean
   /** Calls under way keep the route they have. */
   apply(config: Config): void
   /** Every breaker by provider and model, for metrics and health. */
@@ -132,6 +134,7 @@ export function openRoutes(
       }
       return undefined
     },
+    has: (model) => matched.some(({ matches }) => matches(model)),
     get: (model, pin) =>
       pin === undefined ? find(matched, model) : findPinned(matched, model, pin),
     breakers: () =>
