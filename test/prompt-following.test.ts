@@ -10,7 +10,7 @@ beforeAll(async () => {
 })
 afterAll(() => pair.end())
 
-const eventually = { timeout: 40_000, interval: 300 }
+const eventually = { timeout: 50_000, interval: 300 }
 const names = ['Ada', 'Bo', 'Carla', 'Emil', 'Farah', 'Goran', 'Hana']
 
 // Prompts of different work have no line in common, or they would be versions of one.

@@ -23,7 +23,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-const eventually = { timeout: 40_000, interval: 200 }
+const eventually = { timeout: 50_000, interval: 200 }
 const outcome = (name: string) => figure(world, `prompt_followed_calls_total{outcome="${name}"}`)
 
 async function send(of: Target, spans: Json[]): Promise<void> {

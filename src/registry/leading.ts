@@ -22,8 +22,8 @@ import {
 import type { StoredCalls } from './stored-calls.ts'
 
 const tellEveryMs = 5_000
-// Telling stored rows rewrites parts of the table: at most a tenth of the time.
-const tellRest = 9
+// Telling stored rows rewrites parts of the table: at most a quarter of the time.
+const tellRest = 3
 const namesEveryMs = 2_000
 const wishesEveryMs = 2_000
 // After a crash the calls since are met again in the stores; a snapshot of everything costs a second or two of the thread's time.
