@@ -54,11 +54,13 @@ function workspaceOf({ params }: Where): Where {
  * The latest of a span that was sent twice counts.
  */
 export function callsSql({ calls, around }: Scope): Where {
-  const several = `SELECT trace_id FROM spans WHERE ${around.sql} AND ${isCall} GROUP BY trace_id HAVING uniq(span_id) > 1`
   // One that names itself as its parent is below nothing, least of all below itself.
+  const spans = `SELECT trace_id, groupUniqArray((span_id, parent_span_id, ${isCall}, usage != 0)) AS members
+      FROM spans WHERE ${around.sql} AND parent_span_id != span_id GROUP BY trace_id HAVING uniqIf(span_id, ${isCall}) > 1`
+  // Each step of the climb reads the tree anew, so it is made in one pass over the spans.
   const sql = `WITH RECURSIVE tree AS (
-      SELECT trace_id, span_id, parent_span_id, max(${isCall}) AS is_call, max(usage != 0) AS reports
-      FROM spans WHERE ${around.sql} AND parent_span_id != span_id AND trace_id IN (${several}) GROUP BY trace_id, span_id, parent_span_id),
+      SELECT trace_id, one.1 AS span_id, one.2 AS parent_span_id, one.3 AS is_call, one.4 AS reports
+      FROM (${spans}) ARRAY JOIN members AS one),
     up AS (
       SELECT trace_id, parent_span_id AS id, reports, toUInt8(1) AS height FROM tree WHERE is_call
       UNION ALL
