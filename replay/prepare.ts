@@ -23,6 +23,8 @@ export type PrepareDeps = {
   store: ExperimentStore
   /** What is in force now; undefined when nothing is. */
   baselineOf: (row: ExperimentRow) => Promise<string | undefined>
+  /** What losses are counted from: the version that a person, or the beginning, put in force. */
+  referenceOf: (row: ExperimentRow) => Promise<string | undefined>
   frames: Frames
   rules: Rules
   nowMs: () => number
@@ -63,8 +65,13 @@ export async function prepare(deps: PrepareDeps, row: ExperimentRow): Promise<vo
     }
     return
   }
+  const reference = await deps.referenceOf(row)
   const began = await deps.store.begin(row.experimentId, {
-    registered: toRegistered(row, await withJudge(deps, row, { rule, units }), frame),
+    registered: toRegistered(
+      { ...row, reference },
+      await withJudge(deps, row, { rule, units }),
+      frame,
+    ),
     frame: report,
     units,
     budgetNanoUsd: row.asked.budgetNanoUsd ?? rule.budgetNanoUsd,
@@ -111,17 +118,22 @@ async function withJudge(
 
 /** What is hashed before the first call. A model without a price has no cost to guard. */
 export function toRegistered(
-  row: Pick<ExperimentRow, 'experimentId' | 'registryId' | 'baseline' | 'candidate' | 'asked'>,
+  row: Pick<ExperimentRow, 'experimentId' | 'registryId' | 'baseline' | 'candidate' | 'asked'> & {
+    reference?: string | undefined
+  },
   rule: Rule,
   { units, report }: Frame,
 ): Registered {
   const isPriced = units.every(({ source }) => source.recordedCostNanoUsd !== null)
   const planned = planPolicy(units.length, rule.chosen)
   const budget = row.asked.budgetNanoUsd ?? rule.budgetNanoUsd
+  const { reference } = row
+  const hasOther = reference !== undefined && ![row.baseline, row.candidate].includes(reference)
   const registration: Registration = {
     registryId: row.registryId,
     baseline: row.baseline,
     candidate: row.candidate,
+    ...(hasOther ? { reference } : {}),
     frame: {
       query: `Finished runs of ${row.registryId}@${row.baseline} in the last ${rule.sampleDays} days that are no replays: one turn of each of ${report.conversations} conversations, distinct inputs.`,
       units: units.length,

@@ -91,6 +91,8 @@ export type Registration = {
   registryId: string
   baseline: string
   candidate: string
+  /** Where the machine put the baseline in force: the version before that a pass is held against before it promotes. */
+  reference?: string
   /** What the units were drawn from: the query's own words, how many replayable conversations it found, and the seed. */
   frame: { query: string; units: number; seed: string }
   /** The ladder's name and the `id@version` of each judge on it. */

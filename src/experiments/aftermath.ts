@@ -6,6 +6,7 @@ import type {
   ExperimentRow,
   ExperimentStore,
   Move,
+  Rule,
   Rules,
 } from '../../replay/experiment.ts'
 import { maySelfPromote } from '../../replay/promotion.ts'
@@ -19,9 +20,11 @@ import {
   endLive,
   engineActor,
   held,
+  type Live,
   type LiveDeps,
   MovedMeanwhile,
 } from './live-moves.ts'
+import { beginReference, notHolding, stepReference } from './reference.ts'
 
 export type AftermathDeps = {
   postgres: Postgres
@@ -66,7 +69,9 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
       actor: engineActor,
       reason: row.reason,
       evidence: evidenceOf(row),
-      beside: beside(row, { promotionStatus: 'promoted', reason: row.reason }),
+      beside: beside(row, {
+        ...{ status: 'passed', promotionStatus: 'promoted', reason: row.reason, live: null },
+      }),
     })
     if (moved.outcome === 'moved') return undefined
     if (moved.outcome === 'refused') return held(moved.why)
@@ -95,9 +100,35 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
       if (!isCalibrated)
         return held(`Held: the judge is not calibrated (${labels} labels${shown}).`)
     }
+    const reference = row.registered?.registration.reference
+    if (reference === undefined) return onward(row, rule)
+    await setStatus(row, 'shadow')
+    const why = await beginReference({ ...deps.live, ...deps }, row, { reference, rule })
+    return why === undefined ? undefined : held(why)
+  }
+
+  /** Nothing stands against it any more. */
+  async function onward(row: ExperimentRow, rule: Rule): Promise<Move | undefined> {
     if (rule.mode === 'observe') return promote(row)
     await setStatus(row, 'shadow')
     return beginLive(deps.live.nowMs())
+  }
+
+  /** A look at what is compared with the reference; the conversations that are to be replayed for it. */
+  async function guard(
+    row: ExperimentRow,
+    phase: Extract<Live, { phase: 'reference' }>,
+  ): Promise<number[]> {
+    const looked = await stepReference(deps.postgres, row, phase)
+    if ('open' in looked) return looked.open
+    const { decision } = looked
+    const rule = await deps.rules.of(row.workspace, row.registryId)
+    const isPass = maySelfPromote(decision, rule)
+    const move = isPass ? await onward(row, rule) : notHolding(row, phase, decision)
+    if (move === undefined) return []
+    if (move.promotionStatus === undefined) await store.move(row, move)
+    else await endLive(deps.live, row, move)
+    return []
   }
 
   async function passed(row: ExperimentRow): Promise<void> {
@@ -159,7 +190,16 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
           return row.status satisfies never
       }
     },
-    live: (row) => stepLive(deps.live, row),
+    async live(row) {
+      const live = row.live as Live | null // written by this folder alone
+      if (live?.phase !== 'reference') return stepLive(deps.live, row)
+      try {
+        return await guard(row, live)
+      } catch (error) {
+        if (error instanceof MovedMeanwhile) return []
+        throw error
+      }
+    },
   }
 }
 

@@ -19,6 +19,24 @@ export async function findBaseline(
   return first?.version
 }
 
+/**
+ * The version that losses are counted from: the last that a person put in force or pinned, else the first. A person who lets a
+ * version stand says that it is good enough to start from; the machine only says that it is no worse than the one before.
+ */
+export async function findReference(
+  sql: Sql,
+  at: { workspace: string; registry: string },
+  state: Pick<RegistryState, 'baseline'>,
+): Promise<string | undefined> {
+  const [last] = await sql.query<{ version: string }>(
+    `SELECT fact->>'version' AS version FROM prompt_events
+     WHERE workspace = $1 AND registry_id = $2 AND actor->>'kind' = 'person' AND fact->>'version' IS NOT NULL
+       AND fact->>'type' IN ('promoted', 'rolled_back', 'pinned') ORDER BY seq DESC LIMIT 1`,
+    [at.workspace, at.registry],
+  )
+  return last?.version ?? findBaseline(sql, at, { promoted: null, baseline: state.baseline })
+}
+
 /** SQL: N of a version named vN, else null. Traffic may bring v2 before v1; their names say which came first. */
 export function numberOf(table: 'v' | 'o' | 'prompt_versions'): string {
   return `CASE WHEN ${table}.version ~ '^v[0-9]{1,9}$' THEN substr(${table}.version, 2)::int END`

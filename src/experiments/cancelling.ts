@@ -4,7 +4,7 @@ import type { ExperimentRow, ExperimentStore } from '../../replay/experiment.ts'
 import type { Actor } from '../../schemas/prompt-history.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Postgres } from '../stores/postgres.ts'
-import { endLive, MovedMeanwhile } from './live-moves.ts'
+import { endLive, type Live, MovedMeanwhile } from './live-moves.ts'
 import { getUuid } from './rows.ts'
 
 // Between our reading and our move it may take a step on its way; more than one is hardly taken meanwhile.
@@ -42,7 +42,7 @@ function stopLive(
   const by: Actor = { kind: 'person', id: keyId }
   return endLive(deps, row, {
     ...{ status: 'cancelled', promotionStatus: 'not_promoted', by, actor: `key ${keyId}` },
-    reason: toReason(row.status, reason),
+    reason: toReason((row.live as Live | null)?.phase ?? row.status, reason), // written by `live-moves` alone
   })
 }
 
@@ -79,6 +79,7 @@ function stopReplaying(
 const whiles: Record<string, string> = {
   queued: 'before it began',
   replaying: 'while it was replayed',
+  reference: 'while it was held against an older version',
   shadow: 'in the shadow of live traffic',
   canary: 'with a share of live traffic',
 }

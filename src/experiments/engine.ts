@@ -19,7 +19,7 @@ import type { Postgres } from '../stores/postgres.ts'
 import type { StoredSpans } from '../traces/stored-spans.ts'
 import type { Rows } from '../traces/traces.ts'
 import { openAftermath } from './aftermath.ts'
-import { findBaseline } from './baseline.ts'
+import { findBaseline, findReference } from './baseline.ts'
 import { type Cancelling, cancelExperiment } from './cancelling.ts'
 import { openCandidates } from './candidates.ts'
 import { openFrames } from './frames.ts'
@@ -100,6 +100,11 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
     const found = await registry.findRegistry(at)
     return found && findBaseline(postgres, at, found.state)
   }
+  async function referenceOf(row: ExperimentRow): Promise<string | undefined> {
+    const at = { workspace: row.workspace, registry: row.registryId }
+    const found = await registry.findRegistry(at)
+    return found && findReference(postgres, at, found.state)
+  }
   const reading = openReading(postgres)
   async function checkDecisions(): Promise<void> {
     for (const row of await reading.decidedLately()) {
@@ -137,6 +142,7 @@ export async function openEngine(deps: EngineDeps): Promise<Engine> {
       const coordinator = openCoordinator({
         ...{ store, frames, rules, aftermath, loopback, owner, log },
         ...{ nowMs: deps.nowMs, counters: deps.counters, baselineOf: presentOf },
+        referenceOf,
         priceOf: toPriceOf(deps.prices),
         judgeMore: openJudgeMore(deps.embeddingModel),
         openJobs: (handle) =>

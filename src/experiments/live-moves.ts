@@ -2,6 +2,7 @@
 // one transaction: a crash leaves both or neither, and an experiment that was cancelled meanwhile undoes the registry's half.
 
 import type { ExperimentRow, ExperimentStore, Frames, Move } from '../../replay/experiment.ts'
+import type { Registered } from '../../schemas/experiment.ts'
 import type { Actor } from '../../schemas/prompt-history.ts'
 import type { Beside, ExperimentStatus } from '../registry/promotion.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -10,6 +11,7 @@ import type { Rows } from '../traces/traces.ts'
 import { moveIn } from './store.ts'
 
 export type Live =
+  | { phase: 'reference'; version: string; sinceMs: number; registered: Registered }
   | { phase: 'shadow'; sinceMs: number }
   | { phase: 'canary'; step: number; share: number; sinceMs: number; stepSinceMs: number }
   | { phase: 'watch'; sinceMs: number; untilMs: number; baselineUntilMs: number }

@@ -27,6 +27,8 @@ const minuteMs = 60_000
 // How far back the runs of the version before lie that a promoted one is held against.
 const memoryMs = 7 * 86_400_000
 
+type Way = Exclude<Live, { phase: 'reference' }>
+
 /** Where a passed candidate of a served prompt begins. */
 export function beginLive(nowMs: number): Move {
   const live: Live = { phase: 'shadow', sinceMs: nowMs }
@@ -45,7 +47,7 @@ export async function stepLive(deps: LiveDeps, row: ExperimentRow): Promise<numb
 }
 
 async function step(deps: LiveDeps, row: ExperimentRow): Promise<number[]> {
-  const live = row.live as Live | null // written by this file alone
+  const live = row.live as Way | null // written by this file; before it comes what `aftermath` looks at
   const at = { workspace: row.workspace, registry: row.registryId }
   const [found, policy] = await Promise.all([
     deps.registry.findRegistry(at),
@@ -87,7 +89,7 @@ type Given = {
 }
 
 /** What somebody did to the registry that our way does not go with. */
-function endedBy(row: ExperimentRow, live: Live, state: RegistryState): string | undefined {
+function endedBy(row: ExperimentRow, live: Way, state: RegistryState): string | undefined {
   const present = state.promoted ?? state.baseline
   if (state.mode !== 'serve') return 'The prompt is only observed now.'
   if (state.pinned !== null && state.pinned !== row.candidate) return 'A version was pinned.'

@@ -4,6 +4,7 @@ import { fold } from '../../replay/coordinator.ts'
 import type { ExperimentRow } from '../../replay/experiment.ts'
 import { toJcs } from '../../schemas/jcs.ts'
 import type { Sql } from '../accounts/keys.ts'
+import { referenceFrom } from './reference.ts'
 import { experimentColumns, getUuid, type StoredExperiment, toRow, uuidOf } from './rows.ts'
 import { readOutcomes } from './store.ts'
 import { decisionOf, inOrderOfRisk, isWithheld, type StoredSample, toSample } from './views.ts'
@@ -65,10 +66,10 @@ export function openReading(sql: Sql) {
          request->'candidate'->'messages' AS candidate_messages, outcome, label, note,
          coalesce((SELECT json_agg(json_build_object('arm', arm, 'step', step, 'answer', answer) ORDER BY step)
            FROM experiment_calls c WHERE c.experiment_id = u.experiment_id AND c.unit = u.unit AND answer IS NOT NULL), '[]') AS answers
-       FROM experiment_units u WHERE experiment_id = $1
+       FROM experiment_units u WHERE experiment_id = $1 AND unit < $3
        ORDER BY outcome IS NULL, (outcome->'verdict'->>'direction')::int NULLS LAST,
          outcome->'verdict'->>'candidateDeviates' DESC NULLS LAST, unit LIMIT $2`,
-      [id, limit],
+      [id, limit, referenceFrom],
     )
     const seen = stored.filter(({ unit }) => !isWithheld(row, unit))
     return {

@@ -86,7 +86,7 @@ type Shadow = { unit: number; conversation: string; outcome: Sample | null }
 function readShadow(sql: Sql, id: string): Promise<Shadow[]> {
   return sql.query<Shadow>(
     `SELECT unit, source->>'conversation' AS conversation, outcome FROM experiment_units
-     WHERE experiment_id = $1 AND unit >= $2 ORDER BY unit`,
+     WHERE experiment_id = $1 AND unit >= $2 AND unit < 2 * $2 ORDER BY unit`,
     [id, shadowFrom],
   )
 }

@@ -35,7 +35,8 @@ export function openExperimentStore(sql: Postgres, owner: string): ExperimentSto
     move: (row, to) => sql.transaction((tx) => moveIn(tx, row, to)),
     conclude: (experimentId, fold) => conclude(sql, experimentId, fold),
     findUnit: (experimentId, unit) => findUnit(sql, experimentId, unit),
-    openUnits: (experimentId, batch) => openUnits(sql, experimentId, batch),
+    openUnits: (experimentId, batch) =>
+      openUnitsFrom(sql, getUuid(experimentId), { from: 0, batch }),
     saveOutcome: (experimentId, sample) => saveOutcome(sql, experimentId, sample),
     isWarm: (experimentId) => isWarm(sql, experimentId),
     ledgerOf: (experimentId) => openCallLedger(sql, experimentId, owner),
@@ -183,10 +184,15 @@ async function findUnit(sql: Sql, experimentId: string, unit: number) {
   return { drawn, isDone }
 }
 
-async function openUnits(sql: Sql, experimentId: string, batch: number): Promise<number[]> {
+/** Of the conversations numbered from `from` on, a whole number of batches after 0, those of the first unfinished batch. */
+export async function openUnitsFrom(
+  sql: Sql,
+  id: string,
+  { from, batch }: { from: number; batch: number },
+): Promise<number[]> {
   const open = await sql.query<{ unit: number }>(
-    `SELECT unit FROM experiment_units WHERE experiment_id = $1 AND outcome IS NULL AND unit < $3 ORDER BY unit LIMIT $2`,
-    [getUuid(experimentId), batch, shadowFrom],
+    `SELECT unit FROM experiment_units WHERE experiment_id = $1 AND outcome IS NULL AND unit >= $3 AND unit < $4 ORDER BY unit LIMIT $2`,
+    [id, batch, from, from + shadowFrom],
   )
   const first = open[0]?.unit ?? 0
   const end = (Math.floor(first / batch) + 1) * batch
@@ -221,10 +227,14 @@ async function isWarm(sql: Sql, experimentId: string): Promise<boolean> {
 }
 
 /** The rows of evidence of an experiment, in the drawn order. */
-export async function readOutcomes(sql: Sql, id: string): Promise<Sample[]> {
+export function readOutcomes(sql: Sql, id: string): Promise<Sample[]> {
+  return readOutcomesFrom(sql, id, 0)
+}
+
+export async function readOutcomesFrom(sql: Sql, id: string, from: number): Promise<Sample[]> {
   const rows = await sql.query<{ outcome: Sample }>(
-    'SELECT outcome FROM experiment_units WHERE experiment_id = $1 AND outcome IS NOT NULL AND unit < $2 ORDER BY unit',
-    [id, shadowFrom],
+    'SELECT outcome FROM experiment_units WHERE experiment_id = $1 AND outcome IS NOT NULL AND unit >= $2 AND unit < $3 ORDER BY unit',
+    [id, from, from + shadowFrom],
   )
   return rows.map(({ outcome }) => outcome)
 }
@@ -265,7 +275,7 @@ async function note(tx: Sql, row: ExperimentRow, to: Move): Promise<void> {
   )
 }
 
-async function insertUnits(tx: Sql, id: string, units: readonly DrawnUnit[]): Promise<void> {
+export async function insertUnits(tx: Sql, id: string, units: readonly DrawnUnit[]): Promise<void> {
   for (let at = 0; at < units.length; at += unitsPerInsert) {
     const page = units.slice(at, at + unitsPerInsert)
     await tx.query(

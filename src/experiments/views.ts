@@ -24,6 +24,7 @@ export function toRegression(row: ExperimentRow, decision: Decision | null) {
     registry_id: row.registryId,
     baseline_prompt_version_id: `${row.registryId}@${row.baseline}`,
     candidate_prompt_version_id: `${row.registryId}@${row.candidate}`,
+    reference_prompt_version_id: referenceOf(row),
     status: row.status === 'shadow' || row.status === 'canary' ? 'passed' : row.status,
     promotion_status: row.promotionStatus,
     judge: row.registered?.registration.judge ?? 'deterministic_replay',
@@ -75,6 +76,12 @@ export function toExperiment(row: ExperimentRow, decision: Decision | null) {
     pass_rate: count === 0 ? null : rounded(passed / count),
     live: row.live,
   }
+}
+
+/** What a pass is held against before the machine promotes; null when that is the baseline itself. */
+function referenceOf({ registryId, registered }: ExperimentRow): string | null {
+  const reference = registered?.registration.reference
+  return reference === undefined ? null : `${registryId}@${reference}`
 }
 
 /** One to three sentences: what was decided, how far the baseline agrees with itself, and what becomes of it. */

@@ -1,0 +1,105 @@
+// The guard against drift on the whole plane: versions that each change a little are promoted one after the other, until together
+// they have gone too far from where a person, or the beginning, had put the prompt.
+
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { dice } from '../replay/judges/similarity.ts'
+import {
+  chatAll,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  playModel,
+  post,
+} from './experiment-world.ts'
+import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { startWorld, type World } from './world.ts'
+
+vi.setConfig({ testTimeout: 600_000 })
+
+let upstream: ScriptedUpstream
+let world: World
+beforeAll(async () => {
+  upstream = await startUpstream()
+  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
+})
+afterAll(async () => {
+  await world.end()
+  await upstream.close()
+})
+
+// What each version says in other words than the one before; the rest of the answer stays.
+const kept =
+  'Thank you for writing to us. We have looked at your order and at what you told us about it. The parcel goes back to the shop ' +
+  'with the label that came with it, and the money goes back to the card that it came from. That is all there is to do for you.'
+const phrases = [
+  ['We are glad to help you.', 'It is a joy to assist.'],
+  ['Write again at any time.', 'Ask us whenever you like.'],
+  ['The desk is open all day long.', 'Colleagues work until evening.'],
+] as const
+const answers = [1, 2, 3, 4, 5].map((version) =>
+  [kept, ...phrases.map(([before, after], i) => (i + 1 < version ? after : before))].join(' '),
+)
+
+/** The version's traffic, and what became of it. */
+async function bring(version: number): Promise<Json> {
+  await chatAll(
+    world,
+    Array.from({ length: 6 }, (_, i) => ({
+      system: `You are the support desk, version ${'i'.repeat(version)}.`,
+      user: `Question ${i} of version ${version}: may I send it back?`,
+      label: `desk@v${version}`,
+    })),
+  )
+  return version === 1 ? undefined : experimentOf(world, `desk@v${version}`, isDecided)
+}
+
+test('three small losses in a row are stopped, each of which holds against the version before', async () => {
+  // The threshold asks for a similarity of 0.85; each step keeps it, and two of them do.
+  const [first = '', , third = '', fourth = ''] = answers
+  for (const [i, answer] of answers.slice(1).entries())
+    expect(dice(answers[i] ?? '', answer)).toBeGreaterThan(0.87)
+  expect(dice(first, third)).toBeGreaterThan(0.87)
+  expect(dice(first, fourth)).toBeLessThan(0.83)
+  playModel(
+    upstream,
+    ([system]) => answers[(/ (i+)\.$/.exec(system?.content ?? '')?.[1] ?? 'i').length - 1] ?? '',
+  )
+
+  await bring(1)
+  const second = await bring(2)
+  expect(second, second.summary).toMatchObject({
+    ...{ status: 'passed', promotion_status: 'promoted', reference_prompt_version_id: null },
+    call_count: 6 * 3 + 2,
+  })
+  expect(await bring(3)).toMatchObject({
+    ...{ status: 'passed', promotion_status: 'promoted', live: null },
+    baseline_prompt_version_id: 'desk@v2',
+    reference_prompt_version_id: 'desk@v1',
+    call_count: 6 * 3 + 2 + 6 * 3,
+  })
+  const stopped = await bring(4)
+  expect(stopped).toMatchObject({
+    ...{ status: 'inconclusive', promotion_status: 'held', live: null },
+    ...{ baseline_prompt_version_id: 'desk@v3', reference_prompt_version_id: 'desk@v1' },
+    // Of the comparison with v3, which all of them passed.
+    ...{ sample_count: 6, pass_count: 6, duplicate_calls: 0 },
+  })
+  expect(stopped.summary).toContain('It holds against desk@v3, but not against desk@v1')
+  expect(stopped.summary).toContain('6 of 6 samples are less alike than 0.85.')
+  const registry = await get(world, '/v1/prompts/desk')
+  expect(registry.promoted_version_id).toBe('desk@v3')
+  const versions: Json[] = registry.versions
+  expect(versions.find(({ version_id: id }) => id === 'desk@v4').status).toBe('inconclusive')
+})
+
+test('a person who lets a version stand sets a new mark to count losses from', async () => {
+  const promoted = await post(world, '/v1/prompts/desk/promote', {
+    ...{ version: 'v4', expected_promoted_version: 'v3', reason: 'It reads well.' },
+  })
+  expect(promoted.status, JSON.stringify(promoted.body)).toBe(200)
+  expect(await bring(5)).toMatchObject({
+    ...{ status: 'passed', promotion_status: 'promoted' },
+    ...{ baseline_prompt_version_id: 'desk@v4', reference_prompt_version_id: null },
+  })
+})
