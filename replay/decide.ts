@@ -9,6 +9,7 @@ import type {
   MetricReading,
   Registered,
   Sample,
+  SliceReading,
   Verdict,
 } from '../schemas/experiment.ts'
 import { boundOf } from './e-process.ts'
@@ -38,7 +39,11 @@ export function decide(
   for (const unit of inOrder(samples, policy.unitsMax)) {
     committed.push(unit)
     const judged = unit.filter((turn) => turn.outcome === 'judged')
-    if (judged.length > 0) monitor.add(active.map((metric) => toUnitValue(metric, judged)))
+    if (judged.length > 0)
+      monitor.add(
+        active.map((metric) => toUnitValue(metric, judged)),
+        judged.flatMap(({ slices = [] }) => slices),
+      )
     const isLast = committed.length === policy.unitsMax
     if (!isLast && (judged.length === 0 || monitor.units % policy.batch !== 0)) continue
     const look = monitor.look()
@@ -99,7 +104,12 @@ function isUnusable(rows: readonly Sample[], policy: DecisionPolicy): boolean {
 }
 
 function worse(monitor: Monitor): Conclusion {
-  const names = monitor.watched.filter((one) => one.worse).map((one) => one.metric.name)
+  const names = [
+    ...monitor.watched.filter((one) => one.worse).map((one) => one.metric.name),
+    ...monitor.slices
+      .filter((one) => one.worse)
+      .map(({ name, units }) => `quality for ${name} (${units} of them)`),
+  ]
   return {
     status: 'failed',
     reason: 'worse',
@@ -190,6 +200,7 @@ function conclude(
       judgedOf(rows).flatMap(({ baseline, candidate }) => [baseline.costUsd, candidate.costUsd]),
     ),
     metrics: monitor.watched.map((watched) => toReading(watched, registration.policy)),
+    ...(monitor.slices.length === 0 ? {} : { slices: monitor.slices.map(toSliceReading) }),
   }
 }
 
@@ -208,6 +219,11 @@ function toReading(watched: Monitor['watched'][number], policy: DecisionPolicy):
     holds,
     worse,
   }
+}
+
+function toSliceReading(slice: Monitor['slices'][number]): SliceReading {
+  const { name, units, sum: total, worse } = slice
+  return { name, units, mean: units === 0 ? null : total / units, logFail: slice.logFail(), worse }
 }
 
 function judgedOf(rows: readonly Sample[]): Judged[] {

@@ -20,7 +20,9 @@ const logRatioMax = Math.log(4)
 const ratioMargin = 0.1
 // So many more stalled calls than the baseline has. Small frames get the wider margin of rare events.
 const tailMargin = 0.05
-// Of the chance to fail a candidate by mistake, what belongs to the quality; the guardrails share the rest alike.
+// Of the chance to fail a candidate by mistake, what the slices share alike where there are any; of the rest, what belongs to the
+// quality; what is left the guardrails share alike.
+const slicesShare = 0.2
 const qualityShare = 0.6
 
 /**
@@ -67,8 +69,14 @@ export function activeMetrics(policy: DecisionPolicy): Metric[] {
 /** A pass needs every metric, so each may use all of α; a failure needs one, so they share it (weighted Bonferroni). */
 export function failAlpha(policy: DecisionPolicy, name: MetricName): number {
   const guardrails = policy.guardrails.length
-  if (guardrails === 0) return policy.alpha
-  return policy.alpha * (name === 'quality' ? qualityShare : (1 - qualityShare) / guardrails)
+  const alpha = policy.slices?.length ? policy.alpha * (1 - slicesShare) : policy.alpha
+  if (guardrails === 0) return alpha
+  return alpha * (name === 'quality' ? qualityShare : (1 - qualityShare) / guardrails)
+}
+
+/** The share of each slice. */
+export function sliceAlpha({ alpha, slices = [] }: DecisionPolicy): number {
+  return (alpha * slicesShare) / slices.length
 }
 
 /** The mean over a conversation's turns: one draw, however many turns agree with each other. Undefined: no turn tells. */

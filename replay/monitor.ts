@@ -3,7 +3,7 @@
 
 import type { DecisionPolicy } from '../schemas/experiment.ts'
 import { Evidence } from './e-process.ts'
-import { activeMetrics, failAlpha, type Metric } from './metrics.ts'
+import { activeMetrics, failAlpha, type Metric, sliceAlpha } from './metrics.ts'
 
 // A metric that most conversations do not tell is not proven by those that do: they are not a random part.
 const measuredShareMin = 0.9
@@ -17,6 +17,14 @@ export type Watched = {
   logFail(): number
 }
 
+export type WatchedSlice = {
+  name: string
+  units: number
+  sum: number
+  worse: boolean
+  logFail(): number
+}
+
 export type Look = 'passed' | 'failed' | 'continue'
 
 /**
@@ -25,8 +33,10 @@ export type Look = 'passed' | 'failed' | 'continue'
  */
 export class Monitor {
   readonly watched: readonly Watched[]
+  readonly slices: readonly WatchedSlice[]
   units = 0
   readonly #policy: DecisionPolicy
+  readonly #sliceEvidence: readonly Evidence[]
   readonly #evidence: { pass: Evidence; fail: Evidence; passAt: number; failAt: number }[]
 
   constructor(policy: DecisionPolicy) {
@@ -46,10 +56,24 @@ export class Monitor {
       logPass: () => this.#evidence[i]!.pass.log(),
       logFail: () => this.#evidence[i]!.fail.log(),
     }))
+    const names = policy.slices ?? []
+    this.#sliceEvidence = names.map(() => new Evidence(0, 'below'))
+    this.slices = names.map((name, i) => ({
+      ...{ name, units: 0, sum: 0, worse: false },
+      logFail: () => this.#sliceEvidence[i]!.log(),
+    }))
   }
 
-  add(values: readonly (number | undefined)[]): void {
+  /** `slices`: parts of the traffic that the unit belongs to, where its first value, the quality, counts as well. */
+  add(values: readonly (number | undefined)[], slices: readonly string[] = []): void {
     this.units++
+    const [quality] = values
+    for (const [i, slice] of this.slices.entries()) {
+      if (quality === undefined || !slices.includes(slice.name)) continue
+      slice.units++
+      slice.sum += quality
+      this.#sliceEvidence[i]!.add(quality)
+    }
     for (const [i, { pass, fail }] of this.#evidence.entries()) {
       const value = values[i]
       if (value === undefined) continue
@@ -66,7 +90,9 @@ export class Monitor {
       watched.holds ||= pass.log() >= passAt
       watched.worse ||= fail.log() >= failAt
     }
-    if (this.watched.some(({ worse }) => worse)) return 'failed'
+    for (const slice of this.slices)
+      slice.worse ||= slice.logFail() >= Math.log(1 / sliceAlpha(this.#policy))
+    if ([...this.watched, ...this.slices].some(({ worse }) => worse)) return 'failed'
     const isProven = this.watched.every(({ holds }) => holds) && this.unmeasured().length === 0
     return isProven && this.units >= this.#policy.unitsMin ? 'passed' : 'continue'
   }

@@ -8,6 +8,7 @@ import { findUncheckable } from './judges/json-schema.ts'
 import { judgeNamesOf } from './judges/table.ts'
 import { planPolicy, register } from './registration.ts'
 import { drawFrame, type Frame } from './sampler.ts'
+import { testedSlices } from './slices.ts'
 import { thresholdSamplesMin } from './threshold.ts'
 
 export const pairsMax = 2_000
@@ -150,10 +151,17 @@ export function toRegistered(
     budgetUsd: budget / 1e9,
     policy: {
       ...planned,
+      ...slicesIn(units),
       guardrails: planned.guardrails.filter((name) => name !== 'cost' || isPriced),
     },
   }
   return register(registration)
+}
+
+/** Without parts to tell apart the rule stays as it is without them. */
+function slicesIn(units: readonly DrawnUnit[]): { slices?: string[] } {
+  const slices = testedSlices(units)
+  return slices.length === 0 ? {} : { slices }
 }
 
 /** What the owner declared, else what every recorded request asked its answer to be. */

@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import type { DrawnUnit, ReplayRequest, UnitSource } from '../schemas/replay.ts'
+import { slicesOf } from './slices.ts'
 
 // Recent traffic is likelier to be drawn: half as likely a week ago.
 const halfLifeMs = 7 * 86_400_000
@@ -221,6 +222,7 @@ function toSource(
     inputHash: loaded.inputHash,
     multiplicity: 1,
     stratum: `${run.model}, ${loaded.hasTools ? 'tools' : 'no tools'}, ${length}`,
+    slices: slicesOf({ ...loaded.request.baseline, ...loaded, routeId: run.routeId }),
     tier: loaded.tier,
     routeId: run.routeId,
     recordedOutput: loaded.recordedOutput,

@@ -100,8 +100,8 @@ function drawnOrder(seed: string, unit: number): Arm[] {
   return drawn.sort((a, b) => a.at - b.at).map(({ arm }) => arm)
 }
 
-function place({ unit }: DrawnUnit) {
-  return { unit, turn: 0, turns: 1 }
+function place({ unit, source: { slices } }: DrawnUnit) {
+  return { unit, turn: 0, turns: 1, ...(slices === undefined ? {} : { slices }) }
 }
 
 /** A loop that stopped early was quick and cheap for that: it is not compared. */

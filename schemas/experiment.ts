@@ -54,7 +54,13 @@ export type ArmFigures = { latencyMs: number | null; costUsd: number | null }
  * One row of raw evidence: a turn of the conversation `unit`, which has `turns` of them. Units count from 0 in the order that
  * the seed drew before any call was made; turns count from 0 too.
  */
-export type Sample = { unit: number; turn: number; turns: number } & (
+export type Sample = {
+  unit: number
+  turn: number
+  turns: number
+  /** Parts of the traffic that it belongs to; absent: none is told apart. */
+  slices?: string[]
+} & (
   | {
       outcome: 'judged'
       verdict: Verdict
@@ -78,6 +84,8 @@ export type DecisionPolicy = {
   /** Sensitivity + specificity - 1 of the judge; 1 for deterministic ones. The margin shrinks by it. */
   judgeJ: number
   guardrails: GuardrailName[]
+  /** Parts of the traffic that are tested for a loss of their own; they share a part of the chance to fail by mistake. */
+  slices?: string[]
   /** Units between two looks. */
   batch: number
   /** No pass before it; a failure may be proven at any size. */
@@ -122,6 +130,15 @@ export type MetricReading = {
   worse: boolean
 }
 
+/** One part of the traffic: worse when its own mean is proven below 0. */
+export type SliceReading = {
+  name: string
+  units: number
+  mean: number | null
+  logFail: number
+  worse: boolean
+}
+
 export type DecisionStatus = 'replaying' | 'passed' | 'failed' | 'inconclusive'
 
 export type DecisionReason =
@@ -163,4 +180,6 @@ export type Decision = {
   candidateAvgLatencyMs: number | null
   costUsd: number | null
   metrics: MetricReading[]
+  /** Absent where the rule names no slices. */
+  slices?: SliceReading[]
 }

@@ -34,8 +34,10 @@ export type UnitSource = {
   inputHash: string
   /** How many conversations of the frame this one stands for. */
   multiplicity: number
-  /** Model, tools, length and outcome of the recorded run, for slices. */
+  /** Model, tools and length of the recorded run, for the eye. */
   stratum: string
+  /** What it is told apart by where losses are looked for in parts of the traffic; absent from what was drawn before that was. */
+  slices?: string[]
   tier: ReplayTier
   routeId: string
   recordedOutput: ReplayOutput | null

@@ -35,6 +35,17 @@ for (const [i, cell] of coreCells.entries()) {
   })
 }
 
+test('ten slices share what they may fail by mistake', () => {
+  const slices = Array.from({ length: 10 }, (_, i) => ({ name: `s${i}`, share: 0.1, delta: 0 }))
+  const policy = planPolicy(2_000, { guardrails: [], slices: slices.map(({ name }) => name) })
+  const runs = 600
+  const { failed } = tally({ discordance: 0.3, delta: 0, slices }, policy, {
+    replications: runs,
+    seed: 8,
+  })
+  expect(failed * runs).toBeLessThanOrEqual(atMostCount(0.01, runs))
+})
+
 test('looking after every pair promises no less than looking once', () => {
   const policy = planPolicy(2_000, { guardrails: [], batch: 1, unitsMin: 0 })
   const count = (delta: number, measure: 'passed' | 'failed') =>

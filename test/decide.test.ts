@@ -5,7 +5,9 @@ import { expect, test } from 'vitest'
 import { decide, inOrder } from '../replay/decide.ts'
 import { maySelfPromote } from '../replay/promotion.ts'
 import { checkRegistered, hashRegistration, planPolicy, register } from '../replay/registration.ts'
+import { slicesOf, testedSlices } from '../replay/slices.ts'
 import type { DecisionPolicy, Registered, Sample, Verdict } from '../schemas/experiment.ts'
+import type { DrawnUnit } from '../schemas/replay.ts'
 import { drawUnit, randomFrom, type Truth } from './decision-world.ts'
 
 type Row = Extract<Sample, { outcome: 'judged' }>
@@ -372,4 +374,58 @@ test('any rows at all give a decision that agrees with its own numbers', () => {
     ),
     { numRuns: 150, seed: 8 },
   )
+})
+
+test('a loss in one part of the traffic fails what the whole would pass, and names the part', () => {
+  // One conversation in twenty is French, and all of those go wrong: five points, the margin of so many inputs.
+  const samples = Array.from({ length: 1_300 }, (_, unit) => {
+    const isFrench = unit % 20 === 7
+    return row(
+      unit,
+      { direction: isFrench ? -1 : unit % 20 === 3 ? 1 : 0 },
+      {
+        slices: isFrench ? ['language fr', 'route eu'] : ['language en', 'route eu'],
+      },
+    )
+  })
+  const plain = { guardrails: [] }
+  expect(decide(registered(1_300, plain), samples).status).toBe('passed')
+  const told = { ...plain, slices: ['language en', 'language fr'] }
+  const decision = decide(registered(1_300, told), samples)
+  expect(decision).toMatchObject({ status: 'failed', reason: 'worse', evidence: 'proven' })
+  expect(decision.detail).toContain('quality for language fr (')
+  expect(decision.slices?.map(({ name, mean, worse }) => [name, mean, worse])).toEqual([
+    ['language en', expect.closeTo(1 / 19, 1), false],
+    ['language fr', -1, true],
+  ])
+})
+
+test('a part is told apart when it is large enough to prove a loss and is not nearly everything', () => {
+  const unit = (of: string[], i: number) => ({ unit: i, source: { slices: of } }) as DrawnUnit // slices are all that is read
+  const units = Array.from({ length: 100 }, (_, i) =>
+    unit(['model m', i < 12 ? 'language fr' : 'language en', ...(i < 9 ? ['tool refund'] : [])], i),
+  )
+  expect(testedSlices(units)).toEqual(['language en', 'language fr'])
+  const many = Array.from({ length: 400 }, (_, i) => unit([`route ${i % 20}`], i))
+  expect(testedSlices(many)).toHaveLength(12)
+})
+
+test('an input is told apart by language, route, model and the tools it called', () => {
+  const content =
+    'Je voudrais renvoyer ma commande parce que la taille ne va pas, est-ce que vous pouvez?'
+  const call = { name: 'refund', arguments: '{}' }
+  expect(
+    slicesOf({
+      ...{ routeId: 'eu', model: 'gpt', messages: [{ role: 'user', content }] },
+      recordedOutput: { text: '', toolCalls: [call, call], finishReason: 'tool_calls' },
+    }),
+  ).toEqual(['language fr', 'route eu', 'model gpt', 'tool refund'])
+  expect(
+    slicesOf({
+      routeId: '',
+      model: 'm',
+      messages: [{ role: 'user', content: 'Ok' }],
+      recordedOutput: null,
+    }),
+  ).toEqual(['model m'])
 })

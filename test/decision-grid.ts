@@ -114,10 +114,33 @@ const guardrails: Cell[] = [
   guard('hard failures +5 points: failed', { hardAdded: 0.05 }, { measure: 'failed' }),
 ]
 
+// Ten parts of a tenth each; where one of them loses four answers of ten, the whole loses four points, inside its margin.
+const tenths = (lost: number) =>
+  Array.from({ length: 10 }, (_, i) => ({ name: `s${i}`, share: 0.1, delta: i === 3 ? -lost : 0 }))
+const inTenths = qualityAlone(plenty, { slices: tenths(0).map(({ name }) => name) })
+const sliced: Cell[] = [
+  {
+    name: 'ten slices, A/A: failed',
+    truth: { discordance: 0.1, delta: 0, slices: tenths(0) },
+    ...{ policy: inTenths, measure: 'failed', atMost: 0.01 },
+  },
+  {
+    name: 'ten slices, one of them 40 points worse: failed',
+    truth: { discordance: 0.1, delta: 0, slices: tenths(0.4) },
+    ...{ policy: inTenths, measure: 'failed' },
+  },
+  {
+    name: 'the same, not told apart: failed',
+    truth: { discordance: 0.1, delta: 0, slices: tenths(0.4) },
+    ...{ policy: alone, measure: 'failed' },
+  },
+]
+
 export const allCells: readonly Cell[] = [
   ...coreCells,
   ...noisy,
   ...looks,
   ...frames,
   ...guardrails,
+  ...sliced,
 ]

@@ -31,6 +31,8 @@ export type Truth = {
   isOneTurnReplayed?: boolean
   /** Sensitivity and specificity alike, so J = 2 × this - 1; 1 without it. */
   judgeAccuracy?: number
+  /** Parts of the traffic, each unit in one at most: their shares, and what the candidate loses in them beside `delta`. */
+  slices?: { name: string; share: number; delta: number }[]
   /** Guardrails are drawn only when the policy watches them. */
   latencyRatio?: number
   latencySpread?: number
@@ -47,7 +49,8 @@ const bothGoodShare = 0.9
 
 /** One conversation's rows under the truth. */
 export function drawUnit(truth: Truth, random: Random): Judged[] {
-  const { turns = 1, icc = 0 } = truth
+  const { turns = 1, icc = 0, slices } = truth
+  if (slices !== undefined) return drawSliced(truth, slices, random)
   const common = turns > 1 ? drawDirection(truth, random) : 0
   const rows = Array.from({ length: turns }, (_, turn) => {
     const isCommon = turns > 1 && random() < Math.sqrt(icc)
@@ -58,6 +61,17 @@ export function drawUnit(truth: Truth, random: Random): Judged[] {
     })
   })
   return truth.isOneTurnReplayed ? [rows[Math.floor(random() * turns)]!] : rows
+}
+
+function drawSliced(truth: Truth, slices: NonNullable<Truth['slices']>, random: Random): Judged[] {
+  const drawn = random()
+  const slice = slices.find((_, i) => {
+    const upTo = slices.slice(0, i + 1).reduce((sum, { share }) => sum + share, 0)
+    return drawn < upTo
+  })
+  const { slices: _, ...rest } = truth
+  const rows = drawUnit({ ...rest, delta: truth.delta + (slice?.delta ?? 0) }, random)
+  return slice === undefined ? rows : rows.map((row) => ({ ...row, slices: [slice.name] }))
 }
 
 function drawDirection({ discordance, delta }: Truth, random: Random): -1 | 0 | 1 {
@@ -158,7 +172,10 @@ function runOnce(truth: Truth, policy: DecisionPolicy, random: Random) {
   let look: Look = 'continue'
   while (look === 'continue' && monitor.units < policy.unitsMax) {
     const rows = drawUnit(truth, random)
-    monitor.add(active.map((metric) => toUnitValue(metric, rows)))
+    monitor.add(
+      active.map((metric) => toUnitValue(metric, rows)),
+      rows.flatMap(({ slices = [] }) => slices),
+    )
     if (monitor.units % policy.batch === 0 || monitor.units === policy.unitsMax) {
       look = monitor.look()
     }

@@ -11,7 +11,7 @@ import { requireScope } from '../accounts/access.ts'
 import type { Engine } from '../experiments/engine.ts'
 import { estimate } from '../experiments/estimate.ts'
 import type { Reading } from '../experiments/reading.ts'
-import { toRegression } from '../experiments/views.ts'
+import { toRegression, toSlices } from '../experiments/views.ts'
 import { readJson } from '../http/http-json.ts'
 import { parseBody } from '../http/parse-body.ts'
 import { readVersionName } from '../registry/promotion.ts'
@@ -58,7 +58,7 @@ export function regressionRoutes(router: Router, deps: ExperimentRoutesDeps): vo
     ctx.body = {
       ...toRegression(row, decision),
       metrics: decision?.metrics ?? [],
-      slices: await reading.slices(row),
+      slices: [...(await reading.slices(row)), ...toSlices(decision)],
       ...(await reading.samples(row, limit)),
       events: await reading.events(row),
       webhooks: await reading.webhooks(row),

@@ -265,7 +265,12 @@ async function compareSince(
 function liveRule(rule: DecisionPolicy, ...runs: (readonly LiveRun[])[]): DecisionPolicy {
   const isPriced = runs.flat().every(({ figures }) => figures.costUsd !== null)
   const guardrails = rule.guardrails.filter((name) => name !== 'cost' || isPriced)
-  return { ...rule, guardrails: [...new Set([...guardrails, 'hard_failures' as const])] }
+  // Live runs are not told apart: the whole chance to fail by mistake is for them together.
+  return {
+    ...rule,
+    slices: [],
+    guardrails: [...new Set([...guardrails, 'hard_failures' as const])],
+  }
 }
 
 function versionsOf(row: ExperimentRow) {

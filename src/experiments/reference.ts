@@ -91,12 +91,15 @@ function toRegistered(
   { reference, units }: { reference: string; units: number },
 ): Registered {
   const { reference: _, frame, policy, ...rest } = registration
-  const { judgeJ, guardrails } = policy
+  const { judgeJ, guardrails, slices } = policy
   return register({
     ...rest,
     baseline: reference,
     frame: { query: frame.query, units, seed: frame.seed },
-    policy: { ...planPolicy(units, rule.chosen), judgeJ, guardrails },
+    policy: {
+      ...{ ...planPolicy(units, rule.chosen), judgeJ, guardrails },
+      ...(slices === undefined ? {} : { slices }),
+    },
   })
 }
 

@@ -68,8 +68,9 @@ export async function readShadowOutcome(
 
 /** Whether the candidate was proven worse. A call that failed says nothing of it. */
 export function judgeShadow(outcomes: readonly Sample[], policy: DecisionPolicy): ShadowReading {
-  const monitor = new Monitor({ ...policy, guardrails: ['hard_failures'] })
-  const active = activeMetrics({ ...policy, guardrails: ['hard_failures'] })
+  const rule: DecisionPolicy = { ...policy, slices: [], guardrails: ['hard_failures'] }
+  const monitor = new Monitor(rule)
+  const active = activeMetrics(rule)
   const judged = outcomes.filter((sample) => sample.outcome === 'judged')
   for (const sample of judged) monitor.add(active.map((one) => toUnitValue(one, [sample])))
   return {

@@ -78,6 +78,14 @@ export function toExperiment(row: ExperimentRow, decision: Decision | null) {
   }
 }
 
+/** The parts of the traffic that were tested for a loss of their own, beside the strata that are only shown. */
+export function toSlices(decision: Decision | null) {
+  return (decision?.slices ?? []).map(({ name, units, mean, logFail, worse }) => ({
+    ...{ stratum: name, sample_count: units, delta: rounded(mean) },
+    ...{ e_value_fail: eValue(logFail), worse },
+  }))
+}
+
 /** What a pass is held against before the machine promotes; null when that is the baseline itself. */
 function referenceOf({ registryId, registered }: ExperimentRow): string | null {
   const reference = registered?.registration.reference
