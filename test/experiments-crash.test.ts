@@ -1,13 +1,9 @@
 // Experiments whose process is killed in the middle: the same decision as without, spend within the budget, and no call made
-// again but those that were under way. KILLS=100 makes it long; STORE=redis runs it over a redis-server of its own.
+// again but those that were under way. KILLS=100 makes it long; what is on Redis runs where a redis-server is.
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomFrom } from './decision-world.ts'
 import {
@@ -19,7 +15,8 @@ import {
   patch,
   playModel,
 } from './experiment-world.ts'
-import { freePort, newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
+import { newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
+import { isRedisThere, startRedis } from './redis.ts'
 import { type ScriptedUpstream, startUpstream } from './upstream.ts'
 
 const killsAsked = process.env.KILLS
@@ -27,7 +24,6 @@ const slots = 6
 const seed = 20_261_120
 const model = 'gpt-4o-mini'
 const costUsd = (9 * 100 + 4 * 200) / 1e6
-const redisServer = '/usr/bin/redis-server'
 
 const first = 'You are the support desk.\nRefunds are allowed within 30 days.'
 const negated = 'You are the support desk.\nRefunds are not allowed within 30 days.'
@@ -81,7 +77,7 @@ const comparable = ({ status, evidence, sample_count, fail_count, delta, e_value
 
 const stores = [
   { name: 'Postgres', isThere: true, kills: Number(killsAsked ?? 3) },
-  { name: 'Redis', isThere: existsSync(redisServer), kills: Number(killsAsked ?? 1) },
+  { name: 'Redis', isThere: isRedisThere, kills: Number(killsAsked ?? 1) },
 ]
 
 describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
@@ -145,32 +141,4 @@ describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
 async function isOver(product: Product, registry: string): Promise<boolean> {
   const { items } = await get(product, `/v1/experiments?registry_id=${registry}`)
   return items.length > 0 && isDecided(items[0])
-}
-
-async function startRedis(): Promise<{ url: string; stop(): Promise<void> }> {
-  const port = await freePort()
-  const dir = mkdtempSync(join(tmpdir(), 'runledger-redis-'))
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--appendonly', 'yes']
-  const child: ChildProcess = spawn(redisServer, args, { stdio: 'ignore' })
-  const exited = once(child, 'exit')
-  await expect.poll(() => isListening(port), { timeout: 10_000, interval: 20 }).toBe(true)
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    async stop() {
-      child.kill('SIGTERM')
-      await Promise.race([exited, wait(5_000)])
-      rmSync(dir, { recursive: true, force: true })
-    },
-  }
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

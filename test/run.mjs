@@ -1,4 +1,4 @@
-// `npm test`: makes sure of the builds and of a browser, runs every test, and ends with one line that counts them.
+// `npm test`: makes sure of the builds, a browser and a redis-server, runs every test, and ends with one line that counts them.
 // Arguments go to vitest, so `npm test -- otlp` runs some.
 
 import { spawnSync } from 'node:child_process'
@@ -9,22 +9,35 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const browsers = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const redisServer = '/usr/bin/redis-server'
 
 const run = (command, args, options = {}) =>
   spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], ...options })
 
+// Debian's packages, where the command may install them.
+function install(name) {
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot || !existsSync('/usr/bin/apt-get')) return
+  console.log(`Installing ${name} for the tests …`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const quiet = { env, stdio: ['ignore', 'ignore', 'inherit'] }
+  run('apt-get', ['update', '-q'], quiet)
+  run('apt-get', ['install', '-y', '-q', '--no-install-recommends', name], quiet)
+}
+
 function ensureBrowser() {
   if (process.env.CHROMIUM_PATH || browsers.some((path) => existsSync(path))) return
-  const isRoot = process.getuid?.() === 0
-  if (isRoot && existsSync('/usr/bin/apt-get')) {
-    console.log('Installing chromium for the browser tests …')
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    const quiet = { env, stdio: ['ignore', 'ignore', 'inherit'] }
-    run('apt-get', ['update', '-q'], quiet)
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', 'chromium'], quiet)
-  }
+  install('chromium')
   if (!browsers.some((path) => existsSync(path))) {
     console.log('Not run: the browser tests. Install chromium, or name one in CHROMIUM_PATH.')
+  }
+}
+
+function ensureRedis() {
+  if (existsSync(redisServer)) return
+  install('redis-server')
+  if (!existsSync(redisServer)) {
+    console.log('Not run: the tests with jobs on Redis. Install redis-server.')
   }
 }
 
@@ -38,6 +51,7 @@ function ensureBuilt() {
 const scratch = mkdtempSync(join(tmpdir(), 'runledger-test-'))
 try {
   ensureBrowser()
+  ensureRedis()
   ensureBuilt()
   const report = join(scratch, 'report.json')
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
