@@ -1,6 +1,11 @@
 // What is measured of a conversation, each as a number in [-1, 1] where more is better, and what must be proven of its mean.
 
-import type { DecisionPolicy, MetricName, Sample } from '../schemas/experiment.ts'
+import {
+  type DecisionPolicy,
+  headroomBase,
+  type MetricName,
+  type Sample,
+} from '../schemas/experiment.ts'
 import { baselineMsOf, latencyLimitMs, tailDifference } from './latency.ts'
 
 export type Judged = Extract<Sample, { outcome: 'judged' }>
@@ -16,7 +21,7 @@ export type Metric = {
 }
 
 // Ratios of times and prices are compared as logarithms, clipped here so that one stalled call cannot decide.
-const logRatioMax = Math.log(4)
+const logRatioMax = Math.log(headroomBase)
 const ratioMargin = 0.1
 // So many more stalled calls than the baseline has. Small frames get the wider margin of rare events.
 const tailMargin = 0.05

@@ -74,6 +74,8 @@ export type Sample = {
 
 export const metricNames = ['quality', 'hard_failures', 'latency', 'latency_tail', 'cost'] as const
 export type MetricName = (typeof metricNames)[number]
+/** Latency and cost are told as room below their limit, in logarithms to this base: 0 is at the limit, 1 a quarter of it. */
+export const headroomBase = 4
 export type GuardrailName = Exclude<MetricName, 'quality'>
 
 /** The rule of one decision: all of it chosen before the first call. Margins of 0.05 are five points. */

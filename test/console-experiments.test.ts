@@ -75,6 +75,9 @@ describe.skipIf(!hasBrowser)('the pages of experiments', () => {
     await page.getByRole('link', { name: 'support@v2' }).click()
     await page.getByText('Proven worse after').first().waitFor()
     expect(await page.locator('.intervals li').first().textContent()).toContain('worse')
+    const lineOf = (name: string) => page.locator('.intervals li', { hasText: name }).textContent()
+    expect(await lineOf('Quality')).toMatch(/^Quality-100\spt, -100\spt to /)
+    expect(await lineOf('Latency')).toMatch(/^Latency[\d.]+\s% (below|above) its limit, /)
     const pair = page.locator('.samples > li').first()
     expect(await pair.getAttribute('data-verdict')).toBe('worse')
     expect(await pair.locator('pre').allTextContents()).toEqual([

@@ -32,12 +32,17 @@ const obedient = (messages: { role: string; content: string }[]) => {
   return `${rule} About "${messages[1]?.content}": please send us your order number.`
 }
 
-async function traffic(registry: string, versions: [string, string][], count: number) {
+async function traffic(
+  registry: string,
+  versions: [string, string][],
+  count: number,
+  ask = (i: number) => `Question ${i} of ${registry}: may I send it back?`,
+) {
   for (const [version, system] of versions) {
     for (let i = 0; i < count; i++) {
       await chat(world, {
         system,
-        user: `Question ${i} of ${registry}: may I send it back?`,
+        user: ask(i),
         label: `${registry}@${version}`,
       })
     }
@@ -147,6 +152,11 @@ export function holdExperimentLaws(startStore: () => Promise<Record<string, stri
           ['v2', negated],
         ],
         60,
+        // Every third of them asks in French: a part of the traffic that is tested by itself.
+        (i) =>
+          i % 3 === 0
+            ? `Question ${i}: est-ce que je peux vous renvoyer la commande que vous avez envoyée?`
+            : `Question ${i} of rules: may I send it back?`,
       )
       const experiment = await experimentOf(world, 'rules@v2', isDecided)
       expect(experiment).toMatchObject({
@@ -166,7 +176,9 @@ export function holdExperimentLaws(startStore: () => Promise<Record<string, stri
       })
       expect(regression.slices).toEqual([
         { stratum: 'gpt-4o-mini-2024-07-18, no tools, short', sample_count: 25, delta: -1 },
+        expect.objectContaining({ stratum: 'language fr', delta: -1 }),
       ])
+      expect(regression.registration.policy.slices).toEqual(['language fr'])
       await expect
         .poll(
           async () =>

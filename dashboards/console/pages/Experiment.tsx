@@ -57,12 +57,14 @@ function Found({ experiment }: { experiment: ExperimentDetail }) {
         <Figures experiment={experiment} />
         {readings.length > 0 && (
           <section aria-labelledby="measured">
-            <h2 id="measured">Candidate minus baseline, in points</h2>
+            <h2 id="measured">The candidate beside the baseline</h2>
             <Intervals readings={readings} />
             <p className="quiet">
               The bar is what the evidence allows; it holds when all of it lies to the right of the
-              dashed line, and is worse when all of it lies to the left of it or of zero. Latency
-              and cost are the room below their limits: 0 is at the limit, 100 a quarter of it.
+              dashed line, and is worse when all of it lies to the left of it or of zero. Points
+              (pt) are candidate minus baseline, of a hundred conversations. Latency and cost may
+              rise by 10 %, latency by 20 ms where that is more: how far the candidate stayed from
+              this limit is said.
             </p>
           </section>
         )}
