@@ -11,6 +11,8 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
+import { leaderLock } from '../src/registry/discovering.ts'
+import { connectPostgres } from '../src/stores/postgres.ts'
 import { get, type Json, type Target } from './clients.ts'
 import { newDataDir, removeDataDir } from './product.ts'
 import { startWorld, type World } from './world.ts'
@@ -19,7 +21,8 @@ export type Pair = {
   planes: World[]
   /** The one that leads discovery, and the other. */
   leaderFirst(): Promise<[World, World]>
-  start(): Promise<World>
+  /** Ends the session of the lock by which one leads: it is over at once, and writes nothing down. */
+  cutLeader(): Promise<void>
   end(): Promise<void>
 }
 
@@ -45,7 +48,14 @@ export async function startPair(): Promise<Pair> {
         if (await leads(second)) return [second, first]
       }
     },
-    start,
+    async cutLeader() {
+      const sql = connectPostgres(postgres.config)
+      const cut = await sql.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = ${leaderLock}`,
+      )
+      await sql.close()
+      if (cut.length !== 1) throw new Error(`${cut.length} lead`)
+    },
     async end() {
       await Promise.all(planes.map((plane) => plane.end()))
       await Promise.all([clickhouse.stop(), postgres.stop()])

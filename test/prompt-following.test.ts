@@ -17,6 +17,7 @@ const names = ['Ada', 'Bo', 'Carla', 'Emil', 'Farah', 'Goran', 'Hana']
 const prompts = {
   'billing agent': ['Customer:', 'Answer politely.', 'End with a question.'],
   'night porter': ['Guest:', 'Mind the lift.', 'Give no key to strangers.'],
+  lifeguard: ['Swimmer:', 'Whistle before you shout.', 'Never leave the tower.'],
   gardener: ['Visitor:', 'Name plants by their Latin names.', 'Speak of the weather first.'],
 }
 
@@ -71,6 +72,21 @@ test('a prompt is one prompt whichever way its calls came: through the leader, t
   const ours = async () =>
     Object.entries(await counted(leader)).filter(([id]) => id.startsWith('night-porter'))
   await expect.poll(ours, eventually).toEqual([['night-porter-contoso@v1', 120]])
+})
+
+test('when the leader is cut off before it writes anything down, what it had seen since is met again: no call is missed', async () => {
+  const [leader, other] = await pair.leaderFirst()
+  const ask = (i: number) => promptOf('lifeguard', 'Ask for the depth.', i)
+  for (const i of range(0, 35)) await chat(leader, ask(i))
+  await exportCalls(
+    other,
+    range(35, 50).map((i) => dialectOf.openllmetry!(ask(i))),
+  )
+  await pair.cutLeader()
+  for (const i of range(50, 90)) await chat(other, ask(i))
+  const ours = async () =>
+    Object.entries(await counted(other)).filter(([id]) => id.startsWith('lifeguard'))
+  await expect.poll(ours, eventually).toEqual([['lifeguard-contoso@v1', 90]])
 })
 
 test('when the leader goes, the other goes on where it ended: no call is missed, and none counts twice', async () => {

@@ -6,7 +6,7 @@ import { beginLead, type Lead, type LeadDeps } from './leading.ts'
 import { openSights } from './sights.ts'
 
 // Any number, ours alone: "discover" in ASCII, cut to what a bigint holds.
-const leaderLock = 1_684_632_419
+export const leaderLock = 1_684_632_419
 const leadEveryMs = 2_000
 
 export type Discovering = PromptSights & {
