@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import type { Provider } from '../schemas/config.ts'
 import { ConfigMistakes, defaultConfig, readConfig } from '../schemas/config-file.ts'
 import { configKeys } from '../schemas/config-keys.ts'
+import { settingRows } from '../schemas/settings.ts'
 import { openConfig } from '../src/config.ts'
 import { packageRoot } from '../src/root.ts'
 
@@ -189,4 +190,31 @@ test('every key is explained, and the page of keys is what they say', () => {
   )
   const page = readFileSync(join(packageRoot(), 'schemas', 'runledger-json.md'), 'utf8')
   expect(page.split('\n').filter((line) => line.startsWith('| `'))).toEqual(rows)
+})
+
+test('the compose file sets what exists, publishes to this machine alone and knows no secret', () => {
+  const text = readFileSync(join(packageRoot(), 'docker-compose.yml'), 'utf8')
+  const plane = text.slice(text.indexOf('\n  plane:'), text.indexOf('\n  clickhouse:'))
+  const set = [...plane.matchAll(/^ {6}([A-Z_]+): (.*)$/gm)].map(([, name, value]) => ({
+    name,
+    value,
+  }))
+  const known = Object.values(settingRows).map(({ env }) => env)
+  expect(set.length).toBeGreaterThan(8)
+  expect(set.filter(({ name }) => !known.includes(String(name)))).toEqual([])
+  const published = [...text.matchAll(/^ {6}- "([\d.:]+)"$/gm)].map(([, port]) => port)
+  expect(published.filter((port) => !port?.startsWith('127.0.0.1:'))).toEqual([])
+  expect(published).toHaveLength(2)
+  // A secret is asked for where it is missing, and never has a default.
+  const secrets = [...text.matchAll(/\$\{(\w*(?:KEY|PASSWORD)\w*)([^}]*)\}/g)]
+  const open = secrets.filter(
+    ([, name, rest]) => name !== 'OPENAI_API_KEY' && !rest?.startsWith(':?'),
+  )
+  expect(open).toEqual([])
+  // What a plane keeps stands on a volume.
+  for (const name of ['RUNLEDGER_DATA_DIR', 'RUNLEDGER_MEDIA_DIR']) {
+    const dir = set.find((one) => one.name === name)?.value
+    const [, volume] = new RegExp(`^ {6}- (\\w+):${dir}$`, 'm').exec(plane) ?? []
+    expect(text.slice(text.lastIndexOf('\nvolumes:'))).toMatch(new RegExp(`^ {2}${volume}:$`, 'm'))
+  }
 })
