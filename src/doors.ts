@@ -236,6 +236,8 @@ async function openPush(
     random: Math.random,
   })
   destinationRoutes(router, destinations)
+  metrics.gauge('destination_lag_seconds', () => destinations.state().lagMs / 1_000)
+  metrics.gauge('destinations_failing', () => destinations.state().failing)
   await destinations.configure(config.current().destinations)
   config.onChange((changed) => {
     destinations.configure(changed.destinations).catch((error) => log(String(error)))

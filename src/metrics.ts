@@ -1,6 +1,7 @@
 // Every count this process keeps, and its Prometheus text. Nothing is counted anywhere else.
 
 import type { Counters, Histogram, Histograms } from '../schemas/counters.ts'
+import { metricHelp } from './metric-help.ts'
 
 // Label values come from callers now and then; beyond this many series a name is counted without its labels.
 const seriesMax = 1_000
@@ -42,24 +43,37 @@ export function openMetrics(): Metrics {
     toText() {
       const lines: string[] = []
       for (const [name, counts] of [...series].sort()) {
-        lines.push(`# TYPE runledger_${name} counter`)
+        lines.push(...headOf(name, 'counter'))
         for (const [labels, value] of counts) lines.push(`runledger_${name}${labels} ${value}`)
       }
       for (const [name, known] of [...distributions].sort()) {
-        lines.push(`# TYPE runledger_${name} histogram`)
+        lines.push(...headOf(name, 'histogram'))
         for (const [pairs, one] of known) lines.push(...one.toLines(`runledger_${name}`, pairs))
       }
       for (const [name, read] of [...gauges].sort()) {
-        lines.push(`# TYPE runledger_${name} gauge`, `runledger_${name} ${read()}`)
+        lines.push(...headOf(name, 'gauge'), `runledger_${name} ${read()}`)
       }
-      const memory = process.memoryUsage()
-      lines.push(
-        '# TYPE process_resident_memory_bytes gauge',
-        `process_resident_memory_bytes ${memory.rss}`,
-      )
+      lines.push(...ofProcess())
       return `${lines.join('\n')}\n`
     },
   }
+}
+
+function headOf(name: string, type: string, prefix = 'runledger_'): string[] {
+  const help = metricHelp[name]
+  const head = [`# TYPE ${prefix}${name} ${type}`]
+  return help ? [`# HELP ${prefix}${name} ${help}`, ...head] : head
+}
+
+/** By the names that every Prometheus client gives them. */
+function ofProcess(): string[] {
+  const { user, system } = process.cpuUsage()
+  const figures = [
+    ['process_cpu_seconds_total', 'counter', (user + system) / 1e6],
+    ['process_resident_memory_bytes', 'gauge', process.memoryUsage().rss],
+    ['process_start_time_seconds', 'gauge', Math.round(performance.timeOrigin / 1_000)],
+  ] as const
+  return figures.flatMap(([name, type, value]) => [...headOf(name, type, ''), `${name} ${value}`])
 }
 
 /** One series of a histogram, as Prometheus counts it: each bucket holds all that is at most its bound. */

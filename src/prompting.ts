@@ -53,7 +53,7 @@ export async function openPrompting(
   })
   metrics.gauge('prompt_discovery_leads', () => Number(discovering.leads()))
   metrics.gauge('prompt_observations_waiting', discovering.waiting)
-  metrics.gauge('prompt_following_lag_ms', discovering.lagMs)
+  metrics.gauge('prompt_following_lag_seconds', () => discovering.lagMs() / 1_000)
   promptRoutes(router, { prompts: links, registry, flush })
   return {
     links,

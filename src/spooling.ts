@@ -30,7 +30,7 @@ export async function openIntake(deps: {
   )
   metrics.gauge('spool_undrained_bytes', () => spool.state().undrainedBytes)
   metrics.gauge('spool_undrained_rows', () => spool.state().undrainedRows)
-  metrics.gauge('spool_oldest_undrained_ms', () => spool.state().oldestUndrainedMs)
+  metrics.gauge('spool_oldest_undrained_seconds', () => spool.state().oldestUndrainedMs / 1_000)
   metrics.gauge('spool_open_calls', () => spool.state().openCalls)
   metrics.gauge('spool_pending_bytes', () => spool.state().pendingBytes)
   metrics.gauge('spool_quarantine_bytes', () => spool.state().quarantineBytes)

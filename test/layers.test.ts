@@ -161,3 +161,17 @@ function innerFunctionLines(body: string[], indent: string): number {
   }
   return count
 }
+
+test('every figure of /metrics says what it is, and counts in base units', () => {
+  const told = read('src/metric-help.ts')
+  const said = new Set([...told.matchAll(/^ {2}([a-z_]+):/gm)].map(([, name]) => name ?? ''))
+  const counted = new Set<string>()
+  for (const file of files.filter((one) => /^(src|collectors|replay)/.test(one)))
+    for (const [, total, called, listed] of read(file).matchAll(
+      /'([a-z_]+_total)'|\b(?:gauge|histogram)\(\s*[\w.,\s]*'([a-z_]+)'|\['([a-z_]+)', 'gauge'/g,
+    ))
+      counted.add(total ?? called ?? listed ?? '')
+  expect([...counted].filter((name) => !said.has(name))).toEqual([])
+  expect([...said].filter((name) => !counted.has(name))).toEqual([])
+  expect([...counted].filter((name) => /_(ms|us|ns|kb|mb|count)$/.test(name))).toEqual([])
+})

@@ -7,13 +7,11 @@ import { Fault } from '../../schemas/faults.ts'
 import type { Postgres } from '../stores/postgres.ts'
 import { configureDestinations } from './configured.ts'
 import { readPushFilters } from './filters.ts'
-import { type FleetDeps, openFleet } from './fleet.ts'
+import { type FleetDeps, lagOf, openFleet, seqBits } from './fleet.ts'
 import { openSender } from './send.ts'
 import { type Destination, openDestinationStore } from './store.ts'
 
 const destinationsMax = 20
-// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/sequence.ts).
-const seqBits = 20n
 
 /** `lagMs`: how long the oldest span that has not left has been waiting; 0 when all have. */
 export type ShownDestination = Destination & { lagMs: number }
@@ -37,8 +35,7 @@ export async function openDestinations(
 
   function show(to: Destination): ShownDestination {
     const cursor = fleet.cursorOf(to.id) ?? to.cursor
-    const isBehind = deps.loadedBefore() - 1n > cursor
-    return { ...to, cursor, lagMs: isBehind ? Math.max(0, nowMs() - Number(cursor >> seqBits)) : 0 }
+    return { ...to, cursor, lagMs: lagOf(cursor, deps) }
   }
 
   const firstCursor = (input: DestinationInput) =>
@@ -51,6 +48,8 @@ export async function openDestinations(
   }
 
   return {
+    state: fleet.state,
+
     async list(workspace: string): Promise<ShownDestination[]> {
       return (await store.list(workspace)).map(show)
     },

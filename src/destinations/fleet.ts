@@ -11,6 +11,8 @@ import type { Destination, DestinationStore } from './store.ts'
 
 // Well within the lease. What another process makes or removes is noticed here within this time.
 const claimEveryMs = 2_000
+// Places in ingest order carry the milliseconds of their acceptance above these bits (collectors/spool/sequence.ts).
+export const seqBits = 20n
 
 export type FleetDeps = {
   store: DestinationStore
@@ -34,6 +36,8 @@ export type Fleet = {
   claim(): Promise<void>
   /** How far a destination of this process has come. */
   cursorOf(id: string): bigint | undefined
+  /** Of all of this process: the longest lag, and how many do not take what they are given. */
+  state(): { lagMs: number; failing: number }
   close(): Promise<void>
 }
 
@@ -87,6 +91,15 @@ export async function openFleet(deps: FleetDeps): Promise<Fleet> {
   return {
     claim,
     cursorOf: (id) => pushers.get(id)?.pusher.cursor(),
+    state() {
+      const all = [...pushers.values()].map(({ pusher }) => pusher)
+      // One that has not begun, from the start of everything, lags behind nothing that has a time.
+      const begun = all.map((one) => one.cursor()).filter((cursor) => cursor > 0n)
+      return {
+        lagMs: Math.max(0, ...begun.map((cursor) => lagOf(cursor, deps))),
+        failing: all.filter((one) => one.failures() > 0).length,
+      }
+    },
     async close() {
       clearInterval(timer)
       isClosing = true
@@ -94,6 +107,14 @@ export async function openFleet(deps: FleetDeps): Promise<Fleet> {
       await deps.store.release()
     },
   }
+}
+
+/** How long what stands behind a cursor has been waiting; 0 when nothing does. */
+export function lagOf(
+  cursor: bigint,
+  { loadedBefore, nowMs }: Pick<FleetDeps, 'loadedBefore' | 'nowMs'>,
+): number {
+  return loadedBefore() - 1n > cursor ? Math.max(0, nowMs() - Number(cursor >> seqBits)) : 0
 }
 
 function start(deps: FleetDeps, to: Destination): Pusher {

@@ -25,6 +25,8 @@ export const pushLimits = {
 export type Pusher = {
   /** The last place that is done with. */
   cursor(): bigint
+  /** In a row, of the request under way. */
+  failures(): number
   /** Gives up the request under way; resolves when nothing runs any more. */
   stop(): Promise<void>
 }
@@ -157,6 +159,7 @@ export function openPusher(deps: PusherDeps): Pusher {
   const running = run()
   return {
     cursor: () => cursor,
+    failures: () => failures,
     async stop() {
       stopping.abort()
       await running

@@ -75,7 +75,7 @@ export async function spoolOf(target: Target): Promise<Waiting> {
     Number(new RegExp(`^runledger_${name} (\\d+)`, 'm').exec(text)?.[1])
   return {
     undrainedRows: read('spool_undrained_rows'),
-    oldestMs: read('spool_oldest_undrained_ms'),
+    oldestMs: read('spool_oldest_undrained_seconds') * 1_000,
   }
 }
 
