@@ -131,7 +131,7 @@ describe('ClickHouse in a child', () => {
     const dir = temp()
     const engine = await startClickhouse({ dir, log: () => {} })
     const pid = childPid(dir)
-    expect(getPriority(pid)).toBe(10)
+    expect(getPriority(pid)).toBe(5)
     const group = () => {
       const path = `/proc/${pid}/autogroup`
       return existsSync(path) ? readFileSync(path, 'utf8') : ''

@@ -5,6 +5,7 @@ import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { createChdbHttp } from './chdb-http.ts'
 import { openLanes } from './chdb-lanes.ts'
+import { Pace } from './pace.ts'
 import { recordProcess } from './process-record.ts'
 
 export type ToChild =
@@ -27,8 +28,11 @@ const engineArgs = [
 ]
 
 // Inserts and merges can wait a moment; a call under way in the plane should not wait for them. Threads of the engine inherit it.
-const niceness = 10
-yieldToParent()
+const niceness = 5
+setPriority(niceness)
+const lookEveryMs = 250
+const pace = new Pace({ nowMs: () => performance.now(), say: sayNiceness })
+setInterval(() => pace.look(), lookEveryMs).unref()
 
 const send = (message: FromChild) => process.send?.(message)
 
@@ -56,7 +60,8 @@ async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> 
   ])
   await lanes.ping()
   const { user, password } = options
-  const server = createChdbHttp({ lanes, spillDir: join(options.dir, 'spill'), user, password })
+  const spillDir = join(options.dir, 'spill')
+  const server = createChdbHttp({ lanes, pace, spillDir, user, password })
   stop = async () => {
     server.close()
     server.closeIdleConnections()
@@ -74,16 +79,15 @@ async function open(options: Extract<ToChild, { type: 'open' }>): Promise<void> 
 
 /**
  * Linux may group threads by session, and weigh niceness only within a group; then this session of its own had as much of the
- * processor as the plane. How nice a group is, is said to a file, and not twice within 100 ms on one machine.
+ * processor as the plane. How nice a group is, is said to a file, and not twice within 100 ms on one machine (false).
  */
-function yieldToParent(triesLeft = 20): void {
-  setPriority(niceness)
+function sayNiceness(sessionNiceness: number): boolean {
   try {
-    writeFileSync('/proc/self/autogroup', String(niceness))
+    writeFileSync('/proc/self/autogroup', String(sessionNiceness))
+    return true
   } catch (error) {
-    const isTooSoon = error instanceof Error && 'code' in error && error.code === 'EAGAIN'
     // Without such groups there is no such file, and niceness counts among all.
-    if (isTooSoon && triesLeft > 0) setTimeout(yieldToParent, 110, triesLeft - 1).unref()
+    return !(error instanceof Error && 'code' in error && error.code === 'EAGAIN')
   }
 }
 

@@ -10,6 +10,7 @@ import { answerError, answerRows } from './chdb-answer.ts'
 import { ChdbFault } from './chdb-faults.ts'
 import { afterFailure, type Lanes, run } from './chdb-lanes.ts'
 import { type ChdbRequest, insertFrom, isAllowed, readRequest } from './chdb-request.ts'
+import type { Pace } from './pace.ts'
 import { toLiteral } from './sql-text.ts'
 
 // ClickHouse's own bound of a URL; parameters travel there.
@@ -20,7 +21,14 @@ const insertBytesMax = 1 << 30
 const wholeBytesMax = 256 << 20
 const keepAliveMs = 30_000
 
-export type ChdbHttpOptions = { lanes: Lanes; spillDir: string; user: string; password: string }
+export type ChdbHttpOptions = {
+  lanes: Lanes
+  /** Hears when inserts begin and end. */
+  pace: Pick<Pace, 'begin' | 'end'>
+  spillDir: string
+  user: string
+  password: string
+}
 
 /** The server, not yet listening. Files that a killed child left in `spillDir` are deleted. */
 export function createChdbHttp(options: ChdbHttpOptions): Server {
@@ -105,6 +113,7 @@ async function read(call: Call, request: ChdbRequest, signal: AbortSignal): Prom
 async function insert(call: Call, request: ChdbRequest, signal: AbortSignal): Promise<void> {
   const { statement } = request
   if (statement.kind !== 'insert') return
+  call.pace.begin()
   try {
     // Before a lane is taken: a slow sender must not hold one.
     const bytes = await spill(request.body, call.spillFile, signal)
@@ -119,6 +128,7 @@ async function insert(call: Call, request: ChdbRequest, signal: AbortSignal): Pr
         },
       )
   } finally {
+    call.pace.end()
     rmSync(call.spillFile, { force: true })
   }
   await answerRows(call.res, { ...request, format: 'TabSeparated' }, nothing())
