@@ -95,7 +95,7 @@ async function run(user: string, says: string): Promise<{ traceId: string; recor
 /** Rows that name the trace, also those that are only hidden from queries. */
 async function rowsOf(traceId: string): Promise<number> {
   const counts = await Promise.all(
-    ['spans', 'payloads', 'traces'].map((table) =>
+    ['spans', 'payloads', 'traces', 'briefs'].map((table) =>
       clickhouse.query<{ n: string }>({
         sql: `SELECT count() AS n FROM ${table} WHERE trace_id = unhex({id:String})`,
         params: { id: traceId },
@@ -201,6 +201,7 @@ test('retention alters the tables only when it differs', async () => {
   expect((await keepFor(clickhouse, 30)).sort()).toEqual([])
   expect((await keepFor(clickhouse, 7)).sort()).toEqual([
     'arrivals',
+    'briefs',
     'envelopes',
     'payloads',
     'rolled',
@@ -212,7 +213,7 @@ test('retention alters the tables only when it differs', async () => {
   const [old] = await clickhouse.query<{ rows: string }>({
     sql: "SELECT count() AS rows FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE '%toIntervalDay(7)%'",
   })
-  expect(Number(old?.rows)).toBe(6)
+  expect(Number(old?.rows)).toBe(7)
 })
 
 test.each([

@@ -159,7 +159,7 @@ async function found(): Promise<string[]> {
     if (Number(row?.n) > 0) places.push(`postgres ${name}`)
   }
   if ((await snapshot()).includes(mark)) places.push('postgres discovery')
-  for (const name of ['spans', 'payloads', 'envelopes', 'records', 'traces', 'rollups']) {
+  for (const name of ['spans', 'payloads', 'envelopes', 'records', 'traces', 'briefs', 'rollups']) {
     const settings = { apply_deleted_mask: 0 }
     const rows = await clickhouse.queryBinary({ sql: `SELECT * FROM ${name}`, settings }, 'Native')
     if (rows.includes(mark)) places.push(`clickhouse ${name}`)

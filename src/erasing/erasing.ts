@@ -106,12 +106,16 @@ async function eraseSpans(stores: Stores, where: Where): Promise<void> {
   await eraseMedia(stores, where)
   // Before and after: a crash in between must not leave figures that nobody would make anew.
   await unroll(stores, workspace, quarters)
-  await deleteFrom(stores, 'traces', { ...where, sql: where.sql.replace('ingest_seq', 'last_seq') })
-  await deleteFrom(stores, 'payloads', where)
+  const ofTraces = { ...where, sql: where.sql.replace('ingest_seq', 'last_seq') }
+  await Promise.all([
+    deleteFrom(stores, 'traces', ofTraces),
+    deleteFrom(stores, 'briefs', where),
+    deleteFrom(stores, 'payloads', where),
+  ])
   await deleteFrom(stores, 'spans', where)
   await unroll(stores, workspace, quarters)
   // Invisible from here on. The bytes leave the disk when the parts have been written anew, behind this call.
-  for (const table of ['traces', 'payloads', 'spans', 'rollups'])
+  for (const table of ['traces', 'briefs', 'payloads', 'spans', 'rollups'])
     await clickhouse.command(`ALTER TABLE ${table} APPLY DELETED MASK SETTINGS mutations_sync = 0`)
 }
 

@@ -8,6 +8,7 @@ const packed = ', ingested_at + toIntervalDay(1) RECOMPRESS CODEC(ZSTD(1))'
 const tables: Readonly<Record<string, { column: string; more: number; also?: string }>> = {
   spans: { column: 'ingested_at', more: 0, also: packed },
   payloads: { column: 'ingested_at', more: 0, also: packed },
+  briefs: { column: 'ingested_at', more: 0, also: packed },
   traces: { column: 'ingested_at', more: 0 },
   arrivals: { column: 'ingested_at', more: 0 },
   rolled: { column: 'rolled_at', more: 0 },

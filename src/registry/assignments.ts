@@ -4,6 +4,7 @@
 import type { Counters } from '../../schemas/counters.ts'
 import { fromHex, parsePromptVersionId, toHex } from '../../schemas/ids.ts'
 import type { Sql } from '../accounts/keys.ts'
+import { packedSql } from '../traces/briefs.ts'
 import { and, inWorkspace, type Where } from '../traces/trace-query.ts'
 import { promptMark } from '../traces/trace-whole.ts'
 import type { Late } from './sights.ts'
@@ -146,6 +147,9 @@ function inPlaces(workspace: string, places: readonly SpanAt[]): Where {
   )
 }
 
+// A place in ingest order, as of now (collectors/spool/sequence.ts).
+const nowSeq = 'bitShiftLeft(toUInt64(toUnixTimestamp64Milli(now64(3))), 20)'
+
 /** One statement for all versions: each rewrites every part that a row of it lies in. */
 async function change(
   runs: StoredRuns,
@@ -167,6 +171,12 @@ async function change(
       nth: told.map(({ versionId }) => versions.indexOf(versionId) + 1),
     },
   })
+  // Lists read the last that is known of a span: that is told now, in a row that is erased by the place of the span.
+  await runs.change({
+    sql: `INSERT INTO briefs (workspace, trace_id, span, ingest_seq, ingested_at)
+      SELECT workspace, trace_id, ${packedSql(nowSeq)} AS span, ingest_seq, ingested_at FROM spans WHERE ${where.sql}`,
+    params: where.params,
+  })
   // Their traces bear a version now, wherever that is asked of a whole trace.
   await runs.change({
     sql: `ALTER TABLE traces UPDATE marks = bitOr(marks, ${promptMark})
@@ -179,7 +189,7 @@ async function change(
   await runs.change({
     sql: `INSERT INTO arrivals (workspace, quarter, last_seq, ingested_at)
       SELECT workspace, toStartOfFifteenMinutes(start_time) AS quarter,
-        bitShiftLeft(toUInt64(toUnixTimestamp64Milli(now64(3))), 20), max(ingested_at)
+        ${nowSeq}, max(ingested_at)
       FROM spans WHERE ${where.sql} GROUP BY workspace, quarter`,
     params: where.params,
   })

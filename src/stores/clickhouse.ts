@@ -25,6 +25,8 @@ const deadlines = {
   heavy: 300_000,
   insert: 120_000,
   command: 120_000,
+  // A migration may write a table anew from another.
+  migration: 3_600_000,
   ping: 5_000,
 } as const
 // Small pieces of a block are gathered, or each of its seventy would be a packet.
@@ -92,7 +94,7 @@ export const insertSettings: ClickHouseSettings = {
   max_insert_threads: '1',
   // Blocks of the spool are put together again up to this size: one part an insert and partition.
   min_insert_block_size_rows: '1048449',
-  min_insert_block_size_bytes: '268435456',
+  min_insert_block_size_bytes: '201326592',
 }
 
 /** `http(s)://user:password@host:port/database`. Does not connect yet. */
@@ -148,7 +150,14 @@ export function connectClickhouse(url: string): Clickhouse {
         throw toClickhouseError(signal.aborted ? signal.reason : error, 'insert')
       }
     },
-    migrate: (dir) => migrateClickhouse(clickhouse, dir),
+    migrate: (dir) =>
+      migrateClickhouse(
+        {
+          query: clickhouse.query,
+          command: (sql) => clickhouse.command(sql, { deadlineMs: deadlines.migration }),
+        },
+        dir,
+      ),
     async ping() {
       const signal = AbortSignal.timeout(deadlines.ping)
       const answer = await client.ping({ select: false, abort_signal: signal })

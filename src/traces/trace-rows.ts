@@ -1,7 +1,7 @@
 // The two shapes of a trace that readers get, and the SQL that gives them: an item of the list, a span as skeleton.
 
 import { fromHex, type IdPrefix, toPrefixed } from '../../schemas/ids.ts'
-import { rootOf, type Where } from './trace-query.ts'
+import { rootOf, type TimeRange, type Where } from './trace-query.ts'
 import type { TraceUsage } from './usage.ts'
 
 // One trace is drawn whole; beyond this many spans the page would not survive it.
@@ -183,16 +183,13 @@ export function skeletonSql(where: Where): string {
  * Among spans that start together the first one counts.
  */
 export function toSummary(id: string, spans: SkeletonRow[]): SummaryRow | undefined {
-  const first = spans[0]
-  if (!first) return undefined
-  const root = spans.find(({ parent }) => parent === zeros8) ?? first
+  const [first, root] = [spans[0], rootOfSpans(spans)]
+  if (!first || !root) return undefined
   const runs = spans.filter(({ run }) => run !== zeros16)
   const run = runs[0]
-  let endNs = 0n
+  const { fromNs, toNs } = extentOf(spans)
   const sums = { usage: 0, input: 0, output: 0, cost: 0n, usage_spans: 0, errors: 0 }
   for (const span of spans) {
-    const end = BigInt(span.start_ns) + BigInt(span.duration_ns)
-    if (end > endNs) endNs = end
     sums.usage |= Number(span.usage)
     sums.input += Number(span.input)
     sums.output += Number(span.output)
@@ -208,10 +205,26 @@ export function toSummary(id: string, spans: SkeletonRow[]): SummaryRow | undefi
     ...{ name: root.name, service: root.service, status: root.status },
     prompt: spans.find(({ prompt }) => prompt !== '')?.prompt ?? '',
     start_ns: first.start_ns,
-    latency_ns: String(endNs - BigInt(first.start_ns)),
+    latency_ns: String(toNs - fromNs),
     session: spans.find(({ session }) => session !== '')?.session ?? '',
     user: spans.find(({ user }) => user !== '')?.user ?? '',
   }
+}
+
+/** The span that stands for its trace, of all spans by start: the first without a parent, else the first. */
+export function rootOfSpans(spans: SkeletonRow[]): SkeletonRow | undefined {
+  return spans.find(({ parent }) => parent === zeros8) ?? spans[0]
+}
+
+/** From the start of the first of these spans, which are sorted by start, to the end of the last. */
+export function extentOf(spans: SkeletonRow[]): TimeRange {
+  const fromNs = BigInt(spans[0]?.start_ns ?? 0)
+  let toNs = fromNs
+  for (const { start_ns, duration_ns } of spans) {
+    const endNs = BigInt(start_ns) + BigInt(duration_ns)
+    if (endNs > toNs) toNs = endNs
+  }
+  return { fromNs, toNs }
 }
 
 export function toSkeleton(row: SkeletonRow): SpanSkeleton {

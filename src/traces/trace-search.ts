@@ -1,18 +1,9 @@
 // The newest traces that match: candidates from a window, what each is as a whole, and on to older ones until the page is full.
 // Law: a search is bounded by the candidates it looks at; one that stops before its end says where.
 
+import { type Candidate, type FoundTrace, factsOf } from './trace-facts.ts'
 import type { TraceFilters } from './trace-filters.ts'
-import {
-  and,
-  bucketNs,
-  inIds,
-  inWorkspace,
-  isNarrowed,
-  matchingParts,
-  type Params,
-  type TimeRange,
-  type Where,
-} from './trace-query.ts'
+import { and, bucketNs, inWorkspace, isNarrowed, matchingParts, type Where } from './trace-query.ts'
 import { bucketEnd, inMinutes, lastMinute, max, min, toNs } from './trace-times.ts'
 import { ofWholeTrace, replayMark, type Whole } from './trace-whole.ts'
 import type { Rows } from './traces.ts'
@@ -21,18 +12,23 @@ const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 // "Newest first" cannot read in key order, so it looks at a short window first, and then at as much more as the page seems to need.
 const windowFirstMs = 2 * hourMs
+// Of one user or one session there is little in any hour, and an index says where.
+const windowFirstOfOneMs = dayMs
 // A window is at most so many times longer than all before it: what is rare comes to its end in five questions a month.
 const windowGrowth = 12
+// The least by which it grows, of all before it: little is missing.
+const windowGrowthLeast = 0.25
 // Traces that are looked for beyond those that are missing, because what comes is never spread evenly.
 const windowSpare = 1.5
 // A filter may match a span that starts long after its trace did; beyond this distance the trace is listed by the span.
 const slackMs = 6 * hourMs
-// How far the minutes of one trace may lie apart and still be put together.
-const traceSpreadMs = dayMs
 // Spans of clients whose clock runs ahead are accepted up to a day; they are listed too.
 const aheadMs = dayMs
-// Traces looked at in one question and in one search: what no page is worth.
+// Traces looked for at first, where most of what is found is shown: so much more than the page, because some lie across its end.
+const pageSpare = 1.25
+// Traces looked at in one question and in one search: what no page is worth. The first is for those of which few are kept.
 const candidatesFirst = 200
+const candidatesFew = 16
 const candidatesMax = 2_000
 const examinedMax = 20_000
 /** Ids that a cursor takes along; beyond, the search begins again as much earlier as it must. */
@@ -52,7 +48,6 @@ export type TraceCursor = {
   /** Traces that were found there and belong below this page: they began long before what was found of them. */
   carried?: string[]
 }
-export type FoundTrace = { id: string; startNs: string; range: TimeRange; atNs: bigint }
 export type Found = { traces: FoundTrace[]; next: TraceCursor | undefined }
 
 type Ask = {
@@ -77,18 +72,22 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
     pending = []
   }
   let upperNs = look.upperNs
-  let limit = candidatesFirst
+  let limit = look.first
   let baseNs = look.baseNs
   let floorNs = look.firstFloorNs
   while (look.lowestNs < upperNs) {
     const isRare = seen.size >= rareAfter.examined && kept.size < seen.size * rareAfter.keptShare
-    const window = { floorNs, toNs: upperNs, limit, isRare: look.isWhole && isRare }
+    // What matches is nearly always shown: no more of it is looked up than the page needs.
+    const wanted = look.isWhole
+      ? limit
+      : Math.max(limit - kept.size - pending.length, candidatesFew)
+    const window = { floorNs, toNs: upperNs, limit: wanted, isRare: look.isWhole && isRare }
     const candidates = await rows.query<Candidate>(look.candidates(window))
     for (const candidate of candidates) {
       if (!seen.has(candidate.id)) pending.push(candidate)
       seen.add(candidate.id)
     }
-    const last = candidates.length < limit ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
+    const last = candidates.length < wanted ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
     // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
     const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
     const isOver = seen.size >= examinedMax
@@ -111,7 +110,7 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
       const found = look.isWhole ? sure.length : sure.length + pending.length
       floorNs = look.nextFloorNs({ baseNs, floorNs, found, missing: ask.limit + 1 - found })
     }
-    limit = Math.min(candidatesMax, limit * 4)
+    if (look.isWhole || last !== undefined) limit = Math.min(candidatesMax, limit * 4)
   }
   await settle()
   // What lies below every window began before `from`, and the facts have left it out.
@@ -154,10 +153,8 @@ function newestFirst(
 }
 
 type Looked = { baseNs: bigint; floorNs: bigint; found: number; missing: number }
-type Candidate = { id: string; at: string }
-type Fact = { id: string; start_ns: string; end_ns: string }
 
-function prepare({ workspace, filters, after, nowMs }: Ask) {
+function prepare({ workspace, filters, limit, after, nowMs }: Ask) {
   const found = withoutReplays(matchingParts(workspace, filters), filters)
   const whole = ofWholeTrace(filters)
   const isPlain = !isNarrowed(found) && whole.parts.length === 0
@@ -177,7 +174,7 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
   const nextFloorNs = ({ baseNs, floorNs, found, missing }: Looked) => {
     const wide = max(baseNs - floorNs, bucketNs)
     const wanted = found === 0 ? windowGrowth : (windowSpare * missing) / found
-    const times = Math.min(Math.max(wanted, 1), windowGrowth)
+    const times = Math.min(Math.max(wanted, windowGrowthLeast), windowGrowth)
     const next = floorNs - (wide * BigInt(Math.ceil(times * 100))) / 100n
     return baseNs - next > allOfItNs ? lowestNs : floorAt(next)
   }
@@ -186,47 +183,21 @@ function prepare({ workspace, filters, after, nowMs }: Ask) {
       ? spanCandidates(found, whole, window)
       : summaryCandidates(workspace, whole, window)
 
-  async function facts(rows: Rows, of: Candidate[]): Promise<FoundTrace[]> {
-    if (of.length === 0) return []
-    const having = [...whole.parts.map(({ exact }) => exact)]
-    const params: Params = { ...whole.params, lowestNs: toNs(lowestMs), endNs }
-    having.push(
-      'min(started) >= fromUnixTimestamp64Nano({lowestNs:Int64}) AND min(started) < fromUnixTimestamp64Nano({endNs:Int64})',
-    )
-    if (after) {
-      having.push(
-        '(min(started), trace_id) < (fromUnixTimestamp64Nano({afterNs:Int64}), toFixedString(unhex({afterId:String}), 16))',
-      )
-      Object.assign(params, { afterNs: after.startNs, afterId: after.traceId })
-    }
-    const times = of.map(({ at }) => BigInt(at))
-    const where = inMinutes(
-      and(inWorkspace(workspace), inIds, { ids: of.map(({ id }) => id) }),
-      times.reduce(min) - toNs(traceSpreadMs),
-      times.reduce(max) + toNs(traceSpreadMs),
-    )
-    const facts = await rows.query<Fact>({
-      sql: `SELECT lower(hex(trace_id)) AS id, toString(toUnixTimestamp64Nano(min(started))) AS start_ns, toString(max(ended_ns)) AS end_ns
-        FROM traces WHERE ${where.sql} GROUP BY trace_id HAVING ${having.join(' AND ')}`,
-      params: { ...where.params, ...params },
-    })
-    const atNs = new Map(of.map(({ id, at }) => [id, BigInt(at)]))
-    return facts.map((fact) => toFound(fact, atNs.get(fact.id) ?? 0n))
-  }
-  const floorBelow = (ns: bigint) => floorAt(max(0n, ns - toNs(windowFirstMs)))
+  const readMax = Math.ceil(limit * pageSpare) + 2
+  const factsAsked = { workspace, whole, after, lowestNs, endNs, readMax }
+  const facts = (rows: Rows, of: Candidate[]) => factsOf(rows, factsAsked, of)
+  const isOfOne = filters.equals.user_id !== undefined || filters.equals.session_id !== undefined
+  const firstMs = isOfOne ? windowFirstOfOneMs : windowFirstMs
+  const floorBelow = (ns: bigint) => floorAt(max(0n, ns - toNs(firstMs)))
   const firstFloorNs = floorBelow(baseNs)
   const isWhole = whole.parts.length > 0
+  const first = isWhole ? candidatesFirst : readMax
 
   // Where the spans of the workspace end before a time.
   const lastBefore = async (rows: Rows, ns: bigint) =>
     (await lastMinute(rows, inMinutes(inWorkspace(workspace), lowestNs, ns))) ?? lowestNs
   const floors = { baseNs, lowestNs, firstFloorNs, floorBelow, nextFloorNs, lastBefore }
-  return { upperNs, topNs, ...floors, isWhole, candidates, facts }
-}
-
-function toFound({ id, start_ns, end_ns }: Fact, atNs: bigint): FoundTrace {
-  const fromNs = BigInt(start_ns)
-  return { id, startNs: start_ns, range: { fromNs, toNs: max(fromNs, BigInt(end_ns)) }, atNs }
+  return { upperNs, topNs, ...floors, isWhole, first, candidates, facts }
 }
 
 /** Our own replays are listed for whoever asks for them: by their session, which is their experiment, or by their origin. */

@@ -3,9 +3,16 @@
 import { runStatuses } from '../../schemas/run.ts'
 import type { TraceFilters } from './trace-filters.ts'
 import { latencyOf, type Params } from './trace-query.ts'
+import { extentOf, rootOfSpans, type SkeletonRow } from './trace-rows.ts'
 
-/** `isRare`: worth looking for before spans are. */
-export type Whole = { parts: { exact: string; loose: string; isRare: boolean }[]; params: Params }
+/** `isRare`: worth looking for before spans are. `holds` says the same as `exact`, of all the spans of a trace by start. */
+type Part = {
+  exact: string
+  loose: string
+  isRare: boolean
+  holds: (spans: SkeletonRow[]) => boolean
+}
+export type Whole = { parts: Part[]; params: Params }
 
 // Bits of `traces.marks` and of `traces.root`; the statuses in the order of the view that writes them.
 export const promptMark = 64
@@ -35,6 +42,10 @@ export function ofWholeTrace(filters: TraceFilters): Whole {
       // The minute of the root decides; without any root it is that of the earliest span.
       loose: isOfRoot ? 'bitAnd(root, 7) = {place:UInt8}' : 'bitAnd(marks, {mark:UInt8}) != 0',
       isRare: status !== 'ok',
+      holds: (spans) =>
+        isOfRoot
+          ? rootOfSpans(spans)?.status === status
+          : spans.some((span) => span.status === status),
     })
   }
   if (prompt_version_id === 'default')
@@ -42,17 +53,25 @@ export function ofWholeTrace(filters: TraceFilters): Whole {
       exact: `bitAnd(groupBitOr(marks), ${promptMark}) = 0`,
       loose: `bitAnd(marks, ${promptMark}) = 0`,
       isRare: false,
+      holds: (spans) => spans.every(({ prompt }) => prompt === ''),
     })
   const { minNs, maxNs } = latencyOf(filters)
   if (minNs !== undefined) {
     params.minNs = minNs
     const loose = `(${extent} >= {minNs:Int64} OR root >= ${noRoot})`
-    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: false })
+    const holds = (spans: SkeletonRow[]) => lengthOf(spans) >= minNs
+    parts.push({ exact: `${wholeExtent} >= {minNs:Int64}`, loose, isRare: false, holds })
   }
   if (maxNs !== undefined) {
     params.maxNs = maxNs
     const loose = `${extent} <= {maxNs:Int64}`
-    parts.push({ exact: `${wholeExtent} <= {maxNs:Int64}`, loose, isRare: false })
+    const holds = (spans: SkeletonRow[]) => lengthOf(spans) <= maxNs
+    parts.push({ exact: `${wholeExtent} <= {maxNs:Int64}`, loose, isRare: false, holds })
   }
   return { parts, params }
+}
+
+function lengthOf(spans: SkeletonRow[]): number {
+  const { fromNs, toNs } = extentOf(spans)
+  return Number(toNs - fromNs)
 }

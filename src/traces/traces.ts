@@ -1,6 +1,8 @@
 // Reading traces: the list, newest first, and one trace as skeletons. A span is taken once, however often it was sent.
 
 import { type Id, toHex } from '../../schemas/ids.ts'
+import { briefTracesMax, readBriefs } from './briefs.ts'
+import type { FoundTrace } from './trace-facts.ts'
 import type { TraceFilters } from './trace-filters.ts'
 import { and, between, inWorkspace, ofTrace, ofTraces, type Where } from './trace-query.ts'
 import {
@@ -48,16 +50,23 @@ export function openTraces(rows: Rows, nowMs: () => number) {
       ...page,
       nowMs: nowMs(),
     })
-    const ids = traces.map(({ id }) => id)
-    const items = await summaries(
-      ids,
-      ofTraces(
-        workspace,
-        ids,
-        traces.map(({ range }) => range),
-      ),
-    )
-    return { items, next }
+    return { items: await itemsOf(workspace, traces), next }
+  }
+
+  /** An item a trace, in the order given, from its spans where they are at hand; what has none any more is left out. */
+  async function itemsOf(workspace: string, traces: FoundTrace[]): Promise<TraceItem[]> {
+    const spansOf = new Map(traces.flatMap(({ id, spans }) => (spans ? [[id, spans]] : [])))
+    const unread = traces.filter(({ spans }) => !spans)
+    const ids = unread.map(({ id }) => id)
+    const read = unread.length > 0 && unread.length <= briefTracesMax
+    const briefs = read ? await readBriefs(rows, workspace, ids) : undefined
+    const ranges = unread.map(({ range }) => range)
+    const summed = briefs ? [] : await summaries(ids, ofTraces(workspace, ids, ranges))
+    const items = new Map(summed.map((item) => [item.trace_id, item]))
+    return traces.flatMap(({ id }) => {
+      const spans = spansOf.get(id) ?? briefs?.get(id)
+      return (spans ? ofSpans(id, spans) : items.get(id)) ?? []
+    })
   }
 
   /** One item per trace id, in the order given; ids without spans are left out. */
@@ -109,6 +118,12 @@ export function openTraces(rows: Rows, nowMs: () => number) {
     workspace: string,
     traceId: string,
   ): Promise<(TraceItem & { spans: SpanSkeleton[] }) | undefined> {
+    const briefs = await readBriefs(rows, workspace, [traceId])
+    if (briefs) {
+      const spans = briefs.get(traceId.toLowerCase())
+      const item = spans && ofSpans(traceId.toLowerCase(), spans)
+      return item && { ...item, spans: spans.map(toSkeleton) }
+    }
     const where = await placed(ofTrace(workspace, traceId))
     const spans = await rows.query<SkeletonRow>({ sql: skeletonSql(where), params: where.params })
     // Of a trace that was cut the spans at hand do not tell how many there are.
@@ -157,4 +172,9 @@ export function openTraces(rows: Rows, nowMs: () => number) {
   }
 
   return { list, find, findRuns, has }
+}
+
+function ofSpans(id: string, spans: SkeletonRow[]): TraceItem | undefined {
+  const row = toSummary(id, spans)
+  return row && toItem(row, countUsageOnce(spans))
 }

@@ -18,7 +18,16 @@ const spans = 400_000
 const spansPerBatch = 500
 const spansPerTrace = 8
 const spanEveryNs = 8_000_000n
-const tables = ['spans', 'payloads', 'envelopes', 'traces', 'arrivals', 'rolled', 'rollups']
+const tables = [
+  'spans',
+  'payloads',
+  'envelopes',
+  'traces',
+  'briefs',
+  'arrivals',
+  'rolled',
+  'rollups',
+]
 
 export const method = `${spans / 1e3} thousand spans of 12 attributes (442 bytes of protobuf), ${spansPerTrace} a trace, ids, durations, users, sessions and paths at random from a fixed seed; every table merged into one part.`
 
