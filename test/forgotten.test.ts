@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import { startPostgres } from '../src/engines/postgres.ts'
@@ -14,6 +14,7 @@ import type { Json } from './clients.ts'
 import { answerOf, moneySettings } from './money-world.ts'
 import { jsonRequest, jsonSpan } from './otlp-messages.ts'
 import { newDataDir, removeDataDir } from './product.ts'
+import { type Receiver, startReceiver } from './receiver.ts'
 import { json, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -115,6 +116,18 @@ const question = {
   ],
 }
 
+/** A destination that refuses every span and quotes it. On this machine, where the API would not have one. */
+async function pushTo(endpoint: Receiver): Promise<void> {
+  endpoint.reply = ({ spans }) => ({
+    status: 400,
+    body: { code: 3, message: `I cannot read ${spans[0]?.name}.` },
+  })
+  const path = '/v1/otlp/destinations'
+  const made = await call(planes[0], path, { body: { name: 'out', url: 'https://a.example/' } })
+  expect(made.status).toBe(201)
+  await sql.query('UPDATE destinations SET url = $1, is_trusted = true', [endpoint.url])
+}
+
 /** Everything that a plane takes, with the mark in it. */
 async function use(plane: World): Promise<Json> {
   const asked = JSON.stringify(question.messages.slice(0, 1))
@@ -191,13 +204,24 @@ test('after the deletion of a user, whatever the name, a mark that stood in all 
   // A leader that stops writes down what discovery knows; who comes after it goes on from there.
   await first.plane.stop()
   await second.plane.stop()
+  // As if the minutes had passed after which nobody waits any more for what these two may still have.
+  await sql.query('DELETE FROM watermarks')
   planes = [await start(), await start()]
   removeDataDir(first.dataDir)
   removeDataDir(second.dataDir)
+  const endpoint = await startReceiver()
+  onTestFinished(() => endpoint.close())
+  await pushTo(endpoint)
   for (const plane of planes) await use(plane)
-  const before = await found()
-  for (const place of ['segments', 'media', 'discovery', 'clickhouse spans', 'clickhouse payloads'])
-    expect(before.join('\n')).toContain(place)
+  const places = ['segments', 'media', 'discovery', 'clickhouse spans', 'clickhouse payloads']
+  places.push('postgres destinations', 'postgres dead_letters')
+  await vi.waitFor(
+    async () => {
+      const before = (await found()).join('\n')
+      for (const place of places) expect(before).toContain(place)
+    },
+    { timeout: 60_000, interval: 500 },
+  )
 
   const path = `/v1/data?user_id=${encodeURIComponent(user)}`
   const { status } = await call(planes[0], path, { method: 'DELETE' })

@@ -35,6 +35,8 @@ export async function eraseSamples(
        AND ($2::text[] IS NULL OR l.trace_id = ANY ($2)) AND l.seq < $3`,
     [workspace, traceIds, String(beforeSeq)],
   )
+  // What a destination said last may quote a span, and nothing tells of which.
+  await sql.query('UPDATE destinations SET last_error = NULL WHERE workspace = $1', [workspace])
   const runs: string[] = []
   let [experiment, unit] = [firstUuid, -1]
   for (;;) {
