@@ -9,6 +9,7 @@ import {
   get,
   isDecided,
   type Json,
+  patch,
   playModel,
   post,
 } from './experiment-world.ts'
@@ -102,4 +103,44 @@ test('a person who lets a version stand sets a new mark to count losses from', a
     ...{ status: 'passed', promotion_status: 'promoted' },
     ...{ baseline_prompt_version_id: 'desk@v4', reference_prompt_version_id: null },
   })
+})
+
+test('one that is proven worse than the mark is failed for it, and whoever listens is told', async () => {
+  const says = new Map([
+    ['one', 'Refunds are allowed within 30 days. Send us your order number.'],
+    ['two', 'Refunds are allowed within 30 days. Send us your order number.'],
+    ['three', 'Refunds are allowed within 30 days. Send us your order number.'],
+  ])
+  playModel(
+    upstream,
+    ([system]) => says.get(/the (\w+) desk/.exec(system?.content ?? '')?.[1] ?? '') ?? '',
+  )
+  const traffic = (version: number, name: string, count: number) =>
+    chatAll(
+      world,
+      Array.from({ length: count }, (_, i) => ({
+        system: `You are the ${name} desk of the till.`,
+        user: `Question ${i} of ${name}: may I send it back?`,
+        label: `till@v${version}`,
+      })),
+    )
+  await traffic(1, 'one', 3)
+  await get(world, '/v1/prompts')
+  await patch(world, '/v1/prompts/till', { policy: { webhook_url: 'http://127.0.0.1:9/hook' } })
+  await traffic(2, 'two', 25)
+  expect(await experimentOf(world, 'till@v2', isDecided)).toMatchObject({
+    promotion_status: 'promoted',
+  })
+  // What the first prompt answers with by now is not what the others say.
+  says.set('one', 'Refunds are not allowed. Send us your order number.')
+  await traffic(3, 'three', 3)
+  const failed = await experimentOf(world, 'till@v3', isDecided)
+  expect(failed, failed.summary).toMatchObject({
+    ...{ status: 'failed', promotion_status: 'not_promoted', live: null },
+    ...{ reference_prompt_version_id: 'till@v1', sample_count: 25, pass_count: 25 },
+  })
+  expect(failed.summary).toContain('not against till@v1')
+  expect((await get(world, '/v1/prompts/till')).promoted_version_id).toBe('till@v2')
+  const { webhooks } = await get(world, `/v1/prompt-regressions/${failed.regression_id}`)
+  expect(webhooks).toMatchObject([{ event: 'regression_open' }])
 })

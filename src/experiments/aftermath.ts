@@ -126,6 +126,10 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
     const isPass = maySelfPromote(decision, rule)
     const move = isPass ? await onward(row, rule) : notHolding(row, phase, decision)
     if (move === undefined) return []
+    if (move.status === 'failed') {
+      // As it is told of any: the version that it was proven worse than stands in the baseline's place.
+      await deps.tellRegression({ ...row, ...move, baseline: phase.version, decision })
+    }
     if (move.promotionStatus === undefined) await store.move(row, move)
     else await endLive(deps.live, row, move)
     return []
