@@ -65,7 +65,7 @@ export class MemoryClickHouse {
   readonly #tokens = new Set<string>()
 
   readonly insert: Insert = async (table, body, { token, rows }) => {
-    const bytes = Buffer.concat(body)
+    const bytes = Buffer.concat([...body])
     const attempt = { table, token, rows, bytes }
     this.attempts.push(attempt)
     const refused = await this.before(attempt)

@@ -34,7 +34,7 @@ spool.drainTo(
         answer.on('error', reject)
       })
       post.on('error', reject)
-      post.end(Buffer.concat(body))
+      post.end(Buffer.concat([...body]))
     }),
 )
 

@@ -6,17 +6,18 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Counters } from '../../schemas/counters.ts'
 import type { TableName } from '../../schemas/tables.ts'
 import type { Chunk, Part } from './chunk.ts'
+import { joined } from './join.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
 import type { Quarantine } from './quarantine.ts'
 
 /**
- * Inserts the bodies, concatenated Native blocks of one table, as one INSERT with `insert_deduplication_token` = token.
+ * Inserts the body, Native blocks of one table behind one another, as one INSERT with `insert_deduplication_token` = token.
  * Resolves when ClickHouse confirmed it. An error with `transient === false` says that these bytes will never be taken; any other
  * is tried again with the same bytes. After `signal` aborts it must settle soon.
  */
 export type Insert = (
   table: TableName,
-  body: Buffer[],
+  body: Iterable<Buffer>,
   opts: { token: string; rows: number; signal: AbortSignal },
 ) => Promise<void>
 
@@ -120,8 +121,9 @@ export async function untilDone<T>(
 /** One INSERT until it is in. Undefined when stored; the error when ClickHouse will never take these bytes. */
 export async function insertOrRefuse(
   deps: DeliveryDeps,
-  { table, rows, body, token }: { table: TableName; rows: number; body: Buffer[]; token: string },
+  of: { table: TableName; rows: number; body: Iterable<Buffer>; token: string },
 ): Promise<unknown> {
+  const { table, rows, body, token } = of
   return untilDone(deps, async () => {
     // Not AbortSignal.any: on Node 20 every use leaves a listener on the long-lived signal.
     const attempt = new AbortController()
@@ -152,7 +154,7 @@ async function setAside(deps: DeliveryDeps, slice: TableSlice, reason: string): 
   const facts = { segment: chunk.at.segment, offset: chunk.at.offset, table, rows, reason }
   const name = `${chunk.at.segment}-${chunk.at.offset}.${table}`
   const said = { ...facts, token: tokenOf(deps.node, slice) }
-  const isNew = await untilDone(deps, () => deps.quarantine.save(name, bodyOf(slice), said))
+  const isNew = await untilDone(deps, () => deps.quarantine.save(name, [...bodyOf(slice)], said))
   if (!isNew) return
   deps.counters.count('spool_quarantined_rows_total', { table }, rows)
   deps.log('error', 'ClickHouse refused rows for good; they are kept in quarantine', facts)
@@ -169,8 +171,10 @@ function rangeOf({ table, chunks }: TableSlice): string {
   return `${first.segment}-${first.offset}:${last.segment}-${last.offset}:${table}`
 }
 
-function bodyOf({ table, chunks }: TableSlice): Buffer[] {
-  return chunks.flatMap((chunk) => partOf(chunk, table)?.pieces ?? [])
+/** Made anew each time it is gone through, and the same bytes each time. */
+function bodyOf({ table, chunks }: TableSlice): Iterable<Buffer> {
+  const parts = chunks.flatMap((chunk) => partOf(chunk, table) ?? [])
+  return { [Symbol.iterator]: () => joined(table, parts) }
 }
 
 function partOf(chunk: Chunk, table: TableName): Part | undefined {

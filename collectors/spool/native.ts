@@ -201,6 +201,11 @@ function headsOf(table: TableName, isPlain: boolean): Heads {
   return isPlain ? heads.plain : heads.lowCardinality
 }
 
+/** Name and type of each column of a block of few rows. */
+export function plainHeads(table: TableName): readonly StringColumn[] {
+  return headsOf(table, true)
+}
+
 function columnHead(name: string, type: string): StringColumn {
   const head = new StringColumn()
   head.pushText(name)
