@@ -116,12 +116,12 @@ const question = {
   ],
 }
 
-/** A destination that refuses every span and quotes it. On this machine, where the API would not have one. */
+/** A destination that refuses spans of the mark and quotes it. On this machine, where the API would not have one. */
 async function pushTo(endpoint: Receiver): Promise<void> {
-  endpoint.reply = ({ spans }) => ({
-    status: 400,
-    body: { code: 3, message: `I cannot read ${spans[0]?.name}.` },
-  })
+  endpoint.reply = ({ spans }) =>
+    spans.some(({ name }) => name === mark)
+      ? { status: 400, body: { code: 3, message: `I cannot read ${mark}.` } }
+      : undefined
   const path = '/v1/otlp/destinations'
   const made = await call(planes[0], path, { body: { name: 'out', url: 'https://a.example/' } })
   expect(made.status).toBe(201)
