@@ -102,8 +102,8 @@ export function ingestDoors(
 function lookAfterJobs(deps: DoorDeps, proxy: ProxyDeps): Repeated {
   return startJobLooks({
     ...{ sql: deps.postgres, counters: deps.metrics, log: deps.log },
-    async look(job) {
-      const by = { clientHeaders: {}, requestId: toPrefixed('req', newId()) }
+    async look(job, signal) {
+      const by = { clientHeaders: {}, requestId: toPrefixed('req', newId()), signal }
       return (await lookAt(proxy, job, by)).receipt.phase === 'final'
     },
   })

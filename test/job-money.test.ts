@@ -10,7 +10,7 @@ import { addCredit } from '../src/money/credit.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { get, type Json } from './clients.ts'
 import { type MoneyWorld, startMoneyWorld } from './money-world.ts'
-import { json } from './upstream.ts'
+import { hangBeforeHead, json } from './upstream.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-jobs-'))
 let engine: Awaited<ReturnType<typeof startPostgres>>
@@ -266,3 +266,14 @@ async function reopen(keyId: string, id: string): Promise<void> {
   )
   expect([0, 2]).toContain(wasGivenBack.length)
 }
+
+test('a look at a job whose provider says nothing does not keep the plane from stopping', async () => {
+  const job = await startVideo((await world.newKey({})).key)
+  const gets = () => world.upstream.seen.filter(({ path }) => path === `/v1/videos/${job.id}`)
+  world.upstream.play(hangBeforeHead)
+  await sql.query('UPDATE jobs SET look_at = now() WHERE id = $1', [job.id])
+  await expect.poll(() => gets().length, { timeout: 30_000 }).toBe(1)
+  await world.plane.stop()
+  expect(await gets()[0]?.closed).toBe(true)
+  expect(world.log.filter((line) => line.includes('nobody asks about'))).toEqual([])
+}, 30_000)

@@ -7,35 +7,55 @@ import { type Repeated, repeatEvery } from '../repeat.ts'
 import type { Postgres } from '../stores/postgres.ts'
 
 const roundEveryMs = 5_000
-// Asked about side by side: a provider that hangs holds a round for its own deadline, and no longer.
+// Asked about side by side. Each read from a provider has a deadline; one that goes on saying a little ends with its round.
 const atOnceMax = 8
+const roundDeadlineMs = 60_000
 // Ten minutes, twenty, … then twice a day: a week in all. What a provider has not settled by then it does not know any more.
 const pause = `least(interval '10 minutes' * power(2, looks), interval '12 hours')`
 const looksMax = 20
 
 type Due = { job: Job; looks: number }
 
-/** `look` tells whether the job is over, and throws where its provider could not be asked. */
+/** `look` tells whether the job is over, and throws where its provider could not be asked before the signal. */
 export function startJobLooks(deps: {
   sql: Postgres
-  look: (job: Job) => Promise<boolean>
+  look: (job: Job, signal: AbortSignal) => Promise<boolean>
   counters: Counters
   log: (line: string) => void
 }): Repeated {
   const { sql, look, counters, log } = deps
-  const lookOne = async ({ job, looks }: Due) => {
-    const isOver = await look(job).catch(() => undefined)
+  const stopping = new AbortController()
+  const lookOne = async ({ job, looks }: Due, signal: AbortSignal) => {
+    const isOver = await look(job, signal).catch(() => undefined)
     const outcome = isOver === undefined ? 'failed' : isOver ? 'over' : 'open'
     counters.count('jobs_looked_at_total', { outcome })
     if (isOver || looks < looksMax) return
     counters.count('jobs_given_up_total', {})
     log(`jobs: ${job.provider} has not settled ${job.id} in a week; what it took stays taken`)
   }
-  return repeatEvery(
-    roundEveryMs,
-    async () => void (await Promise.all((await takeDue(sql)).map(lookOne))),
-    (error) => log(`jobs: those that nobody asks about could not be looked at: ${String(error)}`),
+  const round = async () => {
+    const over = new AbortController()
+    const end = () => over.abort()
+    const timer = setTimeout(end, roundDeadlineMs)
+    stopping.signal.addEventListener('abort', end, { once: true })
+    try {
+      const due = await takeDue(sql)
+      await Promise.all(due.map((one) => lookOne(one, over.signal)))
+    } finally {
+      clearTimeout(timer)
+      stopping.signal.removeEventListener('abort', end)
+    }
+  }
+  const repeated = repeatEvery(roundEveryMs, round, (error) =>
+    log(`jobs: those that nobody asks about could not be looked at: ${String(error)}`),
   )
+  return {
+    now: repeated.now,
+    stop() {
+      stopping.abort()
+      return repeated.stop()
+    },
+  }
 }
 
 /** The next look is set with this one, so that one that is cut off is made again later, not by others meanwhile. */

@@ -5,26 +5,42 @@ import type { Context } from 'koa'
 import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
 import { faultOf } from '../held-answer.ts'
-import type { OutboundError } from '../outbound.ts'
-import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
+import { OutboundError, type OutboundErrorKind } from '../outbound.ts'
+import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from '../upstream.ts'
 
 export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }
 
-/** Rejects with an OutboundError. The upstream's own bound on its size holds. */
-export function fetchWhole(ask: (handler: UpstreamHandler) => UpstreamCall): Promise<Fetched> {
+/** Rejects with an OutboundError, also when the signal aborts. */
+export function fetchWhole(
+  ask: (handler: UpstreamHandler) => UpstreamCall,
+  signal?: AbortSignal,
+): Promise<Fetched> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
+    let bytes = 0
     let status = 0
     let headers: IncomingHttpHeaders = {}
-    ask({
+    const call = ask({
       onHead(given, of) {
         status = given
         headers = of
       },
-      onData: (chunk) => void chunks.push(chunk),
+      onData(chunk) {
+        bytes += chunk.length
+        if (bytes > answerBytesMax) end('too_large', 'The answer is larger than is allowed.')
+        else chunks.push(chunk)
+      },
       onEnd: () => resolve({ status, headers, body: Buffer.concat(chunks) }),
       onError: reject,
     })
+    // Of a call that was aborted nothing more is heard.
+    const end = (kind: OutboundErrorKind, message: string) => {
+      call.abort()
+      reject(new OutboundError(kind, message))
+    }
+    const giveUp = () => end('aborted', 'The call was aborted.')
+    if (signal?.aborted) giveUp()
+    else signal?.addEventListener('abort', giveUp, { once: true })
   })
 }
 

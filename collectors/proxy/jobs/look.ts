@@ -6,15 +6,15 @@ import { isEncoded } from '../answer-headers.ts'
 import { parseObject } from '../completion.ts'
 import { faultOf } from '../held-answer.ts'
 import type { Routes } from '../targets/routes.ts'
-import type { Upstream, UpstreamGet } from '../upstream.ts'
+import type { Upstream, UpstreamGet, UpstreamHandler } from '../upstream.ts'
 import { type Fetched, fetchWhole } from './fetching.ts'
 import type { Job, JobReceipt } from './job.ts'
 import { closeJob, type JobDeps } from './run-of-job.ts'
 import { withOurMembers } from './video-form.ts'
 import { stateOf } from './videos.ts'
 
-/** On whose behalf a provider is asked; its headers that are for the upstream are passed on. */
-export type Asker = Pick<UpstreamGet, 'clientHeaders' | 'requestId'>
+/** On whose behalf a provider is asked, and until when; its headers that are for the upstream are passed on. */
+export type Asker = Pick<UpstreamGet, 'clientHeaders' | 'requestId'> & { signal?: AbortSignal }
 
 /** `body` is the answer with our members; `receipt` stands for the job after this look. */
 export type Look = { answer: Fetched; body: Buffer; receipt: JobReceipt }
@@ -27,7 +27,8 @@ export async function lookAt(
 ): Promise<Look> {
   const path = `/videos/${encodeURIComponent(job.id)}`
   const { upstream, request } = toAsk(deps.routes, { job, path, accept: 'application/json', by })
-  const answer = await fetchWhole((handler) => upstream.get(request, handler)).catch((error) => {
+  const ask = (handler: UpstreamHandler) => upstream.get(request, handler)
+  const answer = await fetchWhole(ask, by.signal).catch((error) => {
     throw faultOf(error)
   })
   refuseUnusable(answer.status, answer.headers)
@@ -43,11 +44,10 @@ export function toAsk(
   const provider = routes.provider(of.job.provider)
   if (!provider) throw refusal('The provider of this job is not configured any more.')
   const { upstream, keys } = provider
-  const { path, accept, by } = of
-  return {
-    upstream,
-    request: { path, accept, ...by, apiKey: keys.texts[keys.pick(0, Date.now())] },
-  }
+  const { path, accept } = of
+  const { clientHeaders, requestId } = of.by
+  const apiKey = keys.texts[keys.pick(0, Date.now())]
+  return { upstream, request: { path, accept, clientHeaders, requestId, apiKey } }
 }
 
 async function settle(deps: JobDeps, job: Job, body: Buffer): Promise<JobReceipt> {
