@@ -9,7 +9,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Listener, openListener } from '../src/http/listener.ts'
 import { type Metrics, openMetrics } from '../src/metrics.ts'
 
-const stalledMs = 50
+// Long enough for a connection and its request to come in on a machine that has other things to do.
+const stalledMs = 500
 const counted = 'runledger_http_clients_stalled_total 1\n'
 const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
@@ -22,27 +23,32 @@ beforeEach(async () => {
     ...{ headersMs: 60_000, requestMs: 60_000, checkEveryMs: 60_000, keepAliveMs: 50 },
     stalledMs,
   })
-  socket = connect(Number(new URL(listener.url).port), '127.0.0.1')
-  socket.on('error', () => {})
 })
 afterEach(async () => {
   socket.destroy()
   await listener.close()
 })
 
-/** The answer to the first request, begun by the test. */
+function ask(): void {
+  socket = connect(Number(new URL(listener.url).port), '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write(get)
+}
+
+/** The answer to the request, begun by the test. */
 function asked(): Promise<ServerResponse> {
   return new Promise((resolve) => {
     listener.serve((_req, res) => resolve(res))
-    socket.write(get)
+    ask()
   })
 }
 
 test('an answer that has nothing to give stays, however long it is quiet', async () => {
   const res = await asked()
+  const quiet = once(res.socket!, 'timeout')
   res.write('first')
   await once(socket, 'data')
-  await once(res.socket!, 'timeout')
+  await quiet
   expect(res.destroyed).toBe(false)
   res.write('second')
   expect(String((await once(socket, 'data'))[0])).toContain('second')
@@ -71,8 +77,8 @@ test('a page that nobody takes is let go with the stream that it was read from',
   })
   app.on('error', () => {})
   listener.serve(app.callback())
+  ask()
   socket.pause()
-  socket.write(get)
   await closed
   expect(metrics.toText()).toContain(counted)
 })
