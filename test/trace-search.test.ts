@@ -120,3 +120,12 @@ test('latency is the whole trace: a short root with a child hours later is slow,
   expect(await pages('min_latency_ms=7000000&max_latency_ms=7300000')).toEqual([slow])
   expect(await pages('service=slow&max_latency_ms=1000')).toEqual([quick])
 })
+
+test('traces that began in one nanosecond are all listed, however short the page', async () => {
+  const startMs = Date.now() - 90 * minuteMs
+  const ids = Array.from({ length: 40 }, () => randomHex(16))
+  await send(ids.map((traceId) => ({ traceId, service: 'tied', startMs })))
+  const then = `from=${new Date(startMs - 1_000).toISOString()}&to=${new Date(startMs + 1_000).toISOString()}`
+  for (const query of ['service=tied&limit=10', `${then}&limit=10`])
+    expect(await pages(query), query).toEqual([...ids].sort().reverse())
+})

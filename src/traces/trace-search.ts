@@ -75,12 +75,12 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
   let limit = look.first
   let baseNs = look.baseNs
   let floorNs = look.firstFloorNs
+  let isHeld = false
   while (look.lowestNs < upperNs) {
     const isRare = seen.size >= rareAfter.examined && kept.size < seen.size * rareAfter.keptShare
     // What matches is nearly always shown: no more of it is looked up than the page needs.
-    const wanted = look.isWhole
-      ? limit
-      : Math.max(limit - kept.size - pending.length, candidatesFew)
+    const missing = Math.max(limit - kept.size - pending.length, candidatesFew)
+    const wanted: number = isHeld ? candidatesMax : look.isWhole ? limit : missing
     const window = { floorNs, toNs: upperNs, limit: wanted, isRare: look.isWhole && isRare }
     const candidates = await rows.query<Candidate>(look.candidates(window))
     for (const candidate of candidates) {
@@ -88,8 +88,11 @@ export async function searchTraces(rows: Rows, ask: Ask): Promise<Found> {
       seen.add(candidate.id)
     }
     const last = candidates.length < wanted ? undefined : BigInt(candidates.at(-1)?.at ?? '0')
-    // Everything that starts at or after this has been looked at. A thousand spans of one nanosecond do not hold it up.
-    const reachedNs = last === undefined ? floorNs : last === upperNs - 1n ? last : last + 1n
+    // Everything that starts at or after this has been looked at. Of one nanosecond there may be more than were asked for: it is
+    // looked at again, for as many as there can be, and then left behind.
+    isHeld = last === upperNs - 1n && wanted < candidatesMax
+    const isPast = last === upperNs - 1n && !isHeld
+    const reachedNs = last === undefined ? floorNs : isPast ? last : last + 1n
     const isOver = seen.size >= examinedMax
     // What is asked of spans alone is asked already: facts are read once there may be a page of them.
     if (look.isWhole || isOver || kept.size + pending.length > ask.limit) await settle()
