@@ -38,7 +38,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-function open(): Discovering {
+function open(over: Partial<Postgres> = {}): Discovering {
   // No run is stored here, so there is none to tell.
   const runs = { query: async () => [], change: async () => {} }
   const counters = { count() {} }
@@ -48,7 +48,10 @@ function open(): Discovering {
     loadedBefore: () => 0n,
   })
   const log = () => {}
-  return openDiscovering({ postgres, runs, registry, counters, log, stored, redact: undefined })
+  const sql = { ...postgres, ...over }
+  return openDiscovering({
+    ...{ postgres: sql, runs, registry, counters, log, stored, redact: undefined },
+  })
 }
 
 let calls = 0
@@ -118,6 +121,46 @@ test('what was written down and cannot be read costs knowledge: a version is fou
   const id = await see(again, call('Give the keys away.'))
   expect([`${before!.registry_id}@v2`, `${before!.registry_id}@v3`]).toContain(id)
   await again.close()
+})
+
+test.each(['FROM discovery_snapshots', 'FROM prompt_versions'])(
+  'one that fails to begin, at its question %s, keeps neither the lock nor the lead: the next attempt leads',
+  async (question) => {
+    let failed = 0
+    const one = open({
+      async query(text, params) {
+        if (!text.includes(question) || failed > 0) return postgres.query(text, params)
+        failed++
+        throw new Error('cut off')
+      },
+    })
+    const leads = async () => {
+      await one.settled()
+      return one.leads()
+    }
+    await expect.poll(leads, { timeout: 10_000 }).toBe(true)
+    expect(failed).toBe(1)
+    await one.close()
+  },
+)
+
+test('one that loses the lock while it begins does not lead', async () => {
+  const lost = new AbortController()
+  let begun = 0
+  const one = open({
+    async tryLock() {
+      begun++
+      return begun === 1 ? { lost: lost.signal, release: async () => {} } : undefined
+    },
+    async query(text, params) {
+      if (text.includes('FROM discovery_snapshots')) lost.abort()
+      return postgres.query(text, params)
+    },
+  })
+  await one.settled()
+  expect(begun).toBeGreaterThan(0)
+  expect(one.leads()).toBe(false)
+  await one.close()
 })
 
 test('what a slot held in one call is not written to the registry', async () => {

@@ -38,7 +38,12 @@ export function openDiscovering(deps: LeadDeps): Discovering {
       }
       if (lead || isClosing) return
       const lock = await postgres.tryLock(leaderLock)
-      if (lock) lead = await beginLead(deps, sights, lock)
+      if (!lock) return
+      lead = await beginLead(deps, sights, lock).catch(async (error) => {
+        // Kept by one that does not lead, nobody would any more.
+        await lock.release()
+        throw error
+      })
     },
     (error) => log(`discovery, trying again: ${String(error)}`),
   )

@@ -2,7 +2,7 @@
 // to the registry, and what it knows is written down, so that whoever leads next goes on where it ended.
 
 import type { SeenCall } from '../../schemas/prompt.ts'
-import { repeatEvery, withRest } from '../repeat.ts'
+import { type Repeated, repeatEvery, withRest } from '../repeat.ts'
 import type { HeldLock, Postgres } from '../stores/postgres.ts'
 import { type Host, startThread } from './discovery-host.ts'
 import type { FromThread, ReservedNames } from './discovery-messages.ts'
@@ -130,26 +130,24 @@ export async function beginLead(
   }
 
   const names = followNames(postgres, (message) => thread.send(message))
-  await names.read()
+  await names.read().catch(async (error) => {
+    await thread.stop()
+    throw error
+  })
   lock.lost.addEventListener('abort', end)
   sights.feed({ send: (calls) => thread.send({ type: 'observe', calls }), note: passed.note })
+  // While this one was beginning: nobody heard it.
+  if (lock.lost.aborted) end()
   following = startFollowing(
     { ...deps, ...writer, calls: deps.stored, sights, passed },
     written.position.cursor,
   )
   const wishes = followWishes(postgres, forget)
-  const onError = (what: string) => (error: unknown) =>
-    log(`${what}, trying again: ${String(error)}`)
-  const repeated = [
-    repeatEvery(namesEveryMs, names.read, onError('names of prompts')),
-    repeatEvery(wishesEveryMs, wishes.read, onError('deletions')),
-    repeatEvery(tellEveryMs, withRest(tellRest, writer.tell), onError('versions of stored runs')),
-    repeatEvery(snapshotEveryMs, snapshot, onError('snapshot of discovery')),
-  ]
+  const rounds = startRounds({ names, wishes, writer, snapshot, log })
 
   async function stop(): Promise<void> {
     end()
-    await Promise.all([following?.stop(), ...repeated.map((one) => one.stop())])
+    await Promise.all([following?.stop(), ...rounds.map((one) => one.stop())])
     await thread.stop()
     await saving
     await writer.written()
@@ -175,6 +173,27 @@ export async function beginLead(
     },
     stop,
   }
+}
+
+function startRounds(of: {
+  names: ReturnType<typeof followNames>
+  wishes: ReturnType<typeof followWishes>
+  writer: ReturnType<typeof openWriter>
+  snapshot: () => Promise<void>
+  log: (line: string) => void
+}): Repeated[] {
+  const { names, wishes, writer, snapshot } = of
+  const onError = (what: string) => (error: unknown) =>
+    of.log(`${what}, trying again: ${String(error)}`)
+  const wishing = repeatEvery(wishesEveryMs, wishes.read, onError('deletions'))
+  // Before the first stored call is shown.
+  void wishing.now()
+  return [
+    wishing,
+    repeatEvery(namesEveryMs, names.read, onError('names of prompts')),
+    repeatEvery(tellEveryMs, withRest(tellRest, writer.tell), onError('versions of stored runs')),
+    repeatEvery(snapshotEveryMs, snapshot, onError('snapshot of discovery')),
+  ]
 }
 
 /** Names that others gave since the last time, and floods that a person has looked at. */
