@@ -4,9 +4,11 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { toHex } from '../schemas/ids.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
 import type { Engine } from '../src/engines/engine.ts'
 import { openEraser } from '../src/erasing/erasing.ts'
+import { tellStoredRuns, toRef } from '../src/registry/assignments.ts'
 import { packageRoot } from '../src/root.ts'
 import { type Clickhouse, connectClickhouse } from '../src/stores/clickhouse.ts'
 import { packedSql } from '../src/traces/briefs.ts'
@@ -98,6 +100,35 @@ test('a trace says the same from briefs as from the spans, each of which is the 
   ).toEqual(stored)
 })
 
+test('of a span that was sent twice the later one is listed, also after both were told their version', async () => {
+  const at = Math.floor(nowMs / 900_000) * 900 - 900
+  const spanOf = (span: string) => ({ trace: 'ab'.repeat(16), span, quarter: at })
+  const spans = Array.from({ length: 20 }, (_, i) => i.toString(16).padStart(16, '0'))
+  for (const [seq, name] of [
+    [1_000, 'at first'],
+    [2_000, 'in the end'],
+  ] as const)
+    await clickhouse.command(
+      `INSERT INTO spans (workspace, trace_id, span_id, start_time, name, ingest_seq, ingested_at)
+       SELECT 'told', unhex(repeat('ab', 16)), unhex(span), toDateTime64({at:Int64}, 9), {name:String}, {seq:UInt64}, now()
+       FROM (SELECT arrayJoin({spans:Array(String)}) AS span)`,
+      { params: { at, name, seq, spans } },
+    )
+  const rows = spans.map((span) => ({
+    ...{ workspace: 'told', ref: toHex(toRef(spanOf(span))), version_id: 'greeter@v7' },
+    ...{ is_late: false, waiting: spans.length },
+  }))
+  const sql = { query: async (text: string) => (text.startsWith('SELECT') ? rows : []) } as never // what waits to be told
+  const change = ({ sql, params }: { sql: string; params: Record<string, unknown> }) =>
+    clickhouse.command(sql, { params })
+  const runs = { query: clickhouse.query, change }
+  expect(await tellStoredRuns({ sql, runs, counters: { count: () => {} } })).toBe(0)
+  const trace = await openTraces(clickhouse, () => nowMs).find('told', 'ab'.repeat(16))
+  expect(trace?.spans.map(({ name, prompt_version_id }) => [name, prompt_version_id])).toEqual(
+    spans.map(() => ['in the end', 'greeter@v7']),
+  )
+})
+
 const columns = '(workspace, trace_id, span_id, start_time, name, user_id, ingest_seq, ingested_at)'
 const insert = (workspace: string, spans: [name: string, user: string, seq: number][]) =>
   clickhouse.command(
@@ -145,6 +176,30 @@ test('of spans that were loaded together those before a wish are erased, those a
   })
   expect(JSON.stringify(packed)).not.toContain('old secret')
   expect(packed.length).toBe(1)
+})
+
+test('what is told of spans while they are erased is erased too', async () => {
+  await insert('raced', [['a secret', 'ada', 10]])
+  const sql = { query: async () => [], transaction: async () => {} } as never // no experiment has sampled these
+  const media = { remove: async () => {} } as never // and none has media
+  const raced: Clickhouse = {
+    ...clickhouse,
+    async command(statement, options) {
+      if (statement.startsWith('DELETE FROM spans'))
+        await clickhouse.command(
+          `INSERT INTO briefs SELECT workspace, trace_id, ${packedSql('ingest_seq + 1')}, ingest_seq, ingested_at FROM spans WHERE workspace = 'raced'`,
+        )
+      await clickhouse.command(statement, options)
+    },
+  }
+  const erase = openEraser({ clickhouse: raced, sql, media })
+  const wish = { workspace: 'raced', traceId: 'cd'.repeat(16), userId: undefined, beforeSeq: 20n }
+  const signal = AbortSignal.timeout(30_000)
+  await erase(wish as never, { signal, alsoOf: async () => {} } as never)
+  expect(await namesOf('raced')).toBeUndefined()
+  expect(await clickhouse.query({ sql: `SELECT 1 FROM briefs WHERE workspace = 'raced'` })).toEqual(
+    [],
+  )
 })
 
 test('the form that the table is filled with is the one that is told and read', () => {

@@ -171,10 +171,12 @@ async function change(
       nth: told.map(({ versionId }) => versions.indexOf(versionId) + 1),
     },
   })
-  // Lists read the last that is known of a span: that is told now, in a row that is erased by the place of the span.
+  // Lists read the last that is known of a span: that is told now, in a row that is erased by the place of the span. Of one that was
+  // sent twice only the later: told both, it would be either.
   await runs.change({
     sql: `INSERT INTO briefs (workspace, trace_id, span, ingest_seq, ingested_at)
-      SELECT workspace, trace_id, ${packedSql(nowSeq)} AS span, ingest_seq, ingested_at FROM spans WHERE ${where.sql}`,
+      SELECT workspace, trace_id, ${packedSql(nowSeq)} AS span, ingest_seq, ingested_at FROM spans WHERE ${where.sql}
+      ORDER BY spans.ingest_seq DESC LIMIT 1 BY trace_id, span_id`,
     params: where.params,
   })
   // Their traces bear a version now, wherever that is asked of a whole trace.
