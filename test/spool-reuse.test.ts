@@ -87,6 +87,33 @@ test('a segment that was taken to be written over and got no row is no damage', 
   await next.spool.close()
 })
 
+test('a spoilt header of the last chunk is counted and kept, where drained bytes stand behind it', async () => {
+  const world = await openWorld()
+  const house = new MemoryClickHouse()
+  world.spool.drainTo(house.insert)
+  const names: string[] = []
+  await fill(world, 6, names)
+  await world.spool.flush()
+  await world.spool.write((batch) => pushSpan(batch, 'the last one'))
+  const left = world.disk.crash('kill')
+  const path = left.paths().find((one) => left.bytesOf(one).includes('the last one')) ?? ''
+  const header = left
+    .bytesOf(path)
+    .lastIndexOf(left.bytesOf(path).subarray(24, 32), left.bytesOf(path).indexOf('the last one'))
+  expect(header).toBeGreaterThan(64)
+  for (let at = 0; at < 56; at++) {
+    const spoilt = left.crash('kill')
+    spoilt.bytesOf(path)[header + at]! ^= 0x40
+    const { spool, disk, counters } = await openWorld({ disk: spoilt })
+    const torn = disk.paths().find((name) => name.endsWith('.torn.bin')) ?? ''
+    expect(torn, `byte ${at}`).not.toBe('')
+    expect(disk.bytesOf(torn).includes('the last one'), `byte ${at}`).toBe(true)
+    expect(counters.totals['spool_damaged_bytes_total tail']).toBeGreaterThan(0)
+    await spool.close()
+  }
+  await world.spool.close(0)
+})
+
 test('what was to be forgotten does not stay behind in a segment that is written over', async () => {
   for (let at = 0; at < 4 * rowsASegment; at++) {
     const world = await openWorld()

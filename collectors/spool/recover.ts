@@ -1,7 +1,7 @@
 // What earlier processes left in the directory: which segments still hold undrained chunks, and where everything ends.
 // Law: an intact chunk after the cursor is found, whatever is damaged around it; nothing damaged keeps the spool from opening.
 
-import { type Chunk, headerBytes, type Position, readHeader } from './chunk.ts'
+import { type Chunk, headerBytes, markBytes, type Position, readHeader } from './chunk.ts'
 import { type Disk, type DiskFile, readFull } from './disk.ts'
 import { type OpenCalls, readJournal } from './journal.ts'
 import { reasonOf, type SpoolLimits, type SpoolLog } from './limits.ts'
@@ -166,13 +166,19 @@ async function writtenIn(deps: RecoverDeps, file: DiskFile, range: TornRange): P
   return written
 }
 
-/** In a reused segment drained chunks of another stand there; only a header of its own tells of a chunk that was being written. */
+/**
+ * In a reused segment drained chunks of another stand there; only a header of its own tells of a chunk that was being written. One
+ * that the disk has spoilt still tells, by its mark, which nothing else begins with, or by all but its mark.
+ */
 async function begunIn(file: DiskFile, mark: Buffer, range: TornRange): Promise<number> {
+  const rest = range.end - range.from
   const bytes = Buffer.alloc(headerBytes)
   await readFull(file, bytes, range.from)
-  const place = { mark, at: { segment: range.number, offset: range.from } }
-  const header = readHeader(bytes, place)
-  return header ? Math.min(headerBytes + header.bodyBytes, range.end - range.from) : 0
+  const isMarked = bytes.subarray(0, markBytes).equals(mark)
+  mark.copy(bytes)
+  const header = readHeader(bytes, { mark, at: { segment: range.number, offset: range.from } })
+  if (header) return Math.min(headerBytes + header.bodyBytes, rest)
+  return isMarked ? rest : 0
 }
 
 /** False: it could not be copied, so its file must stay. */
