@@ -14,7 +14,7 @@ ALTER TABLE spans ADD INDEX by_session session_id TYPE bloom_filter(0.01) GRANUL
 ALTER TABLE spans MATERIALIZE INDEX by_session;
 
 -- A row a trace and minute in which spans of it began. `root`: bit 63 says that no span of these is without a parent, the low
--- three bits are the status of the first (its place in `statuses`, src/trace-summary.ts), the rest is its start; so the least
+-- three bits are the status of the first (its place in `runStatuses`, schemas/run.ts), the rest is its start; so the least
 -- of them is the span that stands for the trace. `marks`: a bit for each status that occurs, 64 for a prompt version.
 CREATE TABLE traces (
   workspace LowCardinality(String),

@@ -1,5 +1,5 @@
 -- Parts are written and merged with the server's default codec (LZ4), and once they are a day old, when few merges are left to
--- come, written anew with ZSTD. What that saves: schemas/README.md. The lines on age are repeated by src/retention.ts.
+-- come, written anew with ZSTD. What that saves: schemas/README.md. The lines on age are repeated by src/erasing/retention.ts.
 
 ALTER TABLE spans
   MODIFY COLUMN trace_id FixedString(16) CODEC(Default),
