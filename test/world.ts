@@ -2,7 +2,8 @@
 
 import { readSettings } from '../schemas/settings.ts'
 import { type Plane, startPlane } from '../src/plane.ts'
-import { newDataDir, removeDataDir, testKey } from './product.ts'
+import { startedDataDir } from './first-start.ts'
+import { removeDataDir, testKey } from './product.ts'
 
 export type World = {
   url: string
@@ -15,7 +16,7 @@ export type World = {
 
 /** A started plane. `env` adds settings by their variables. */
 export async function startWorld(env: Record<string, string> = {}): Promise<World> {
-  const dataDir = newDataDir()
+  const dataDir = startedDataDir()
   const log: string[] = []
   const settings = readSettings({
     PORT: '0',
