@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
 import { get, type Json } from './clients.ts'
 import { jsonRequest, jsonSpan } from './otlp-messages.ts'
+import { newDataDir } from './product.ts'
 import { startWorld, type World } from './world.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'runledger-two-'))
@@ -16,7 +17,7 @@ let there: World
 beforeAll(async () => {
   for (const file of files) writeFileSync(file, '{}')
   const [first, second] = await Promise.all(
-    files.map((file) => startWorld({ RUNLEDGER_CONFIG: file })),
+    files.map((file) => startWorld({ RUNLEDGER_CONFIG: file }, newDataDir())),
   )
   here = first!
   there = second!
@@ -60,14 +61,14 @@ async function accept(count: number): Promise<void> {
 test.each([
   ['whole', {}, 1],
   ['without its content', { redact: { content: true } }, 2],
-])('a span that left %s comes back and stays', async (_how, more, trips) => {
+])('a span that left %s comes back and stays', { timeout: 150_000 }, async (_how, more, trips) => {
   await point(here, there, { protocol: 'http/json', ...more })
   await point(there, here, {})
   const rounds = 3
   for (let round = 1; round <= rounds; round++) {
     await accept(3)
     // What came back of the rounds before stands before this one in both orders, so it has been passed by then.
-    await expect.poll(() => pushed(there), { timeout: 20_000 }).toBe(3 * round)
+    await expect.poll(() => pushed(there), { timeout: 40_000 }).toBe(3 * round)
   }
   expect(await pushed(here)).toBeGreaterThanOrEqual(3 * rounds)
   expect(await pushed(here)).toBeLessThanOrEqual(3 * rounds * trips)

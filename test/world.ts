@@ -14,9 +14,14 @@ export type World = {
   end(): Promise<void>
 }
 
-/** A started plane. `env` adds settings by their variables. */
-export async function startWorld(env: Record<string, string> = {}): Promise<World> {
-  const dataDir = startedDataDir()
+/**
+ * A started plane. `env` adds settings by their variables. Worlds share the keys and ids of one first start; where they must be
+ * strangers to one another, each is given a new directory.
+ */
+export async function startWorld(
+  env: Record<string, string> = {},
+  dataDir = startedDataDir(),
+): Promise<World> {
   const log: string[] = []
   const settings = readSettings({
     PORT: '0',
