@@ -29,7 +29,7 @@ function opened() {
   return { pace, said, answers, pass, insert }
 }
 
-test('the engine yields from its start on, and while there are pauses between its inserts', () => {
+test('the engine yields while inserts with pauses between them take a good part of the time', () => {
   const { said, insert, pass } = opened()
   for (let i = 0; i < 50; i++) {
     insert(700)
@@ -37,27 +37,42 @@ test('the engine yields from its start on, and while there are pauses between it
   }
   insert(2_000)
   pass(500)
-  expect(said).toEqual([10])
+  expect(said).toEqual([0, 10])
+})
+
+test('at rest, and between inserts now and then, it has an equal part', () => {
+  const { said, insert, pass } = opened()
+  for (let i = 0; i < 50; i++) {
+    insert(200)
+    pass(1_800)
+  }
+  expect(said).toEqual([0])
+  for (let i = 0; i < 10; i++) {
+    insert(700)
+    pass(550)
+  }
+  pass(5_000)
+  expect(said).toEqual([0, 10, 0])
 })
 
 test('inserts without a pause, two at once or one after the other, give it an equal part until they are over', () => {
   const { pace, said, insert, pass } = opened()
   for (let i = 0; i < 5; i++) insert(900)
-  expect(said).toEqual([10, 0])
+  expect(said).toEqual([0, 10, 0])
   pace.begin()
   insert(5_000)
   pace.end()
-  expect(said).toEqual([10, 0])
+  expect(said).toEqual([0, 10, 0])
   pass(1_000)
-  expect(said).toEqual([10, 0, 10])
+  expect(said).toEqual([0, 10, 0, 10])
 })
 
 test('what could not be said is said again', () => {
   const { said, answers, insert, pass } = opened()
   answers.isTooSoon = true
-  insert(5_000)
-  expect(said).toEqual([10])
+  insert(1_000)
+  expect(said).toEqual([0])
   answers.isTooSoon = false
   pass(250)
-  expect(said).toEqual([10, 0])
+  expect(said).toEqual([0, 10])
 })

@@ -1,5 +1,6 @@
-// How the engine shares the processor with the plane: it yields, unless inserts follow each other without a pause. Then the spool
-// fills faster than it is drained, and the engine takes an equal part until it has caught up.
+// How the engine shares the processor with the plane: it yields while spans come in, so that they are acknowledged in time. At rest it
+// has an equal part, for whoever reads; and when inserts follow each other without a pause, because then the spool fills faster than
+// it is drained.
 
 /** Of the engine's session as a whole, on the scale of `nice`. */
 export const sessionNiceness = { yielding: 10, equal: 0 } as const
@@ -10,6 +11,9 @@ type Niceness = (typeof sessionNiceness)[keyof typeof sessionNiceness]
 const memoryMs = 1_500
 const behindShare = 0.9
 const caughtUpShare = 0.7
+// Below, no acknowledgement waits for the engine, and what reads beside a busy machine would starve.
+const loadedShare = 0.25
+const restingShare = 0.15
 
 export type PaceDeps = {
   nowMs: () => number
@@ -23,7 +27,7 @@ export class Pace {
   /** Of the time, the latest counting most, in which an insert was under way. */
   #busyShare = 0
   #lookedMs: number
-  #wanted: Niceness = sessionNiceness.yielding
+  #wanted: Niceness = sessionNiceness.equal
   #said: Niceness | undefined
 
   constructor(deps: PaceDeps) {
@@ -48,8 +52,9 @@ export class Pace {
     const kept = Math.exp((this.#lookedMs - nowMs) / memoryMs)
     this.#busyShare = this.#busyShare * kept + (this.#running > 0 ? 1 - kept : 0)
     this.#lookedMs = nowMs
-    if (this.#busyShare > behindShare) this.#wanted = sessionNiceness.equal
-    else if (this.#busyShare < caughtUpShare) this.#wanted = sessionNiceness.yielding
+    const share = this.#busyShare
+    if (share > behindShare || share < restingShare) this.#wanted = sessionNiceness.equal
+    else if (share > loadedShare && share < caughtUpShare) this.#wanted = sessionNiceness.yielding
     if (this.#said !== this.#wanted && this.#deps.say(this.#wanted)) this.#said = this.#wanted
   }
 }
