@@ -92,6 +92,9 @@ test('engines killed in the middle of ingest are not noticed by clients, and not
   }
   const how = { connections: 4, batch: 50, signal: stop.signal }
   const sender = sendUntilGone(product, { acked, refused, next }, how)
+  await expect
+    .poll(async () => (await get(product, '/v1/traces')).body.items?.length, { timeout: 30_000 })
+    .toBeGreaterThan(0)
   for (let kills = 1; kills <= 3; kills++) {
     await expect
       .poll(() => acked.size, { interval: 20, timeout: 30_000 })
