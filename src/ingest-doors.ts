@@ -21,13 +21,16 @@ import type { DoorDeps } from './doors.ts'
 import type { Door } from './http/app.ts'
 import type { OtlpShared } from './http/grpc-door.ts'
 import { startJobLooks } from './jobs/job-looks.ts'
-import { jobReceipts } from './jobs/job-receipts.ts'
+import { hasBegun, jobReceipts } from './jobs/job-receipts.ts'
 import { openJobs } from './jobs/jobs.ts'
 import { runPrices } from './money/prices.ts'
 import type { Prompting } from './prompting.ts'
 import { openRecords } from './records/records.ts'
 import type { Repeated } from './repeat.ts'
 import type { Traces } from './traces/traces.ts'
+
+// As for every read: ClickHouse away means an older answer, not none.
+const flushDeadlineMs = 2_000
 
 /** One bound on what all calls hold, one book of their envelopes. */
 export function ingestDoors(
@@ -100,9 +103,13 @@ export function ingestDoors(
 
 /** On nobody's behalf: without a caller's headers. */
 function lookAfterJobs(deps: DoorDeps, proxy: ProxyDeps): Repeated {
+  const { clickhouse: rows, spool } = deps
+  const flush = async () => void (await spool.calls.flush(flushDeadlineMs))
+  const records = openRecords({ rows, flush })
   return startJobLooks({
     ...{ sql: deps.postgres, counters: deps.metrics, log: deps.log },
     async look(job, signal) {
+      if (!(await hasBegun(records, job))) return false
       const by = { clientHeaders: {}, requestId: toPrefixed('req', newId()), signal }
       return (await lookAt(proxy, job, by)).receipt.phase === 'final'
     },

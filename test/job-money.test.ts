@@ -44,6 +44,9 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
+const metrics = async () => (await fetch(`${world.url}/metrics`)).text()
+const stateOf = async ({ record }: Started) => (await get(world, `/v1/vaas/${record}`)).status
+
 type Started = Awaited<ReturnType<typeof startVideo>>
 let count = 0
 
@@ -220,8 +223,8 @@ test('a job that nobody asks about is looked at until it is over, and gives back
     return row
   }
   expect((await looks())?.away).toBeGreaterThan(500)
+  await expect.poll(() => stateOf(job), { timeout: 30_000 }).toBe(202)
   await due()
-  const metrics = async () => (await fetch(`${world.url}/metrics`)).text()
   await expect
     .poll(metrics, { timeout: 30_000 })
     .toContain('jobs_looked_at_total{outcome="open"} 1\n')
@@ -236,6 +239,23 @@ test('a job that nobody asks about is looked at until it is over, and gives back
   // The pause doubles.
   expect(after?.away).toBeGreaterThan(1_100)
   expect(after?.status).toBe('upstream_error')
+})
+
+test('a job of which nobody has heard is not looked at: its call may have been cut off', async () => {
+  const key = await world.newKey({ monthly_budget_cents: 10 })
+  const job = await startVideo(key.key)
+  job.play('failed')
+  // As it is where the plane that has its opening record is away.
+  await sql.query(
+    `UPDATE jobs SET look_at = now(), job = jsonb_set(job, '{note}', to_jsonb(
+       regexp_replace(job->>'note', '"recordId":"[0-9a-f]+"', '"recordId":"${'0'.repeat(31)}1"'))) WHERE id = $1`,
+    [job.id],
+  )
+  const looks = async () => Number(/outcome="open"} (\d+)/.exec(await metrics())?.[1] ?? 0)
+  const before = await looks()
+  await expect.poll(looks, { timeout: 30_000 }).toBe(before + 1)
+  expect(world.upstream.seen.filter(({ path }) => path === `/v1/videos/${job.id}`)).toEqual([])
+  expect(await books(key.id)).toMatchObject({ spent: 8 })
 })
 
 test('a job whose call was cut off before anybody heard of it is forgotten, and gives back what it took', async () => {
@@ -270,6 +290,7 @@ async function reopen(keyId: string, id: string): Promise<void> {
 test('a look at a job whose provider says nothing does not keep the plane from stopping', async () => {
   const job = await startVideo((await world.newKey({})).key)
   const gets = () => world.upstream.seen.filter(({ path }) => path === `/v1/videos/${job.id}`)
+  await expect.poll(() => stateOf(job), { timeout: 30_000 }).toBe(202)
   world.upstream.play(hangBeforeHead)
   await sql.query('UPDATE jobs SET look_at = now() WHERE id = $1', [job.id])
   await expect.poll(() => gets().length, { timeout: 30_000 }).toBe(1)

@@ -10,6 +10,14 @@ import type { Records } from '../records/records.ts'
 
 const flushDeadlineMs = 2_000
 
+/**
+ * Whether what a job began with is stored. Until then nobody has heard of it, and its call may be one that was cut off: that is
+ * ended as such, and its job forgotten, by the plane that has it in its spool.
+ */
+export async function hasBegun(records: Records, job: Job): Promise<boolean> {
+  return (await records.find(openOf(job).recordId))?.begin !== undefined
+}
+
 /** Throws `service_unavailable` while it cannot be told: what this plane accepted is not loaded yet. */
 export function jobReceipts(deps: {
   records: Records
@@ -19,8 +27,7 @@ export function jobReceipts(deps: {
 }): (job: Job) => Promise<JobReceipt | undefined> {
   return async (job) => {
     if (!(await deps.flush(flushDeadlineMs))) throw new Fault('service_unavailable')
-    const { run } = fromNote({ id: Buffer.from(job.runId, 'hex'), note: job.note })
-    const { final } = (await deps.records.find(run.recordId)) ?? {}
+    const { final } = (await deps.records.find(openOf(job).recordId)) ?? {}
     if (!final) return undefined
     const key = await deps.ledger.findKey(final.keyId)
     return {
@@ -31,4 +38,8 @@ export function jobReceipts(deps: {
       recordStatus: String(readPayload(final).status),
     }
   }
+}
+
+function openOf({ runId, note }: Job) {
+  return fromNote({ id: Buffer.from(runId, 'hex'), note }).run
 }
