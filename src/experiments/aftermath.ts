@@ -104,7 +104,9 @@ export function openAftermath(deps: AftermathDeps): Aftermath {
     if (reference === undefined) return onward(row, rule)
     await setStatus(row, 'shadow')
     const why = await beginReference({ ...deps.live, ...deps }, row, { reference, rule })
-    return why === undefined ? undefined : held(why)
+    if (why === undefined) return undefined
+    await setStatus(row, 'passed')
+    return held(why)
   }
 
   /** Nothing stands against it any more. */
