@@ -11,11 +11,12 @@ import { startPostgres } from '../src/engines/postgres.ts'
 import { type Clickhouse, connectClickhouse } from '../src/stores/clickhouse.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import type { Json } from './clients.ts'
+import { chatAll, experimentOf, isDecided, patch } from './experiment-world.ts'
 import { answerOf, moneySettings } from './money-world.ts'
 import { jsonRequest, jsonSpan } from './otlp-messages.ts'
 import { newDataDir, removeDataDir } from './product.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
-import { json, type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { completion, json, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
 const mark = 'Quetzalcoatlus-northropi-7731'
@@ -157,6 +158,45 @@ async function use(plane: World): Promise<Json> {
   return traced
 }
 
+/**
+ * A version whose rule was negated, tried over what he said: his words are in the drawn conversations, in the answers of the
+ * replays, in what the judges found, and in what a person noted; and a provider that refuses one replay quotes them.
+ */
+async function tryVersion(plane: World): Promise<void> {
+  const sent = new Set<string>()
+  upstream.play((res, { body }) => {
+    const [system, asked] = JSON.parse(body.toString()).messages
+    const isReplay = asked.content.startsWith('Question 3') && sent.has(body.toString())
+    sent.add(body.toString())
+    res.writeHead(isReplay ? 400 : 200, { 'content-type': 'application/json' })
+    const text = `${system.content.split('\n')[1]} You asked: ${asked.content}`
+    const error = { message: `I do not answer "${asked.content}".`, type: 'invalid_request_error' }
+    res.end(JSON.stringify(isReplay ? { error } : completion(text)))
+  })
+  const traffic = (version: number, rule: string, count: number) =>
+    chatAll(
+      plane,
+      Array.from({ length: count }, (_, i) => ({
+        system: `You are the support desk.\n${rule}`,
+        user: `Question ${i} of ${mark}: may I send it back?`,
+        by: user,
+        label: `desk@v${version}`,
+        headers: { 'X-BatchIn-Session-Id': `${mark} ${i}` },
+      })),
+    )
+  await traffic(1, 'Refunds are allowed within 30 days.', 1)
+  await call(plane, '/v1/prompts', { method: 'GET' })
+  await patch(plane, '/v1/prompts/desk', { policy: { webhook_url: 'https://a.example/hook' } })
+  await traffic(1, 'Refunds are allowed within 30 days.', 30)
+  await traffic(2, 'Refunds are not allowed within 30 days.', 30)
+  const tried = await experimentOf(plane, 'desk@v2', isDecided)
+  upstream.play(json(answerOf(5, 5)))
+  expect(tried, tried.summary).toMatchObject({ status: 'failed' })
+  const at = `/v1/prompt-regressions/${tried.regression_id}`
+  const body = { label: 'worse', note: `He wrote ${mark}.` }
+  expect((await call(plane, `${at}/samples/0/label`, { body })).status).toBe(200)
+}
+
 /** Where the mark is: files of the planes, tables of the stores. */
 async function found(): Promise<string[]> {
   const places = planes.flatMap(({ dataDir }) => filesWith(dataDir))
@@ -213,8 +253,10 @@ test('after the deletion of a user, whatever the name, a mark that stood in all 
   onTestFinished(() => endpoint.close())
   await pushTo(endpoint)
   for (const plane of planes) await use(plane)
+  await tryVersion(planes[0])
   const places = ['segments', 'media', 'discovery', 'clickhouse spans', 'clickhouse payloads']
   places.push('postgres destinations', 'postgres dead_letters')
+  places.push('postgres experiment_units', 'postgres experiment_calls')
   await vi.waitFor(
     async () => {
       const before = (await found()).join('\n')
@@ -242,4 +284,4 @@ test('after the deletion of a user, whatever the name, a mark that stood in all 
   await call(planes[0], '/v1/otlp/traces', { body: traced })
   const traceId = traced.resourceSpans[0].scopeSpans[0].spans[0].traceId
   expect((await call(planes[0], `/v1/traces/${traceId}`, { method: 'GET' })).status).toBe(200)
-}, 240_000)
+}, 420_000)

@@ -87,7 +87,10 @@ async function blankUnits(sql: Sql, units: readonly UnitRow[]): Promise<void> {
     [
       units.map((one) => one.experiment_id),
       units.map((one) => one.unit),
-      units.map(({ source }) => JSON.stringify({ ...source, recordedOutput: null })),
+      // A conversation goes by the name that its caller gave it.
+      units.map(({ source }) =>
+        JSON.stringify({ ...source, conversation: '', recordedOutput: null }),
+      ),
       units.map(({ request }) => JSON.stringify(toBlank(request))),
       units.map((one) => JSON.stringify(toOutcome(one))),
     ],
