@@ -38,7 +38,7 @@ export const spoolLimits = {
   /** Calls whose end is not durable yet; they are held in memory and noted again as the drain passes. Above: not noted, counted. */
   openCallsMax: 20_000,
   /** One drained batch: larger ones leave ClickHouse fewer parts to merge, and hold more memory in both. */
-  drainRows: 150_000,
+  drainRows: 100_000,
   drainBytes: 128 * mebi,
   /**
    * How long rows gather before they are inserted; a reader's flush does not wait for it. A round of inserts costs ClickHouse about
