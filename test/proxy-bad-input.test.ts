@@ -115,6 +115,23 @@ describe('framing', () => {
     ],
     ['TRACE', () => lines().replace('POST', 'TRACE'), /^HTTP\/1.1 405/],
     [
+      'a tunnel',
+      () => lines().replace('POST /v1/chat/completions', 'CONNECT a.example:443'),
+      /^HTTP\/1.1 405[\s\S]*\r\nAllow: GET, HEAD, POST\r\n/i,
+    ],
+    ['another version of HTTP', () => lines(length).replace('1.1', '2.0') + body, /^HTTP\/1.1 400/],
+    [
+      'chunks in HTTP/1.0',
+      () =>
+        `${lines('Transfer-Encoding: chunked').replace('1.1', '1.0')}${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+      /^HTTP\/1.1 400/,
+    ],
+    [
+      'lines that end in LF alone',
+      () => lines(length).replaceAll('\r', '') + body,
+      /^HTTP\/1.1 400/,
+    ],
+    [
       'two keys that differ',
       () => lines(length, 'Authorization: Bearer other') + body,
       /^HTTP\/1.1 400/,
@@ -153,9 +170,44 @@ describe('framing', () => {
       /^HTTP\/1.1 404/,
     ],
   ]
-  test.each(rows)('%s is refused', async (_what, bytes, status) => {
-    expect(await raw(bytes())).toMatch(status)
+  test.each(rows)('%s is refused, in the envelope of every fault', async (_what, bytes, status) => {
+    const answer = await raw(bytes())
+    expect(answer).toMatch(status)
+    const [head, text] = answer.split('\r\n\r\n')
+    expect(head).toMatch(/\r\nX-Request-Id: req_[0-9A-Z]{26}(\r|$)/i)
+    const { message, type, param, code } = JSON.parse(text ?? '').error
+    expect([message, type, code]).toEqual([expect.any(String), 'invalid_request_error', code])
+    expect([param, code]).toEqual([null, expect.stringMatching(/^[a-z_]+$/)])
     await settledNothing()
+  })
+
+  test('what breaks behind a request is not told in place of its answer', async () => {
+    const { hostname, port } = new URL(world.url)
+    let play = () => {}
+    const asked = new Promise<void>((resolve) => {
+      upstream.play(async (res, seen) => {
+        resolve()
+        await new Promise<void>((go) => {
+          play = go
+        })
+        await json(completion('late'))(res, seen)
+      })
+    })
+    const socket = connect(Number(port), hostname)
+    let heard = ''
+    socket
+      .on('error', () => {})
+      .on('data', (bytes) => {
+        heard += String(bytes)
+      })
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.write(lines(length).replace('Connection: close\r\n', '') + body)
+    await asked
+    socket.write('no HTTP at all\r\n\r\n')
+    await closed
+    play()
+    upstream.play(json(completion('hi')))
+    expect(heard).toBe('')
   })
 
   test('a body that is asked about first is asked for, and answered', async () => {

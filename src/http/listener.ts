@@ -8,11 +8,13 @@ import {
   type ServerResponse,
 } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { holdContinue } from '../../collectors/continue.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
 import { newId, toPrefixed } from '../../schemas/ids.ts'
+import { refuseBroken } from './broken-requests.ts'
 
 // A head that takes longer comes from someone who means harm; bodies have deadlines of their own, per route. Idle is longer than any
 // balancer's, so that the balancer closes first and no request meets a closing socket. A client that takes nothing any more has gone
@@ -59,6 +61,7 @@ export async function openListener(
       headersTimeout: bounds.headersMs,
       requestTimeout: bounds.requestMs,
       connectionsCheckingInterval: bounds.checkEveryMs,
+      requireHostHeader: false, // odd-requests.ts asks for it, and says so in words
     },
     (req, res) => {
       if (!takesTurn(req, res)) return
@@ -70,6 +73,7 @@ export async function openListener(
     holdContinue(req, res)
     server.emit('request', req, res)
   })
+  refuseBroken(server, { counters, waitingOn: (socket) => unanswered.get(socket) ?? [] })
   server.setTimeout(bounds.stalledMs, (socket: Socket) => endUnlessWaiting(socket, counters))
   server.maxConnections = connectionsMax
   // Bounded by their bytes (16 KiB), and counted by odd-requests.ts: Node's own limit drops headers in silence.
@@ -106,7 +110,7 @@ export async function openListener(
   }
 }
 
-const unanswered = new WeakMap<Socket, ServerResponse[]>()
+const unanswered = new WeakMap<Duplex, ServerResponse[]>()
 
 /** False when too many wait on this connection before it; the connection is closed then. */
 function takesTurn({ socket }: IncomingMessage, res: ServerResponse): boolean {

@@ -17,9 +17,9 @@ export function refuseOddRequests(ctx: Context, next: Next): Promise<void> {
 }
 
 /** Throws what is wrong with a request's head. */
-export function refuseOdd({ rawHeaders, url, method, httpVersionMajor }: IncomingMessage): void {
-  if (httpVersionMajor < 1)
-    throw new Fault('invalid_request', { message: 'HTTP/0.9 is not spoken here.' })
+export function refuseOdd(req: IncomingMessage): void {
+  const { rawHeaders, url, method, httpVersion } = req
+  if (httpVersion !== '1.1') refuseVersion(req)
   if (url?.[0] !== '/') {
     throw new Fault('invalid_request', { message: 'The request target must be a path.' })
   }
@@ -29,7 +29,10 @@ export function refuseOdd({ rawHeaders, url, method, httpVersionMajor }: Incomin
   if (rawHeaders.length > 2 * headersMax) {
     throw new Fault('headers_too_large', { message: `More than ${headersMax} headers.` })
   }
-  refuseDoubled(rawHeaders)
+  const hosts = refuseDoubled(rawHeaders)
+  if (hosts > 1) throw new Fault('invalid_request', { message: 'Two Host headers.' })
+  if (hosts === 0 && httpVersion === '1.1')
+    throw new Fault('invalid_request', { message: 'A Host header is missing.' })
   const query = url.indexOf('?')
   if (query >= 0 && keyParameter.test(url.slice(query + 1))) {
     throw new Fault('unauthorized', {
@@ -39,7 +42,16 @@ export function refuseOdd({ rawHeaders, url, method, httpVersionMajor }: Incomin
   }
 }
 
-function refuseDoubled(rawHeaders: string[]): void {
+/** 1.0 has no chunks: whoever stands in front, and believes the length or the end instead, would see another request than we do. */
+function refuseVersion({ httpVersion, headers }: IncomingMessage): void {
+  if (httpVersion !== '1.0')
+    throw new Fault('invalid_request', { message: `HTTP/${httpVersion} is not spoken here.` })
+  if (headers['transfer-encoding'] !== undefined)
+    throw new Fault('invalid_request', { message: 'HTTP/1.0 has no transfer encodings.' })
+}
+
+/** How many Host headers there are; throws for what may be there twice only with one value. */
+function refuseDoubled(rawHeaders: string[]): number {
   let hosts = 0
   let seen: Record<string, string> | undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -57,5 +69,5 @@ function refuseDoubled(rawHeaders: string[]): void {
       seen[name] = value
     }
   }
-  if (hosts > 1) throw new Fault('invalid_request', { message: 'Two Host headers.' })
+  return hosts
 }
