@@ -317,6 +317,30 @@ describe('trace context', () => {
     expect(seen.tracestate).toBeUndefined()
   })
 
+  test.each([
+    [
+      'the caller’s, with its flags',
+      `${parent.slice(0, -2)}02`,
+      /^00-0af7651916cd43dd8448eb211c80319c-.*-02$/,
+    ],
+    ['of a later version', `cc${parent.slice(2)}-x`, /^00-0af7651916cd43dd8448eb211c80319c-.*-01$/],
+    ['of zeros', `00-${'0'.repeat(32)}-${'0'.repeat(16)}-01`, /^00-.*-03$/],
+    ['with a span of zeros', `${parent.slice(0, 36)}${'0'.repeat(16)}-01`, /^00-(?!0af7).*-03$/],
+  ])('a refusal stands in a trace too: %s', async (_what, given, expected) => {
+    for (const authorization of [`Bearer ${world.key}`, 'Bearer wrong']) {
+      const answer = await fetch(`${world.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization, traceparent: given, 'content-type': 'application/json' },
+        body: '{}',
+      })
+      const told = answer.headers.get('traceparent') ?? ''
+      expect(told).toMatch(
+        /^00-(?!0{32})[0-9a-f]{32}-(?!0{16}|b7ad6b7169203331)[0-9a-f]{16}-0[0-3]$/,
+      )
+      expect(told).toMatch(expected)
+    }
+  })
+
   test('a later version is read as far as it is known, and goes on as ours', async () => {
     const later = `cc${parent.slice(2)}-what-comes-then`
     expect((await seenOf(`traceparent: ${later}`)).traceparent).toMatch(

@@ -3,9 +3,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { writeOtlpFault } from '../../collectors/otlp/route.ts'
+import { continueTrace, newSpanId, toTraceparent } from '../../collectors/proxy/trace-context.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { newId, randomHex, toPrefixed } from '../../schemas/ids.ts'
+import { newId, toPrefixed } from '../../schemas/ids.ts'
 import { bearerToken } from '../accounts/access.ts'
 import type { Keys } from '../accounts/keys.ts'
 import { csrfHeader, readCookie } from '../accounts/sessions.ts'
@@ -97,15 +98,15 @@ export function writeFault(ctx: Context, fault: Fault): void {
   for (const [name, value] of Object.entries(fault.detail.headers ?? {})) ctx.set(name, value)
   if (fault.retryAfterS !== undefined) ctx.set('Retry-After', String(fault.retryAfterS))
   if (ctx.path.startsWith('/v1/') && ctx.method === 'POST' && !ctx.res.hasHeader('traceparent')) {
-    ctx.set('traceparent', refusedTraceparent(ctx.get('traceparent')))
+    ctx.set('traceparent', refusedTraceparent(ctx.req))
   }
   ctx.body = fault.toBody()
 }
 
 // A refused call is signed by nobody and stored nowhere; its caller can still find it in their own trace.
-function refusedTraceparent(given: string): string {
-  const traceId = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(given)?.[1]
-  return `00-${traceId ?? randomHex(16)}-${randomHex(8)}-01`
+function refusedTraceparent({ headers }: IncomingMessage): string {
+  const { traceId, flags } = continueTrace(headers)
+  return toTraceparent(traceId, newSpanId(), flags)
 }
 
 async function lookUp<T>(load: () => Promise<T>): Promise<T> {
