@@ -1,5 +1,6 @@
 // What the operator wants kept out of storage: texts that match are replaced, named attributes are left out, before anything
-// of a run is written. What a record commits to is what was sent and answered: its salted hash tells nobody the text.
+// of a run is written. What a record commits to is what was sent and answered: its salted hash tells nobody the text. Names of models
+// stay, because prices and figures go by them.
 
 import type { Config, RedactRule } from '../schemas/config.ts'
 import type { Run } from '../schemas/run.ts'
@@ -16,6 +17,12 @@ export type Redaction = {
   /** The text as it may be written under an attribute's name; '' when that attribute is left out. */
   text(name: string, text: string): string
   attributes(attributes: Run['attributes']): void
+  /** What a run keeps as its input, where that is written before the run. */
+  input(input: unknown): unknown
+  /** Without the members that match: what is left is a list as before. */
+  traceState(traceState: string): string
+  /** Texts of an upstream's own choosing, though it calls them names. */
+  upstream(upstream: Run['upstream']): Run['upstream']
 }
 
 /** By the rules that are in force when it is called. */
@@ -43,6 +50,18 @@ export function redactionBy(current: () => Pick<Config, 'redact'>): Redaction {
       const by = live()
       if (!by.isEmpty) redactAttributes(by, attributes)
     },
+    input(input) {
+      const by = live()
+      return by.isEmpty ? input : redactInput(by, input)
+    },
+    traceState(traceState) {
+      const by = live()
+      return by.isEmpty ? traceState : redactTraceState(by, traceState)
+    },
+    upstream(upstream) {
+      const by = live()
+      return by.isEmpty ? upstream : redactUpstream(by, upstream)
+    },
   }
 }
 
@@ -66,9 +85,13 @@ function compile(rules: readonly RedactRule[]): Compiled {
 
 function redactRun(by: Compiled, run: Run): void {
   redactAttributes(by, run.attributes)
-  run.input = by.names.has('gen_ai.input.messages') ? undefined : redactValue(by, run.input)
+  run.input = redactInput(by, run.input)
   run.output = by.names.has('gen_ai.output.messages') ? undefined : redactValue(by, run.output)
-  if (run.error) run.error = { ...run.error, message: replace(by, run.error.message) }
+  if (run.error)
+    run.error = { code: replace(by, run.error.code), message: replace(by, run.error.message) }
+  run.finishReasons = run.finishReasons.map((reason) => replace(by, reason))
+  run.traceState = redactTraceState(by, run.traceState)
+  run.upstream = redactUpstream(by, run.upstream)
   for (const [name, member] of Object.entries(memberNames)) {
     const key = member as 'sessionId' | 'userId' // the only values of the table
     run[key] = by.names.has(name) ? '' : replace(by, run[key])
@@ -78,6 +101,25 @@ function redactRun(by: Compiled, run: Run): void {
     .filter(([name]) => !by.names.has(`gen_ai.prompt.variable.${name}`))
     .map(([name, value]) => [name, replace(by, value)] as const)
   run.promptVariables = Object.fromEntries(variables)
+}
+
+function redactInput(by: Compiled, input: unknown): unknown {
+  return by.names.has('gen_ai.input.messages') ? undefined : redactValue(by, input)
+}
+
+function redactTraceState(by: Compiled, traceState: string): string {
+  const members = traceState.split(',')
+  return members.filter((member) => replace(by, member) === member).join(',')
+}
+
+function redactUpstream(by: Compiled, upstream: Run['upstream']): Run['upstream'] {
+  const { responseId, systemFingerprint, requestId } = upstream
+  const replaced = (text: string | null) => (text === null ? null : replace(by, text))
+  return {
+    responseId: replaced(responseId),
+    systemFingerprint: replaced(systemFingerprint),
+    requestId: replaced(requestId),
+  }
 }
 
 function redactAttributes(by: Compiled, attributes: Run['attributes']): void {

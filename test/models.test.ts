@@ -5,7 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { completion, json, type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { connectPostgres } from '../src/stores/postgres.ts'
+import {
+  completion,
+  delta,
+  doneEvent,
+  json,
+  type ScriptedUpstream,
+  sse,
+  startUpstream,
+} from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'runledger-file-'))
@@ -133,6 +142,70 @@ test('what the file names is kept out of rows, of native runs as of proxied ones
   expect(trace).toContain('Ada')
   for (const secret of ['x@y.zz', 'a.b@c.de', 'q@r.st', '1234', '"ada"'])
     expect(trace).not.toContain(secret)
+})
+
+test('so is what an upstream says in its names, what a stream says in pieces, and what lies in a trace’s state', async () => {
+  const mail = 'm.n@o.pq'
+  const traceId = 'c0ffee00c0ffee00c0ffee00c0ffee02'
+  const ask = (more: object = {}) =>
+    send(
+      '/v1/chat/completions',
+      { model: 'plain', messages: [{ role: 'user', content: 'hi' }], ...more },
+      {
+        traceparent: `00-${traceId}-00f067aa0ba902b7-01`,
+        tracestate: `a=1,b=${mail}`,
+        'x-request-id': mail,
+      },
+    )
+  const records: (string | null)[] = []
+  for (const script of [
+    sse([
+      delta({ content: 'to m.n' }),
+      delta({ content: '@o.' }),
+      delta({ content: 'pq' }),
+      doneEvent,
+    ]),
+    sse([delta({ content: 'x' }), `data: {"error":{"message":"no ${mail}","code":"${mail}"}}\n\n`]),
+    json({ error: { message: `no ${mail}`, code: mail, type: mail } }, 400, {
+      'x-request-id': mail,
+    }),
+    json(completion('x', { id: mail, system_fingerprint: mail })),
+  ]) {
+    upstream.play(script)
+    const answer = await ask({ stream: records.length < 2 })
+    records.push(answer.headers.get('x-vaas-record-id'))
+    await answer.text()
+    expect(upstream.seen.at(-1)?.headers.tracestate).toBe(`a=1,b=${mail}`)
+  }
+  const read = async (path: string) =>
+    (await fetch(world.url + path, { headers: { authorization: `Bearer ${world.key}` } })).text()
+  const kept = await Promise.all([
+    read(`/v1/traces/${traceId}?include=payload`),
+    read(`/v1/otlp/export?trace_id=${traceId}`),
+    ...records.map((record) => read(`/v1/vaas/${record}/evidence`)),
+  ])
+  expect(kept[0]).toContain('to [mail]')
+  expect(kept[1]).toContain('a=1')
+  expect(kept.join('\n')).not.toContain(mail)
+})
+
+test('and what a job was asked for, which lies in the store until it is over', async () => {
+  const id = 'video_of_the_test'
+  upstream.play(json({ id, object: 'video', status: 'queued', seconds: '4' }))
+  const ask = { model: 'plain', prompt: 'A film of x@y.zz' }
+  expect((await send('/v1/videos', ask)).status).toBe(200)
+  expect(upstream.seen.at(-1)?.body.toString()).toContain('x@y.zz')
+  const sql = connectPostgres({
+    host: join(world.dataDir, 'postgres', 'run'),
+    port: 5432,
+    user: 'runledger',
+    database: 'postgres',
+  })
+  const rows = await sql.query('SELECT to_jsonb(jobs)::text AS row FROM jobs')
+  await sql.close()
+  expect(JSON.stringify(rows)).toContain(id)
+  expect(JSON.stringify(rows)).toContain('A film of [mail]')
+  expect(JSON.stringify(rows)).not.toContain('x@y.zz')
 })
 
 test('/metrics shows the time of the gateway and the rate of tokens, by route and model', async () => {

@@ -369,6 +369,19 @@ test('capture can be told to keep counts without texts, and the record commits t
   )
 })
 
+test('the words of an error are a text too: without texts only its code is kept', async () => {
+  world.upstream.play(json({ error: { message: 'no secret here', code: 'no_such' } }, 400))
+  const answer = await world.post(hello, { 'x-batchin-capture': 'usage' })
+  expect((await answer.json()).error.message).toBe('no secret here')
+  const [span] = world.intake.rows.spans
+  expect(span).toMatchObject({ status: 'error' })
+  expect(
+    JSON.stringify(world.intake.rows, (_key, value) =>
+      typeof value === 'bigint' ? String(value) : value,
+    ),
+  ).not.toMatch(/secret/)
+})
+
 test('a defect while signing is a 500 of the server’s own, and the process lives', async () => {
   const broken = await startProxy({
     signerOf: async () => ({

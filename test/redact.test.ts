@@ -34,7 +34,10 @@ function runOf(input: unknown, output: unknown): Run {
     traceId: 'a'.repeat(32),
     spanId: 'b'.repeat(16),
     name: 'chat m',
-    error: { code: 'x', message: 'it said SECRET-7' },
+    traceState: 'a=1,b=SECRET-5',
+    finishReasons: ['stop at SECRET-3'],
+    upstream: { responseId: 'r-SECRET-4', systemFingerprint: null, requestId: 'q-SECRET-4' },
+    error: { code: 'x SECRET-8', message: 'it said SECRET-7' },
     sessionId: 'of SECRET-9',
     userId: 'ada',
     input,
@@ -51,8 +54,8 @@ test('no text of a run holds what a rule names, and the request and answer are a
       const before = JSON.stringify([input, output])
       const run = runOf(input, output)
       redaction.run(run)
-      const written = [run.input, run.output, run.error, run.sessionId, run.promptVariables]
-      expect(JSON.stringify([written, run.attributes]) ?? '').not.toMatch(secret)
+      const { runId: _, recordId: __, ...written } = run
+      expect(JSON.stringify(written)).not.toMatch(secret)
       expect(JSON.stringify([input, output])).toBe(before)
     }),
   )
@@ -66,6 +69,8 @@ test('a replacement is text, not a pattern; named attributes are left out; the r
     userId: '',
     sessionId: 'of [$&]',
     promptVariables: { who: '[$&]', when: 'now' },
+    traceState: 'a=1',
+    error: { code: 'x [$&]', message: 'it said [$&]' },
     attributes: { kept: 'a [$&]', count: 3 },
   })
   expect(Object.keys(run.attributes)).toEqual(['kept', 'count'])

@@ -64,6 +64,7 @@ class CallOpening implements Opening {
 
 function noteOf(call: Call, begun: SignedRecord | undefined): Note {
   const { route, trace, capture } = call
+  const { redaction } = call.deps
   const { routeId, provider } = storedNames(call)
   const note: Note = {
     recordId: Buffer.from(call.recordId).toString('hex'),
@@ -71,7 +72,7 @@ function noteOf(call: Call, begun: SignedRecord | undefined): Note {
     traceId: trace.traceId,
     spanId: call.spanId,
     parentSpanId: trace.parentSpanId,
-    traceState: trace.traceState,
+    traceState: redaction ? redaction.traceState(trace.traceState) : trace.traceState,
     operation: call.operation.name,
     environment: call.environment,
     provider,

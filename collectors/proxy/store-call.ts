@@ -15,7 +15,7 @@ import type { Attempt } from './targets/attempts.ts'
 // The service of runs whose caller is known by a key only.
 export const serviceName = 'runledger'
 
-type Counted = Use & { durationMs: number; prompt: Run['prompt'] }
+type Counted = Use & Pick<Run, 'prompt' | 'upstream'> & { durationMs: number }
 
 /** The opening record of a stream, signed while the upstream thinks. */
 export function signOpening(call: Call): SignedRecord {
@@ -72,6 +72,7 @@ async function store(
   const { deps } = call
   const { completion } = outcome
   const { usage, opening } = counted
+  const upstream = upstreamOf(call, outcome)
   const durationMs = performance.now() - call.startedTick
   const prompt = settleSight(call, opening !== undefined)
   const signed = call.signer.final(
@@ -82,11 +83,11 @@ async function store(
       // A text that was cut is not the text that was sent, and nothing is claimed of it.
       output: outcome.answered && !completion.cut ? completion.output : undefined,
       usage,
-      upstream: upstreamOf(outcome),
+      upstream,
     }),
     opening,
   )
-  const run = toRun(call, outcome, { ...counted, durationMs, prompt })
+  const run = toRun(call, outcome, { ...counted, durationMs, prompt, upstream })
   deps.redaction?.run(run)
   const notes = deps.envelopes.open(run.workspace)
   await deps.intake.write(
@@ -155,7 +156,8 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     durationNs: Math.round(counted.durationMs * 1e6),
     ttftNs: outcome.ttftMs === undefined ? undefined : Math.round(outcome.ttftMs * 1e6),
     status: outcome.status,
-    error: outcome.error,
+    // What went wrong is told in words that may quote the call.
+    error: keepsText ? outcome.error : withoutWords(outcome.error),
     environment: call.environment,
     provider,
     modelRequested: call.model,
@@ -175,9 +177,13 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     finishReasons: completion.finishReasons,
     usage: counted.usage,
     costNanoUsd: counted.cost?.nanoUsd,
-    upstream: upstreamOf(outcome),
+    upstream: counted.upstream,
     attributes: attributesOf(call, outcome, counted),
   }
+}
+
+function withoutWords(error: Run['error']): Run['error'] {
+  return error && { code: error.code, message: '' }
 }
 
 function keeperOf({ deps, caller }: Call): KeepMedia {
@@ -245,12 +251,13 @@ function parametersOf(call: Call): string | undefined {
   return isAny ? JSON.stringify(withoutMedia(parameters, keeperOf(call))) : undefined
 }
 
-function upstreamOf(outcome: Outcome): RecordFacts['upstream'] {
-  return {
+function upstreamOf({ deps }: Call, outcome: Outcome): RecordFacts['upstream'] {
+  const upstream = {
     responseId: outcome.completion.responseId,
     systemFingerprint: outcome.completion.systemFingerprint,
     requestId: outcome.upstreamRequestId,
   }
+  return deps.redaction ? deps.redaction.upstream(upstream) : upstream
 }
 
 /** Nanoseconds since 1970 of a time in milliseconds, of which the fraction counts to a microsecond. */

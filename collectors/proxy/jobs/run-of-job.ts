@@ -41,7 +41,7 @@ export async function startJob(
   outcome: Outcome,
   of: { opening: SignedRecord; cost: Cost | undefined },
 ): Promise<SignedRecord | undefined> {
-  const { deps, operation, capture } = call
+  const { deps, capture } = call
   const { opening, cost } = of
   const { job: started, output } = outcome.completion
   const answer = isObject(output) ? output : {}
@@ -53,7 +53,7 @@ export async function startJob(
     runId: Buffer.from(call.runId).toString('hex'),
     note: openingOf(call, opening).note,
     traceFlags: call.trace.flags,
-    input: capture === 'full' ? operation.keptInput(call.request) : null,
+    input: capture === 'full' ? inputOf(call) : null,
     cost: toJobCost(cost),
     charge: started?.hasFailed ? undefined : chargeOf(call, cost),
     seconds: secondsOf(answer) ?? secondsOf(call.request) ?? null,
@@ -71,6 +71,12 @@ export async function startJob(
     return closed.receipt
   })
   return signed
+}
+
+/** As the run will have it: the job lies in the store until then. */
+function inputOf({ deps, operation, request }: Call): unknown {
+  const input = operation.keptInput(request)
+  return deps.redaction ? (deps.redaction.input(input) ?? '') : input
 }
 
 function chargeOf({ grant }: Call, cost: Cost | undefined): Job['charge'] {
