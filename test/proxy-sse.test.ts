@@ -7,7 +7,12 @@ import { doneTerminal, readData, SseBlocks } from '../collectors/proxy/streams/s
 import { SseTap } from '../collectors/proxy/streams/sse-tap.ts'
 import { chunk, delta, usageChunk } from './upstream.ts'
 
-type Message = { content: string; tool_calls: unknown[] }
+type Message = { content: string | null; refusal?: string; tool_calls: unknown[] }
+
+function choicesOf(tap: SseTap) {
+  const output = tap.completion().output as { choices: { index: number; message: Message }[] } // as a chat says it
+  return output.choices
+}
 
 /** A stream of blocks in any of the three line endings, without [DONE], and where to cut it. */
 const stream = fc
@@ -139,7 +144,7 @@ test('text beyond what is kept is left out and said so; tool calls of any index 
   const { output, cut } = tap.completion()
   const [{ message }] = (output as { choices: [{ message: Message }] }).choices
   expect(cut).toBe(true)
-  expect(message.content.length).toBe(2 * big.length)
+  expect(message.content).toHaveLength(2 * big.length)
   expect(message.tool_calls).toHaveLength(256)
 })
 
@@ -180,6 +185,83 @@ test('what is read late says the same as what is read at once, whenever it is as
       expect(late.malformed).toBe(now.malformed)
       expect(late.completion()).toEqual(now.completion())
     }),
+  )
+})
+
+test('an event that is like the one before says what it would say alone, whatever stands where its text is', () => {
+  const raw = fc.array(
+    fc.constantFrom(
+      ...[
+        'a',
+        ' b',
+        'é',
+        '😀',
+        '"',
+        '\\',
+        '\\n',
+        '\\"',
+        '\\u00e9',
+        '\\ud83d',
+        'probe',
+        '\n',
+        '\t',
+        '',
+        '[DONE]',
+      ],
+      ...['","role":"tool', '"},"finish_reason":"stop","x":{"y":"', '","content":"c', '"}', '{'],
+    ),
+    { maxLength: 3 },
+  )
+  const shapes = fc.constantFrom(
+    [
+      'data: {"id":"1","choices":[{"index":0,"delta":{"content":"',
+      '"},"finish_reason":null}]}\n\n',
+    ],
+    [
+      'data: {"choices":[{"index":1,"delta":{"role":"user","content" : "',
+      '"}}],"usage":null}\r\n\r\n',
+    ],
+    [': "content":"x"\ndata: {"choices":[{"delta":{"refusal":null,"content":"', '"}}]}\n\n'],
+    ['data: {"x":{"content":"y"},"choices":[{"delta":{"content":"', '"}}]}\n\n'],
+    [
+      'data: {"choices":[{"delta":{"content":"a","content":"',
+      '"}},{"delta":{"content":"z"}}]}\n\n',
+    ],
+    ['data: {"choices":[{"delta":{"refusal":"no","content":"', '"}}]}\n\n'],
+    [': "content":"', '"\ndata: {"choices":[{"delta":{"content":"probe"}}]}\n\n'],
+  )
+  const runs = fc.array(fc.record({ shape: shapes, raws: fc.array(raw, { maxLength: 6 }) }), {
+    maxLength: 4,
+  })
+  fc.assert(
+    fc.property(runs, fc.boolean(), (given, isBroken) => {
+      const together = new SseTap()
+      const alone = new Map<number, [content: string, refusal: string]>()
+      let malformed = 0
+      for (const { shape, raws } of given) {
+        for (const pieces of raws) {
+          const block = Buffer.from(shape.join(pieces.join('')))
+          // Half of a character is read as a whole one that nobody knows.
+          const at = block.indexOf('é')
+          if (isBroken && at >= 0) block[at] = 0xff
+          together.take(block)
+          const one = new SseTap()
+          one.take(block)
+          malformed += one.malformed
+          for (const { index, message } of choicesOf(one)) {
+            const [content, refusal] = alone.get(index) ?? ['', '']
+            alone.set(index, [content + (message.content ?? ''), refusal + (message.refusal ?? '')])
+          }
+        }
+      }
+      const read = choicesOf(together).map(({ index, message }) => {
+        const texts: [string, string] = [message.content ?? '', message.refusal ?? '']
+        return [index, texts] as const
+      })
+      expect(new Map(read)).toEqual(alone)
+      expect(together.malformed).toBe(malformed)
+    }),
+    { numRuns: 1000 },
   )
 })
 

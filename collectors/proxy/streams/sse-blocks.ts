@@ -93,7 +93,10 @@ export class SseBlocks {
       if (at === 1) start = 1
     }
     this.#skipLf = false
-    for (at = nextEol(bytes, at); at < bytes.length; at = nextEol(bytes, at)) {
+    // Where no CR comes, as from nearly every upstream, a line's end is one search.
+    const hasCr = bytes.includes(cr, at)
+    const eolFrom = hasCr ? nextEol : nextLf
+    for (at = eolFrom(bytes, at); at < bytes.length; at = eolFrom(bytes, at)) {
       const isBlank = at === line
       if (bytes[at] === cr) {
         if (bytes[at + 1] === lf) at += 1
@@ -232,8 +235,7 @@ function isObjectLine(block: Buffer): boolean {
 }
 
 function hasEmptyList(block: Buffer): boolean {
-  for (let at = 0; at < block.length; at++) {
-    if (block[at] !== openBracket) continue
+  for (let at = block.indexOf(openBracket); at >= 0; at = block.indexOf(openBracket, at + 1)) {
     let next = at + 1
     while (isBlank(block[next])) next += 1
     if (block[next] === closeBracket) return true
@@ -257,6 +259,11 @@ function isBlankFrom(block: Buffer, from: number): boolean {
     if (block[at] !== lf && block[at] !== cr) return false
   }
   return true
+}
+
+function nextLf(bytes: Buffer, from: number): number {
+  const at = bytes.indexOf(lf, from)
+  return at < 0 ? bytes.length : at
 }
 
 function nextEol(bytes: Buffer, from: number): number {

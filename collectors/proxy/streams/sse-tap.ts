@@ -10,13 +10,20 @@ import {
 } from '../completion.ts'
 import type { StreamTap } from '../operation.ts'
 import { isObject, readUsage } from '../usage.ts'
+import { EventMold, placeOfContent } from './event-mold.ts'
 import { readData } from './sse-blocks.ts'
+import { parseEvent } from './typed-events.ts'
 
 // Text kept of one stream, over all its choices: far above any model's longest answer.
 const textCharsMax = 8 * 1024 * 1024
 const choicesMax = 128
 const toolCallsMax = 256
 const toolNameCharsMax = 256
+// Molds of one stream that fitted no event after their own, in a row: then its events are not alike, and none is made any more.
+const uselessMoldsMax = 8
+// A larger event is rare, and its text is worth the parsing.
+const moldBytesMax = 4096
+const probe = 'probe'
 
 type Part = {
   role: string
@@ -28,6 +35,9 @@ type Part = {
   finishReason: string | null
 }
 
+/** An event without its text, and where that goes. */
+type Mold = { event: EventMold; part: Part }
+
 export class SseTap implements StreamTap {
   readonly #completion = emptyCompletion()
   readonly #parts = new Map<number, Part>()
@@ -36,9 +46,20 @@ export class SseTap implements StreamTap {
   malformed = 0
   /** True once anything a model makes has come: text, a refusal, a tool call. */
   started = false
+  /** Of the event before, and the part its text went to; what fits it brings nothing but text. */
+  #mold: Mold | undefined
+  #uselessMolds = 0
 
   /** One whole block of the stream. */
   take(block: Buffer): void {
+    const text = this.#mold?.event.textOf(block)
+    if (this.#mold && text !== undefined) {
+      const { part } = this.#mold
+      part.content = this.#add(part.content ?? '', text)
+      this.#uselessMolds = 0
+      return
+    }
+    this.#mold = undefined
     const data = readData(block)
     if (data === undefined || data === '') return
     let chunk: unknown
@@ -52,7 +73,9 @@ export class SseTap implements StreamTap {
     if (isObject(chunk.error)) this.#completion.error ??= readError(chunk.error)
     takeIds(this.#completion, chunk)
     if (chunk.usage != null) this.#completion.usage = readUsage(chunk.usage)
-    if (Array.isArray(chunk.choices)) for (const choice of chunk.choices) this.#takeChoice(choice)
+    if (!Array.isArray(chunk.choices)) return
+    for (const choice of chunk.choices) this.#takeChoice(choice)
+    this.#mold = this.#moldOf(block, chunk)
   }
 
   /** What has come so far, in the form of an answer that was not streamed. */
@@ -109,6 +132,23 @@ export class SseTap implements StreamTap {
     if (typeof more === 'string') call.function.arguments = this.#add(call.function.arguments, more)
   }
 
+  /** Of an event that brings one text, and says nothing else that adds up when it is said again. */
+  #moldOf(block: Buffer, chunk: unknown): Mold | undefined {
+    if (block.length > moldBytesMax || this.#uselessMolds >= uselessMoldsMax) return undefined
+    const choice = onlyChoice(chunk)
+    if (!choice || choice.delta.refusal != null || choice.delta.tool_calls != null) return undefined
+    const { content } = choice.delta
+    if (typeof content !== 'string' || content === '' || content === probe) return undefined
+    const part = this.#parts.get(choice.index)
+    const place = placeOfContent(block)
+    if (!part || !place) return undefined
+    this.#uselessMolds += 1
+    const event = new EventMold(block, place)
+    // A member of that name may stand elsewhere: what another text changes shows whose it is.
+    const probed = onlyChoice(parseEvent(readData(event.filledWith(probe))))
+    return probed?.delta.content === probe ? { event, part } : undefined
+  }
+
   #partAt(index: number): Part | undefined {
     const known = this.#parts.get(index)
     if (known) return known
@@ -136,6 +176,15 @@ export class SseTap implements StreamTap {
     this.#textCharsLeft -= more.length
     return text + more
   }
+}
+
+/** An event's choice; undefined when it has several, or one that is not of a chat. */
+function onlyChoice(chunk: unknown): { index: number; delta: Record<string, unknown> } | undefined {
+  if (!isObject(chunk) || !Array.isArray(chunk.choices) || chunk.choices.length !== 1)
+    return undefined
+  const choice: unknown = chunk.choices[0]
+  if (!isObject(choice) || !isObject(choice.delta) || choice.text !== undefined) return undefined
+  return { index: typeof choice.index === 'number' ? choice.index : 0, delta: choice.delta }
 }
 
 function toChoice([index, part]: [number, Part]) {
