@@ -102,6 +102,12 @@ export const faults = {
     grpc: 3,
     says: 'This media type or encoding is not supported here.',
   },
+  range_not_satisfiable: {
+    status: 416,
+    type: 'invalid_request_error',
+    grpc: 11,
+    says: 'The range that was asked for is not in the file.',
+  },
   headers_too_large: {
     status: 431,
     type: 'invalid_request_error',

@@ -188,6 +188,100 @@ test.each(['/v1/videos', '/v1/video/generate'])(
   },
 )
 
+test('a form in our words is asked again as JSON; one with a picture is not asked again without it', async () => {
+  const id = newName()
+  const error = { message: 'Unknown parameter: duration_seconds', type: 'invalid_request_error' }
+  world.upstream.play((res, seen) =>
+    String(seen.body).includes('duration_seconds')
+      ? json({ error }, 400)(res, seen)
+      : json(openaiJob(id, 'queued'))(res, seen),
+  )
+  const form = new FormData()
+  const fields = { model: 'sora-2', prompt: 'A fox', duration_seconds: '8' }
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  const ask = () => fetch(`${world.baseUrl}/videos`, { method: 'POST', body: form })
+  expect(await (await ask()).json()).toMatchObject({ id, duration_seconds: 8 })
+  const again = world.upstream.seen[1]
+  expect(again?.headers['content-type']).toBe('application/json')
+  const { duration_seconds: seconds, ...kept } = fields
+  expect(JSON.parse(String(again?.body))).toEqual({ ...kept, seconds })
+
+  form.append('input_reference', new Blob(['a picture']), 'fox.png')
+  const refused = await ask()
+  expect([refused.status, (await refused.json()).error]).toEqual([400, error])
+  expect(world.upstream.seen).toHaveLength(3)
+})
+
+test('a player gets the bytes it asks for, and is told where there are none', async () => {
+  const id = newName()
+  const clip = 'a whole clip'
+  world.upstream.play((res, seen) => {
+    if (!seen.path.endsWith('/content')) return json(openaiJob(id, 'completed'))(res, seen)
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(seen.headers.range ?? '') ?? []
+    const head = { 'content-type': 'video/mp4', 'accept-ranges': 'bytes', etag: '"v1"' }
+    const isStale = seen.headers['if-range'] !== undefined && seen.headers['if-range'] !== '"v1"'
+    if (from === undefined || isStale) return raw(clip, 200, head)(res, seen)
+    if (Number(from) >= clip.length)
+      return raw('', 416, { 'content-range': `bytes */${clip.length}` })(res, seen)
+    const range = { 'content-range': `bytes ${from}-${to}/${clip.length}` }
+    return raw(clip.slice(Number(from), Number(to) + 1), 206, { ...head, ...range })(res, seen)
+  })
+  await (await world.postTo('/v1/videos', { model: 'sora-2', prompt: 'A fox' })).json()
+  const read = async (headers: Record<string, string>) => {
+    const answer = await fetch(`${world.baseUrl}/videos/${id}/content`, { headers })
+    return [answer.status, answer.headers.get('content-range'), await answer.text()]
+  }
+  expect(await read({ range: 'bytes=2-6' })).toEqual([206, 'bytes 2-6/12', 'whole'])
+  expect(await read({ range: 'bytes=2-6', 'if-range': '"v1"' })).toEqual([
+    206,
+    'bytes 2-6/12',
+    'whole',
+  ])
+  expect(await read({ range: 'bytes=2-6', 'if-range': '"v0"' })).toEqual([200, null, clip])
+  expect(await read({ range: 'lines=2-6' })).toEqual([200, null, clip])
+  const [status, size, told] = await read({ range: 'bytes=99-100' })
+  expect([status, size, JSON.parse(String(told)).error.code]).toEqual([
+    416,
+    'bytes */12',
+    'range_not_satisfiable',
+  ])
+  const whole = await get(`/videos/${id}/content`)
+  expect([whole.headers.get('accept-ranges'), whole.headers.get('etag')]).toEqual(['bytes', '"v1"'])
+  // A part that nobody asked for would be taken for all of it.
+  world.upstream.play(raw('whole', 206, { 'content-range': 'bytes 2-6/12' }))
+  expect((await get(`/videos/${id}/content`)).status).toBe(502)
+})
+
+test('of several keys a job is asked about with the one that made it', async () => {
+  const several = await startProxy()
+  const world = await startProxy({
+    file: {
+      providers: [
+        { id: 'two-keys', base_url: several.upstream.baseUrl, api_key_env: ['A', 'B', 'C'] },
+      ],
+      routes: [{ id: 'r', targets: [{ provider: 'two-keys' }] }],
+    },
+  })
+  const made = new Map<string, string | undefined>()
+  // As where each key is of a project of its own.
+  several.upstream.play((res, seen) => {
+    const { authorization } = seen.headers
+    const [, id = newName(), content] = /\/videos\/([^/]+)(\/content)?$/.exec(seen.path) ?? []
+    if (!made.has(id)) made.set(id, authorization)
+    if (made.get(id) !== authorization) return json({ error: { message: 'none' } }, 404)(res, seen)
+    return content ? raw('clip')(res, seen) : json(openaiJob(id, 'queued'))(res, seen)
+  })
+  const asked = { model: 'sora-2', prompt: 'A fox' }
+  for (let round = 0; round < 3; round++) {
+    const { id } = await (await world.postTo('/v1/videos', asked)).json()
+    for (const path of [`/videos/${id}`, `/videos/${id}`, `/videos/${id}/content`])
+      expect([path, (await fetch(world.baseUrl + path)).status]).toEqual([path, 200])
+  }
+  expect(new Set(made.values()).size).toBe(3)
+  await world.end()
+  await several.end()
+})
+
 test('an upstream that speaks our form passes, its file is ours to give, and an open address stays', async () => {
   const id = newName()
   const theirs = {

@@ -213,6 +213,7 @@ function listen(deps: ProxyDeps, caller: Caller): Server {
     } catch (error) {
       const fault = toFault(error)
       ctx.status = fault.status
+      ctx.set(fault.detail.headers ?? {})
       ctx.body = fault.toBody()
     }
   })

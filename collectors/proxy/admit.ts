@@ -40,7 +40,6 @@ export type Arrived = {
 /** The call, or the fault that says what is wrong with the request. Synchronous: nothing of it is awaited. */
 export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const { headers, caller, operation } = arrived
-  const { contentType, upload } = arrived.received
   const trace = continueTrace(headers)
   const sessionId = readLabel(headers, 'x-batchin-session-id') ?? ''
   const userId = readUserId(headers, arrived.received.request)
@@ -70,6 +69,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     route,
     provider: '',
     modelAsked: model,
+    keyAsked: undefined,
     attempts: undefined,
     askedTick: undefined,
     answeredTick: undefined,
@@ -100,8 +100,8 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     request,
     origin: readOrigin(arrived),
     attributes,
-    contentType,
-    upload,
+    contentType: arrived.received.contentType,
+    upload: arrived.received.upload,
     upstreamBody: spliceBody(body, {
       addUsage: !usageWanted && (request.stream_options == null || options !== undefined),
       dropPrompt: dropsMember,

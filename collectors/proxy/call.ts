@@ -67,6 +67,8 @@ export type Call = {
   provider: string
   /** What that one knows the model as. */
   modelAsked: string
+  /** The key it was asked with; undefined where it has none. */
+  keyAsked: string | undefined
   /** Those that were made, when one was not enough. */
   attempts: Attempt[] | undefined
   /** When the first upstream was asked, when the first byte of the answer came, and when it ended; as `startedTick`. */

@@ -63,7 +63,9 @@ export class JsonExchange implements UpstreamHandler, UpstreamCall {
     if (other) {
       this.#isAgain = true
       this.#chunks = []
-      this.#call = this.#upstream.call({ ...this.#request, body: other }, this)
+      // Also in place of a form.
+      const again = { body: other, upload: undefined, contentType: 'application/json' }
+      this.#call = this.#upstream.call({ ...this.#request, ...again }, this)
       return
     }
     this.#handler.onHead(this.#status, this.#headers)

@@ -42,6 +42,8 @@ export type UpstreamGet = {
   clientHeaders: IncomingHttpHeaders
   requestId: string
   apiKey: string | undefined
+  /** Names and values in turn, of which bytes are asked for; absent: all of them. */
+  range?: readonly string[]
 }
 
 export type UpstreamCall = OutboundCall
@@ -129,6 +131,7 @@ function toGetHeaders(request: UpstreamGet): string[] {
   const headers = ['accept-encoding', 'identity', 'user-agent', 'runledger']
   headers.push('accept', request.accept, 'x-request-id', request.requestId)
   if (request.apiKey !== undefined) headers.push('authorization', `Bearer ${request.apiKey}`)
+  if (request.range) headers.push(...request.range)
   pushForwarded(headers, request.clientHeaders)
   return headers
 }

@@ -1,6 +1,6 @@
 // Answers to a GET: held whole when they are small, or passed on as they come.
 
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'koa'
 import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
@@ -44,7 +44,17 @@ export function fetchWhole(
   })
 }
 
-/** Passes an answer of status 200 with `more` headers; any other becomes a fault, thrown while nothing has left. */
+/** Which bytes a player asks for, to be asked of the upstream; empty for all of them, and for what is no range of bytes. */
+export function rangeOf({ headers }: IncomingMessage): string[] {
+  const { range, 'if-range': ifRange } = headers
+  if (range === undefined || !/^bytes=[\d, -]{1,256}$/.test(range)) return []
+  return typeof ifRange === 'string' ? ['range', range, 'if-range', ifRange] : ['range', range]
+}
+
+/**
+ * Passes an answer of status 200, or 206 to whoever asked for a range, with `more` headers; any other becomes a fault, thrown
+ * while nothing has left.
+ */
 export function passBytes(
   ctx: Context,
   ask: (handler: UpstreamHandler) => UpstreamCall,
@@ -87,16 +97,16 @@ class BytePass implements UpstreamHandler {
   }
 
   onHead(status: number, headers: IncomingHttpHeaders): void {
-    if (status !== 200 || isEncoded(headers)) {
+    const isPart = status === 206 && rangeOf(this.#ctx.req).length > 0
+    if ((status !== 200 && !isPart) || isEncoded(headers)) {
       this.#call?.abort()
       this.#res.off('close', this.#onClose)
-      this.#done(refusalOf(status))
+      this.#done(refusalOf(status, headers))
       return
     }
     const { requestId } = this.#ctx.state
-    const length = headers['content-length']
     this.#ctx.respond = false
-    this.#res.writeHead(200, [
+    this.#res.writeHead(status, [
       'Content-Type',
       headers['content-type'] ?? 'application/octet-stream',
       'X-Content-Type-Options',
@@ -104,7 +114,7 @@ class BytePass implements UpstreamHandler {
       'X-Request-Id',
       String(requestId),
       ...this.#more,
-      ...(length !== undefined && /^\d{1,15}$/.test(length) ? ['Content-Length', length] : []),
+      ...passedOf(headers),
     ])
   }
 
@@ -131,7 +141,27 @@ class BytePass implements UpstreamHandler {
   }
 }
 
-function refusalOf(status: number): Fault {
+// What says which bytes these are, in the only forms that they have (RFC 9110, 8.6, 8.8 and 14).
+const passed: readonly (readonly [string, RegExp])[] = [
+  ['content-length', /^\d{1,15}$/],
+  ['content-range', /^bytes (\d{1,15}-\d{1,15}|\*)\/(\d{1,15}|\*)$/],
+  ['accept-ranges', /^(bytes|none)$/],
+  ['etag', /^(W\/)?"[\x21\x23-\x7e]{0,256}"$/],
+  ['last-modified', /^[A-Za-z0-9:, ]{1,64}$/],
+]
+
+function passedOf(headers: IncomingHttpHeaders): string[] {
+  return passed.flatMap(([name, form]) => {
+    const value = headers[name]
+    return typeof value === 'string' && form.test(value) ? [name, value] : []
+  })
+}
+
+function refusalOf(status: number, headers: IncomingHttpHeaders): Fault {
+  if (status === 416) {
+    const size = /^bytes \*\/\d{1,15}$/.exec(headers['content-range'] ?? '')?.[0]
+    return new Fault('range_not_satisfiable', size ? { headers: { 'Content-Range': size } } : {})
+  }
   if (status === 404)
     return new Fault('not_found', { message: 'The upstream does not have it, or not yet.' })
   if (status === 409) return new Fault('conflict', { message: 'It is not there yet.' })

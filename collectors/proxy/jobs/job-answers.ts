@@ -11,7 +11,7 @@ import { fromNote } from '../openings.ts'
 import { exposed } from '../receipt.ts'
 import type { Routes } from '../targets/routes.ts'
 import { toTraceparent } from '../trace-context.ts'
-import { passBytes } from './fetching.ts'
+import { passBytes, rangeOf } from './fetching.ts'
 import type { Job, JobReceipt } from './job.ts'
 import { type Asker, lookAt, toAsk } from './look.ts'
 import type { JobDeps } from './run-of-job.ts'
@@ -33,7 +33,8 @@ export function jobAnswers(deps: JobDeps & { routes: Routes }): JobAnswers {
     return job
   }
   const content = async (ctx: Context, job: Job, path: string): Promise<void> => {
-    const { upstream, request } = toAsk(deps.routes, { job, path, accept: '*/*', by: askerOf(ctx) })
+    const of = { job, path, accept: '*/*', by: askerOf(ctx), range: rangeOf(ctx.req) }
+    const { upstream, request } = toAsk(deps.routes, of)
     await passBytes(ctx, (handler) => upstream.get(request, handler), receiptOf(job, job.receipt))
   }
   return {

@@ -9,6 +9,8 @@ export type Job = {
   workspace: string
   /** Who does it; asked about it by the same name. */
   provider: string
+  /** Of the provider's keys, the one it was asked with (provider-keys.ts); absent where it has none. */
+  keyTag?: string | undefined
   /** The file that holds what was made, where the upstream names one. */
   fileId: string | null
   /** Of the run, in hex. */

@@ -39,15 +39,17 @@ export async function lookAt(
 
 export function toAsk(
   routes: Routes,
-  of: { job: Job; path: string; accept: string; by: Asker },
+  of: { job: Job; path: string; accept: string; by: Asker; range?: readonly string[] },
 ): { upstream: Upstream; request: UpstreamGet } {
   const provider = routes.provider(of.job.provider)
   if (!provider) throw refusal('The provider of this job is not configured any more.')
   const { upstream, keys } = provider
-  const { path, accept } = of
+  const { job, path, accept, range = [] } = of
   const { clientHeaders, requestId } = of.by
-  const apiKey = keys.texts[keys.pick(0, Date.now())]
-  return { upstream, request: { path, accept, clientHeaders, requestId, apiKey } }
+  // What one key has made another may not see. Of a job from before its key was noted nobody knows which.
+  const own = job.keyTag === undefined ? -1 : keys.tags.indexOf(job.keyTag)
+  const apiKey = keys.texts[own >= 0 ? own : keys.pick(0, Date.now())]
+  return { upstream, request: { path, accept, clientHeaders, requestId, apiKey, range } }
 }
 
 async function settle(deps: JobDeps, job: Job, body: Buffer): Promise<JobReceipt> {

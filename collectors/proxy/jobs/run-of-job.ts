@@ -17,6 +17,7 @@ import { asText } from '../plain.ts'
 import { toSignatureText } from '../receipt.ts'
 import { unshown } from '../shown-names.ts'
 import { toNanos } from '../store-call.ts'
+import { toKeyTag } from '../targets/provider-keys.ts'
 import { isObject } from '../usage.ts'
 import { type Job, type JobReceipt, type Jobs, toJobCost } from './job.ts'
 import { secondsOf, stateOf, toKeptVideo } from './videos.ts'
@@ -49,6 +50,7 @@ export async function startJob(
     id: started?.id ?? '',
     workspace: call.caller.workspace,
     provider: call.provider,
+    keyTag: call.keyAsked === undefined ? undefined : toKeyTag(call.keyAsked),
     fileId: started?.fileId ?? null,
     runId: Buffer.from(call.runId).toString('hex'),
     note: openingOf(call, opening).note,

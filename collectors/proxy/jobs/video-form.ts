@@ -27,7 +27,8 @@ export function videosUpstream(upstream: Upstream): Upstream {
         handler,
         change: {
           changed: (body) => withOurMembers(body, asked),
-          again: () => inTheirWords(asked),
+          // A picture that came along is in the form alone: without it this would be another video.
+          again: () => (request.upload?.files.length ? undefined : inTheirWords(asked)),
         },
       })
     },

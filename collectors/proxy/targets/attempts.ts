@@ -148,6 +148,7 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     this.#status = 0
     this.#startedTick = performance.now()
     call.askedTick ??= this.#startedTick
+    call.keyAsked = keys.texts[this.#key]
     target.breaker.begin()
     if (call.stream) this.#ttft = setTimeout(() => this.#giveUpWaiting(), route.ttftTimeoutMs)
     const isRenamed = model !== undefined && model !== call.model
@@ -165,7 +166,7 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
         traceState: trace.traceState,
         requestId: call.requestId,
         stream: call.stream,
-        apiKey: keys.texts[this.#key],
+        apiKey: call.keyAsked,
         headTimeoutMs: call.stream ? route.ttftTimeoutMs : route.answerTimeoutMs,
         idleTimeoutMs: route.idleTimeoutMs,
       },

@@ -1,18 +1,28 @@
 // The keys of one provider: taken in turn, left alone for a while when the provider says too many, or does not know one.
 
+import { createHash } from 'node:crypto'
+
 // As long as a Retry-After may keep a key from being tried.
 const restMsMax = 60_000
 const restMsElse = 1_000
 // A key that was refused is tried again after this long, in case it was the provider's mistake.
 const refusedMs = 60_000
 
+/** Which key it was, for whoever keeps that: half of a digest tells keys apart and gives none away. */
+export function toKeyTag(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32)
+}
+
 export class ProviderKeys {
   readonly texts: readonly string[]
+  /** By the same positions. */
+  readonly tags: readonly string[]
   readonly #restUntilMs: number[]
   #next = 0
 
   constructor(texts: readonly string[]) {
     this.texts = texts
+    this.tags = texts.map(toKeyTag)
     this.#restUntilMs = texts.map(() => 0)
   }
 
