@@ -2,8 +2,16 @@
 
 import { APIError, RateLimitError } from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
+import { answerOf, type MoneyWorld, priced, startMoneyWorld, unpriced } from './money-world.ts'
+import { randomOf } from './spool-world.ts'
 import { json, type Script } from './upstream.ts'
+
+// Prices whose calls come out finer than what is shown.
+const fine = {
+  id: 'fine',
+  context_length: 1000,
+  pricing: { std_input: 0.15, std_output: 0.613, cached_input: 0.0753, reasoning_output: 0.777 },
+}
 
 let world: MoneyWorld
 beforeAll(async () => {
@@ -17,6 +25,7 @@ beforeAll(async () => {
         { lane: 'metered', tokens_per_minute: 1_000 },
         { region: 'elsewhere', requests_per_minute: 1 },
       ],
+      models: [priced, unpriced, fine],
     },
   })
 })
@@ -212,6 +221,48 @@ describe('usage', () => {
     const days = await world.get(`/v1/usage?days=30&${by}`)
     expect(days).toMatchObject({ days: 30, ...totals, by_model: models })
     expect(days.by_day).toEqual([{ date: new Date().toISOString().slice(0, 10), ...totals }])
+  })
+
+  test('of any mix of calls is the sum of its calls, to the last digit shown, by model, by day and in the books', async () => {
+    const key = await world.newKey({ monthly_budget_cents: 100 })
+    const random = randomOf(23)
+    const pick = (count: number) => Math.floor(random() * count)
+    const counts = () => {
+      const [input, output] = [pick(900), 1 + pick(50)]
+      return answerOf(input, output, {
+        prompt_tokens_details: { cached_tokens: pick(input + 1) },
+        completion_tokens_details: { reasoning_tokens: pick(output + 1) },
+      })
+    }
+    world.upstream.play((res, seen) => {
+      const { model } = JSON.parse(String(seen.body))
+      return json({ ...counts(), model })(res, seen)
+    })
+    const models = ['fine', 'priced']
+    await Promise.all(
+      Array.from({ length: 100 }, async (_, i) => {
+        const answer = await world.chat(key.key, { model: models[i % 2] })
+        expect(answer.status).toBe(200)
+      }),
+    )
+    const by = `key_id=${key.id}`
+    const inMicro = (rows: { cost_cents: number }[]) =>
+      rows.reduce((sum, row) => sum + Math.round(row.cost_cents * 1e6), 0)
+    const rows = await world.get(`/v1/usage/logs?limit=500&${by}`)
+    const total = await world.get(`/v1/usage/summary?${by}`)
+    expect([rows.length, total.total_requests]).toEqual([100, 100])
+    expect(inMicro(rows)).toBe(Math.round(total.total_cost_cents * 1e6))
+    const byModel: { total_cost_cents: number }[] = await world.get(`/v1/usage/by-model?${by}`)
+    expect(byModel).toHaveLength(2)
+    expect(inMicro(byModel.map((row) => ({ cost_cents: row.total_cost_cents })))).toBe(
+      inMicro(rows),
+    )
+    const days = await world.get(`/v1/usage?days=2&${by}`)
+    expect(days.total_cost_cents).toBe(total.total_cost_cents)
+    const spent = async () =>
+      (await world.get('/v1/keys')).find((row: { id: string }) => row.id === key.id)
+        .month_spent_cents
+    await expect.poll(spent, { timeout: 10_000 }).toBe(total.total_cost_cents)
   })
 
   test('of a run that was made elsewhere has its tokens; its cost is reckoned, and charged to nobody', async () => {

@@ -1,4 +1,4 @@
-// What a call costs: to the nano-USD, whatever the price has for decimals, each kind of token in its own bucket.
+// What a call costs: to the millionth of a cent, whatever the price has for decimals, each kind of token in its own bucket.
 
 import { describe, expect, test } from 'vitest'
 import type { Config, ModelRow, Pricing, RouteRule } from '../schemas/config.ts'
@@ -68,8 +68,8 @@ describe('a price', () => {
       usage(0, 100, { reasoningTokens: 75 }),
       350_000n,
     ],
-    ['finer than a nano-USD, rounded once', { stdInput: 0.000075, stdOutput: 0 }, usage(10, 0), 1n],
-    ['whose parts would each round away', { stdInput: 0.0003, stdOutput: 0.0003 }, usage(1, 1), 1n],
+    ['finer than is shown, rounded once', { stdInput: 0.00075, stdOutput: 0 }, usage(10, 0), 10n],
+    ['whose parts would each round away', { stdInput: 0.003, stdOutput: 0.003 }, usage(1, 1), 10n],
     ['of a number that binary cannot hold', { stdInput: 0.1, stdOutput: 0.2 }, usage(3, 3), 900n],
     [
       'beyond 2^53',

@@ -1,12 +1,13 @@
 // What a call costs, and the most it can cost, exactly: prices are whole numbers of 10^-18 USD, and only the sum of a call is
-// rounded, to the nearest nano-USD.
+// rounded, to the nearest millionth of a cent, the finest amount that is shown: so the calls that are listed add up to their total.
 
 import { createHash } from 'node:crypto'
 import type { Pieces } from '../../collectors/proxy/money.ts'
 import type { Config, ModelRow, Pricing } from '../../schemas/config.ts'
 import type { Run, Usage } from '../../schemas/run.ts'
 
-const attoPerNano = 1_000_000_000n
+const nanoPerShown = 10n
+const attoPerShown = nanoPerShown * 1_000_000_000n
 // Decimals that are kept of a price: more than any price list has, and all that a number holds exactly.
 const decimals = 12
 const versionDigits = 16
@@ -214,5 +215,5 @@ function scaled(value: number, digits: number): bigint {
 }
 
 function toNano(atto: bigint): bigint {
-  return (atto + attoPerNano / 2n) / attoPerNano
+  return ((atto + attoPerShown / 2n) / attoPerShown) * nanoPerShown
 }
