@@ -3,7 +3,7 @@
 //   hash  = SHA-256("vaas/v1/" + role + form + 0x00 + salt + inner)
 
 import { toHex } from './ids.ts'
-import { NotCanonical, toJcs, toLooseJcs } from './jcs.ts'
+import { lendJcs, lendLooseJcs, NotCanonical } from './jcs.ts'
 
 export type Role = 'input' | 'output'
 
@@ -17,20 +17,33 @@ export const saltBytes = 32
 export const commitmentPrefix = 'sha256:'
 
 const utf8 = new TextEncoder()
+const fromUtf8 = new TextDecoder()
 
-/** The bytes of a value to be committed to; undefined when it is too deep, or no JSON at all: then the record says null. */
-export function toCommittedText(value: unknown): { form: Form; text: string } | undefined {
+/** A value as it is committed to. */
+type Committed<T> = { form: Form } & T
+
+/**
+ * The bytes of a value to be committed to, lent: the next value is written over them. Undefined when it is too deep, or no JSON at
+ * all: then the record says null.
+ */
+export function lendCommitted(value: unknown): Committed<{ bytes: Uint8Array }> | undefined {
   try {
-    return { form: 'jcs', text: toJcs(value) }
+    return { form: 'jcs', bytes: lendJcs(value) }
   } catch (error) {
     if (!(error instanceof NotCanonical)) throw error
   }
   try {
-    return { form: 'es-json', text: toLooseJcs(value) }
+    return { form: 'es-json', bytes: lendLooseJcs(value) }
   } catch (error) {
     if (error instanceof NotCanonical) return undefined
     throw error
   }
+}
+
+/** The same as text. */
+export function toCommittedText(value: unknown): Committed<{ text: string }> | undefined {
+  const read = lendCommitted(value)
+  return read && { form: read.form, text: fromUtf8.decode(read.bytes) }
 }
 
 /** The `info` of the salt's derivation. */
@@ -46,6 +59,8 @@ export function commitmentTag(role: Role, form: Form): Uint8Array<ArrayBuffer> {
 /** A request without its transport keys: what an input commitment covers. Anything but an object is left as it is. */
 export function toInputObject(request: unknown): unknown {
   if (!isObject(request)) return request
+  // Most requests have neither, and need no copy.
+  if (!Object.hasOwn(request, 'stream') && !Object.hasOwn(request, 'stream_options')) return request
   const { stream: _, stream_options: __, ...kept } = request
   return kept
 }

@@ -113,20 +113,17 @@ export function toEnergy(facts: EnergyFacts): EnergyFields {
   const place = places.get(facts.provider) ?? anywhere
   const latencyS = facts.latencyMs ? facts.latencyMs / 1000 : undefined
   const promptTokens = Math.max(0, usage.inputTokens - usage.cachedTokens)
-  const ends = [0, 1].map((end) =>
-    toLoad(
-      { total: size.total[end]!, active: size.active[end]! },
-      { promptTokens, outputTokens: usage.outputTokens, latencyS },
-    ),
-  )
-  const itWh = Math.sqrt(ends[0]!.itWh * ends[1]!.itWh)
-  const embodiedG = Math.sqrt(ends[0]!.embodiedG * ends[1]!.embodiedG)
+  const call = { promptTokens, outputTokens: usage.outputTokens, latencyS }
+  const low = toLoad({ total: size.total[0], active: size.active[0] }, call)
+  const high = toLoad({ total: size.total[1], active: size.active[1] }, call)
+  const itWh = Math.sqrt(low.itWh * high.itWh)
+  const embodiedG = Math.sqrt(low.embodiedG * high.embodiedG)
   const operationalG = (itWh * place.pue * place.gramsPerKwh) / 1000
   const detail: EnergyDetail = {
     carbon_ug: toMicro(operationalG + embodiedG),
     embodied_ug: toMicro(embodiedG),
     energy_uwh: toMicro(itWh * place.pue),
-    high_uwh: toMicro(ends[1]!.itWh * place.pue),
+    high_uwh: toMicro(high.itWh * place.pue),
     inputs: {
       active_m: [toMilli(size.active[0]), toMilli(size.active[1])],
       batch: batchSize,
@@ -137,7 +134,7 @@ export function toEnergy(facts: EnergyFacts): EnergyFields {
       total_m: [toMilli(size.total[0]), toMilli(size.total[1])],
     },
     is_estimated: size.basis === 'assumed' || usage.estimated,
-    low_uwh: toMicro(ends[0]!.itWh * place.pue),
+    low_uwh: toMicro(low.itWh * place.pue),
     method: 'vaas-energy/1',
     offset_ug: toMicro((itWh * usPue * usGramsPerKwh) / 1000 - operationalG),
     tier: 'modelled',

@@ -14,10 +14,6 @@ export type PromptVersionId = string & {
 export type IdPrefix = 'run' | 'vaas' | 'req' | 'preg' | 'pexp'
 
 const crockford = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
-// Two digits at a time: every call spells its ids seven times.
-const crockfordPairs = Array.from(crockford, (high) =>
-  Array.from(crockford, (low) => high + low),
-).flat()
 const slugPattern = /^[a-z0-9._-]{1,64}$/
 const versionPattern = /^[A-Za-z0-9._-]{1,64}$/
 
@@ -58,21 +54,24 @@ export function toPrefixed(prefix: IdPrefix, id: Uint8Array): string {
   return `${prefix}_${toUlid(id)}`
 }
 
-/** The 26 digits of a ULID (github.com/ulid/spec): 130 bits, the first two always zero. */
+/** The 26 digits of a ULID (github.com/ulid/spec): 130 bits, the first two always zero. In one piece: every call spells its ids seven times. */
 export function toUlid(id: Uint8Array): string {
-  let text = ''
   let bits = 0
   let held = 2
+  let at = 0
   for (let i = 0; i < 16; i++) {
     bits = (bits << 8) | id[i]!
     held += 8
-    if (held < 10) continue
-    held -= 10
-    text += crockfordPairs[bits >>> held]
+    while (held >= 5) {
+      held -= 5
+      digits[at++] = crockford.charCodeAt((bits >>> held) & 0x1f)
+    }
     bits &= (1 << held) - 1
   }
-  return text
+  return String.fromCharCode.apply(undefined, digits)
 }
+
+const digits = new Array<number>(26).fill(0)
 
 /** `0190a…-…`: the same sixteen bytes as a UUID, lower case. */
 export function toUuid(id: Uint8Array): string {

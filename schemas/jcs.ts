@@ -1,13 +1,18 @@
 // RFC 8785: one value, one text. What is signed or committed to is these bytes, so what could be read in two ways is refused.
 
+import { isWellFormed, JsonBytes } from './json-bytes.ts'
+
 // Deeper values are refused: recursion is what canonicalising is, and the stack is not ours to spend.
 const depthMax = 500
-const plainLengthMax = 128
-// Names of members, quoted, that were written before: the same few hundred come again with every call.
-const namesMax = 1_000
-const nameLengthMax = 40
 // Below it sorting by insertion is faster, and leaves no garbage.
 const fewKeys = 24
+
+const openBrace = 0x7b
+const closeBrace = 0x7d
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const comma = 0x2c
+const colon = 0x3a
 
 /** The value has no canonical form; the message says why. */
 export class NotCanonical extends Error {
@@ -19,12 +24,17 @@ export class NotCanonical extends Error {
  * integers that a double cannot hold exactly, and anything that is not JSON.
  */
 export function toJcs(value: unknown): string {
-  return write(value, strict, 0)
+  return canonical.write(value, 'strict').toString()
 }
 
 /** UTF-8 of the canonical text. */
 export function toJcsBytes(value: unknown): Uint8Array<ArrayBuffer> {
-  return utf8.encode(toJcs(value))
+  return lendJcs(value).slice()
+}
+
+/** The same bytes, lent: the next value is written over them. For what is hashed at once. */
+export function lendJcs(value: unknown): Uint8Array<ArrayBuffer> {
+  return canonical.write(value, 'strict').filled()
 }
 
 /**
@@ -33,106 +43,103 @@ export function toJcsBytes(value: unknown): Uint8Array<ArrayBuffer> {
  * Throws `NotCanonical` only for what no JSON text can become, or for a depth above 500.
  */
 export function toLooseJcs(value: unknown): string {
-  return write(value, loose, 0)
+  return canonical.write(value, 'loose').toString()
 }
 
-const utf8 = new TextEncoder()
-
-type Rules = {
-  number(value: number): string
-  text(value: string): string
-  /** Undefined: the member is left out, the element becomes null. */
-  other(value: unknown): string | undefined
+/** UTF-8 of the looser text, lent. */
+export function lendLooseJcs(value: unknown): Uint8Array<ArrayBuffer> {
+  return canonical.write(value, 'loose').filled()
 }
 
-const strict: Rules = {
-  number(value) {
-    if (!Number.isFinite(value)) throw new NotCanonical(`${value} is not a JSON number.`)
-    // From 1e21 on ECMAScript prints an exponent, which nobody takes for an exact integer.
-    if (Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21) {
-      throw new NotCanonical(`${value} is beyond 2^53-1: digits of it may be lost already.`)
+/** Writes one value after another over the same memory; none is begun before the one before it is whole. */
+class Canonical {
+  readonly to = new JsonBytes()
+  #isLoose = false
+  #depth = 0
+
+  write(value: unknown, form: 'strict' | 'loose'): JsonBytes {
+    this.#isLoose = form === 'loose'
+    this.#depth = 0
+    this.to.clear()
+    this.#value(value)
+    return this.to
+  }
+
+  #value(value: unknown): void {
+    if (typeof value === 'string') this.#text(value)
+    else if (typeof value === 'number') this.#number(value)
+    else if (typeof value === 'boolean') this.to.ascii(value ? 'true' : 'false')
+    else if (value === null) this.to.ascii('null')
+    else if (typeof value === 'object') this.#nested(value)
+    else if (this.#isAbsent(value)) this.to.ascii('null')
+  }
+
+  #nested(value: object): void {
+    if (this.#depth >= depthMax) throw new NotCanonical(`Nested deeper than ${depthMax}.`)
+    this.#depth += 1
+    if (Array.isArray(value)) this.#array(value)
+    else this.#object(value)
+    this.#depth -= 1
+  }
+
+  #array(values: readonly unknown[]): void {
+    const { to } = this
+    to.byte(openBracket)
+    for (let i = 0; i < values.length; i++) {
+      if (i > 0) to.byte(comma)
+      this.#value(values[i])
     }
-    return String(value) // RFC 8785 3.2.2.3: exactly as ECMAScript writes it; -0 is 0
-  },
-  text(value) {
-    if (isPlain(value)) return `"${value}"`
-    if (!isWellFormed(value)) throw new NotCanonical('A string has a lone surrogate.')
-    return JSON.stringify(value)
-  },
-  other(value) {
-    throw new NotCanonical(`A value of type ${typeof value} is not JSON.`)
-  },
-}
+    to.byte(closeBracket)
+  }
 
-const loose: Rules = {
-  number(value) {
-    if (Number.isFinite(value)) return String(value)
-    return value > 0 ? '1e999' : value < 0 ? '-1e999' : 'null'
-  },
-  text: (value) => (isPlain(value) ? `"${value}"` : JSON.stringify(value)),
-  other(value) {
-    if (value === undefined) return undefined
-    throw new NotCanonical(`A value of type ${typeof value} is not JSON.`)
-  },
-}
-
-function write(value: unknown, rules: Rules, depth: number): string {
-  switch (typeof value) {
-    case 'string':
-      return rules.text(value)
-    case 'number':
-      return rules.number(value)
-    case 'boolean':
-      return value ? 'true' : 'false'
-    case 'object': {
-      if (value === null) return 'null'
-      if (depth >= depthMax) throw new NotCanonical(`Nested deeper than ${depthMax}.`)
-      return Array.isArray(value)
-        ? writeArray(value, rules, depth + 1)
-        : writeObject(value, rules, depth + 1)
+  #object(value: object): void {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== null && prototype !== Object.prototype) {
+      throw new NotCanonical('Only plain objects and arrays are JSON.')
     }
-    default:
-      return rules.other(value) ?? 'null'
+    const members = value as Record<string, unknown> // a plain object, just checked
+    const { to } = this
+    let isFirst = true
+    to.byte(openBrace)
+    for (const key of sortedKeys(members)) {
+      const member = members[key]
+      if (member === undefined && this.#isAbsent(member)) continue
+      if (!isFirst) to.byte(comma)
+      isFirst = false
+      this.#text(key)
+      to.byte(colon)
+      this.#value(member)
+    }
+    to.byte(closeBrace)
+  }
+
+  #text(value: string): void {
+    if (!this.#isLoose && !isWellFormed(value)) {
+      throw new NotCanonical('A string has a lone surrogate.')
+    }
+    this.to.text(value)
+  }
+
+  #number(value: number): void {
+    if (Number.isFinite(value)) {
+      // From 1e21 on ECMAScript prints an exponent, which nobody takes for an exact integer.
+      const isInexact =
+        Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
+      if (isInexact && !this.#isLoose)
+        throw new NotCanonical(`${value} is beyond 2^53-1: digits of it may be lost already.`)
+      this.to.number(value)
+    } else if (this.#isLoose) this.to.ascii(value > 0 ? '1e999' : value < 0 ? '-1e999' : 'null')
+    else throw new NotCanonical(`${value} is not a JSON number.`)
+  }
+
+  /** True of what JSON leaves out: as a member it is, as an element it is null. Throws for what JSON cannot say at all. */
+  #isAbsent(value: unknown): boolean {
+    if (value === undefined && this.#isLoose) return true
+    throw new NotCanonical(`A value of type ${typeof value} is not JSON.`)
   }
 }
 
-function writeArray(value: readonly unknown[], rules: Rules, depth: number): string {
-  let text = '['
-  for (let i = 0; i < value.length; i++) {
-    if (i > 0) text += ','
-    text += write(value[i], rules, depth)
-  }
-  return `${text}]`
-}
-
-function writeObject(value: object, rules: Rules, depth: number): string {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== null && prototype !== Object.prototype) {
-    throw new NotCanonical('Only plain objects and arrays are JSON.')
-  }
-  const members = value as Record<string, unknown> // a plain object, just checked
-  let text = '{'
-  for (const key of sortedKeys(members)) {
-    const member = members[key]
-    if (member === undefined && rules.other(member) === undefined) continue
-    if (text.length > 1) text += ','
-    text += quoted(key, rules)
-    text += write(member, rules, depth)
-  }
-  return `${text}}`
-}
-
-const names = new Map<string, string>()
-
-/** A member's name with its quotes and the colon. */
-function quoted(key: string, rules: Rules): string {
-  const known = names.get(key)
-  if (known !== undefined) return known
-  const made = `${rules.text(key)}:`
-  // Only what both rules write alike is kept.
-  if (names.size < namesMax && key.length <= nameLengthMax && isPlain(key)) names.set(key, made)
-  return made
-}
+const canonical = new Canonical()
 
 // Comparing strings compares UTF-16 code units, and so does Array.prototype.sort: the order of RFC 8785 3.2.3.
 function sortedKeys(members: object): string[] {
@@ -145,22 +152,4 @@ function sortedKeys(members: object): string[] {
     keys[at] = key
   }
   return keys
-}
-
-// Names, ids and hashes are short and need no escape; looking is cheaper than asking JSON.stringify.
-function isPlain(text: string): boolean {
-  if (text.length > plainLengthMax) return false
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) return false
-  }
-  return true
-}
-
-const loneSurrogate = /[\ud800-\udfff]/u
-
-// Every current engine has isWellFormed; the pattern is for those that came before it.
-function isWellFormed(text: string): boolean {
-  const native = (text as { isWellFormed?: () => boolean }).isWellFormed // ES2024, one above our lib
-  return native ? native.call(text) : !loneSurrogate.test(text)
 }

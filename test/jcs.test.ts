@@ -41,6 +41,36 @@ test('canonical text means the same value, and is its own canonical text', () =>
   )
 })
 
+test('a text of any length is spelled as JSON.stringify spells it, whatever stands in it and wherever', () => {
+  const pieces = fc.constantFrom(
+    'a',
+    'é',
+    '€',
+    '\u{1f600}',
+    '"',
+    '\\',
+    '\n',
+    '\u0000',
+    '\u001f',
+    '\u007f',
+    '\u2028',
+  )
+  const plain = fc.nat({ max: 120 }).map((length) => 'word '.repeat(30).slice(0, length))
+  fc.assert(
+    fc.property(plain, fc.array(pieces, { maxLength: 6 }), plain, (before, odd, after) => {
+      const text = `${before}${odd.join('')}${after}`
+      expect(toJcs([text, { [text]: text }])).toBe(JSON.stringify([text, { [text]: text }]))
+      expect(Buffer.from(toJcsBytes(text)).toString()).toBe(JSON.stringify(text))
+      const lone = `${text}\udc00${text}`
+      expect(toLooseJcs(lone)).toBe(JSON.stringify(lone))
+    }),
+    { seed: 8785, numRuns: 500 },
+  )
+  const long = 'Zeile\n€'.repeat(100_000)
+  expect(toJcs(long)).toBe(JSON.stringify(long))
+  expect(toJcs('short')).toBe('"short"')
+})
+
 test('the order in which members were given changes no byte', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.integer()), (members) => {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { newId } from '../schemas/ids.ts'
 import { toJcs } from '../schemas/jcs.ts'
 import { type RecordFacts, recordStatuses } from '../schemas/record.ts'
-import { toBeginText, toFinalText } from '../schemas/record-payload.ts'
+import { lendBegin, lendFinal } from '../schemas/record-payload.ts'
 
 const names = fc.string({ unit: 'binary', maxLength: 300 })
 const counts = fc.oneof(fc.nat(), fc.double({ noNaN: true }))
@@ -62,16 +62,20 @@ test('for any facts the text of either phase is the canonical text of its own va
       const { gpuId, ...withoutGpu } = all
       const given: RecordFacts = hasGpu ? { ...withoutGpu, gpuId: gpuId ?? '' } : withoutGpu
       if (ms !== null) given.completedAt = new Date(given.startedAt.getTime() + ms)
-      const text = toFinalText(given, rest)
+      const text = textOf(lendFinal(given, rest))
       const payload = JSON.parse(text)
       expect(toJcs(payload)).toBe(text)
       expect('gpu_id' in payload).toBe(hasGpu)
       expect(payload.input_form).toBe(rest.input.form === 'jcs' ? undefined : rest.input.form)
       for (const name of ['provider', 'route_id', 'upstream'])
         expect(name in payload).toBe(given.routePublic)
-      const begin = toBeginText(given, rest)
+      const begin = textOf(lendBegin(given, rest))
       expect(toJcs(JSON.parse(begin))).toBe(begin)
     }),
     { seed: 8785, numRuns: 300 },
   )
 })
+
+function textOf(lent: Uint8Array): string {
+  return new TextDecoder().decode(lent)
+}

@@ -197,8 +197,8 @@ export async function packOf(
     begun,
     final,
     salts: {
-      input_salt: salts.input().toString('base64url'),
-      output_salt: salts.output().toString('base64url'),
+      input_salt: salts.input.toString('base64url'),
+      output_salt: salts.output.toString('base64url'),
     },
   }
 }

@@ -115,8 +115,8 @@ export async function openLedger(deps: {
       return {
         record_id: toPrefixed('vaas', recordId),
         audit_id: toUuid(recordId),
-        input_salt: toBase64url(salts.input()),
-        output_salt: toBase64url(salts.output()),
+        input_salt: toBase64url(salts.input),
+        output_salt: toBase64url(salts.output),
       }
     },
   }

@@ -5,15 +5,15 @@ import {
   commitmentPrefix,
   commitmentTag,
   type Form,
+  lendCommitted,
   type Role,
   saltBytes,
   saltInfo,
-  toCommittedText,
 } from '../../schemas/commit.ts'
 import type { Tier } from '../../schemas/energy.ts'
 import { type Id, toPrefixed } from '../../schemas/ids.ts'
 import type { RecordFacts, RecordPhase, SignedRecord, Signer } from '../../schemas/record.ts'
-import { type Commitment, toBeginText, toFinalText } from '../../schemas/record-payload.ts'
+import { type Commitment, lendBegin, lendFinal } from '../../schemas/record-payload.ts'
 
 export type SigningKey = {
   keyId: string
@@ -33,17 +33,19 @@ export function createSigner(of: {
   tierOf: (modelId: string) => Tier | undefined
 }): Signer {
   const { key, workspace } = of
+  const subject = toMacInput(of.subjectKey)
 
   function seal(
     facts: RecordFacts,
     phase: RecordPhase,
-    of: { text: string; input: Commitment; output: Commitment },
+    of: { lent: Uint8Array; input: Commitment; output: Commitment },
   ): SignedRecord {
     if (facts.workspace !== workspace)
       throw new Error('A record was signed for another workspace than its own.')
     const { input, output } = of
-    const canonical = Buffer.from(of.text, 'utf8')
-    return {
+    const canonical = Buffer.allocUnsafe(of.lent.length)
+    canonical.set(of.lent)
+    const signed: SignedRecord = {
       recordId: facts.recordId,
       runId: facts.runId,
       workspace,
@@ -54,9 +56,10 @@ export function createSigner(of: {
       keyId: key.keyId,
       inputHash: input.hash,
       outputHash: output.hash,
-      ...(input.form === 'es-json' ? { inputForm: input.form } : undefined),
       context: '{}',
     }
+    if (input.form === 'es-json') signed.inputForm = input.form
+    return signed
   }
 
   return {
@@ -64,28 +67,31 @@ export function createSigner(of: {
     keyId: key.keyId,
 
     begin(facts) {
-      const salts = deriveSalts(of.subjectKey, facts.recordId)
-      const input = toCommitment('input', facts.input, salts)
-      const text = toBeginText(facts, { keyId: key.keyId, input })
-      return seal(facts, 'begin', { text, input, output: nothing })
+      const input = toCommitment('input', facts.input, () => extract(subject, facts.recordId))
+      const lent = lendBegin(facts, { keyId: key.keyId, input })
+      return seal(facts, 'begin', { lent, input, output: nothing })
     },
 
     final(facts, begun) {
-      const salts = deriveSalts(of.subjectKey, facts.recordId)
+      let extracted: string | undefined
+      const extractOnce = () => {
+        extracted ??= extract(subject, facts.recordId)
+        return extracted
+      }
       // A long prompt is hashed once: the opening record has said it, and the final one must not say otherwise.
       const input: Commitment =
         begun && begun.inputHash !== null
           ? { hash: begun.inputHash, form: begun.inputForm ?? 'jcs' }
-          : toCommitment('input', facts.input, salts)
-      const output = toCommitment('output', facts.output, salts)
-      const text = toFinalText(facts, {
+          : toCommitment('input', facts.input, extractOnce)
+      const output = toCommitment('output', facts.output, extractOnce)
+      const lent = lendFinal(facts, {
         keyId: key.keyId,
         input,
         output,
         beginSha256: begun ? hash('sha256', begun.canonical, 'hex') : null,
         tier: of.tierOf(facts.modelId),
       })
-      return seal(facts, 'final', { text, input, output })
+      return seal(facts, 'final', { lent, input, output })
     },
   }
 }
@@ -94,60 +100,65 @@ export function createSigner(of: {
 export function deriveSalts(
   subjectKey: Uint8Array,
   recordId: Id | string,
-): Record<Role, () => Buffer> {
-  const id = typeof recordId === 'string' ? recordId : toPrefixed('vaas', recordId)
-  let pseudorandom: Buffer | undefined
-  const expand = (role: Role) => () => {
-    pseudorandom ??= hmac(Buffer.from(id), subjectKey)
-    return hmac(pseudorandom, saltBlocks[role])
-  }
-  return { input: expand('input'), output: expand('output') }
+): Record<Role, Buffer<ArrayBuffer>> {
+  const extracted = extract(toMacInput(subjectKey), recordId)
+  const salt = (role: Role) => Buffer.from(hmac(extracted, saltInputs[role]), 'binary')
+  return { input: salt('input'), output: salt('output') }
 }
 
-const saltBlocks = {
-  input: Buffer.from(`${saltInfo('input')}\x01`),
-  output: Buffer.from(`${saltInfo('output')}\x01`),
-} satisfies Record<Role, Buffer>
+/** HKDF-Extract with the record's id as its salt. Digests here are strings of 32 bytes: Node makes those in half the time of a Buffer. */
+function extract(subject: Buffer, recordId: Id | string): string {
+  return hmac(typeof recordId === 'string' ? recordId : toPrefixed('vaas', recordId), subject)
+}
 
 const blockBytes = 64
-
-/** HMAC-SHA256 (RFC 2104) from two one-shot hashes: 1.1 µs, where an Hmac object takes 2.0 µs. */
-function hmac(key: Buffer, message: Uint8Array): Buffer {
-  const short = key.length > blockBytes ? digest(key) : key
-  const inner = Buffer.allocUnsafe(blockBytes + message.length).fill(0x36)
-  const outer = Buffer.allocUnsafe(blockBytes + digestBytes).fill(0x5c)
-  for (let i = 0; i < short.length; i++) {
-    inner[i] = short[i]! ^ 0x36
-    outer[i] = short[i]! ^ 0x5c
-  }
-  inner.set(message, blockBytes)
-  outer.write(hash('sha256', inner, 'binary'), blockBytes, 'binary')
-  return digest(outer)
-}
-
 const digestBytes = 32
 
-/** By way of a string: made so, a digest takes 0.4 µs, and 0.9 µs when Node makes the buffer. */
-function digest(bytes: Uint8Array | string): Buffer {
-  return Buffer.from(hash('sha256', bytes, 'binary'), 'binary')
+/** A message behind the block that its key goes into. */
+function toMacInput(message: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.alloc(blockBytes), message])
 }
 
-const tags = {
-  jcs: { input: commitmentTag('input', 'jcs'), output: commitmentTag('output', 'jcs') },
-  'es-json': {
-    input: commitmentTag('input', 'es-json'),
-    output: commitmentTag('output', 'es-json'),
-  },
-} satisfies Record<Form, Record<Role, Uint8Array>>
+const saltInputs = {
+  input: toMacInput(Buffer.from(`${saltInfo('input')}\x01`)),
+  output: toMacInput(Buffer.from(`${saltInfo('output')}\x01`)),
+} satisfies Record<Role, Buffer>
 
-/** The commitment of schemas/commit.ts, by node:crypto. Nothing to commit to, or no JSON at all, gives a null hash. */
-function toCommitment(role: Role, value: unknown, salts: Record<Role, () => Buffer>): Commitment {
-  const read = value === undefined ? undefined : toCommittedText(value)
+const outer = Buffer.alloc(blockBytes + digestBytes)
+
+/** HMAC-SHA256 (RFC 2104) from two one-shot hashes, in place: 0.7 µs, where an Hmac object takes 1.4 µs. A key is at most a block. */
+function hmac(key: string, inner: Buffer): string {
+  const { length } = key
+  if (length > blockBytes) throw new RangeError('A key of more than a block is hashed first.')
+  for (let i = 0; i < blockBytes; i++) {
+    const byte = i < length ? key.charCodeAt(i) : 0
+    inner[i] = byte ^ 0x36
+    outer[i] = byte ^ 0x5c
+  }
+  outer.write(hash('sha256', inner, 'binary'), blockBytes, 'binary')
+  return hash('sha256', outer, 'binary')
+}
+
+/** Tag, room for the salt, room for the inner hash: what a commitment hashes. */
+function toWhole(role: Role, form: Form): Buffer {
+  return Buffer.concat([commitmentTag(role, form), Buffer.alloc(saltBytes + digestBytes)])
+}
+
+const wholes = {
+  jcs: { input: toWhole('input', 'jcs'), output: toWhole('output', 'jcs') },
+  'es-json': { input: toWhole('input', 'es-json'), output: toWhole('output', 'es-json') },
+} satisfies Record<Form, Record<Role, Buffer>>
+
+/**
+ * The commitment of schemas/commit.ts, by node:crypto. Nothing to commit to, or no JSON at all, gives a null hash. `extracted` is only
+ * asked for when there is something.
+ */
+function toCommitment(role: Role, value: unknown, extracted: () => string): Commitment {
+  const read = value === undefined ? undefined : lendCommitted(value)
   if (!read) return nothing
-  const tag = tags[read.form][role]
-  const whole = Buffer.allocUnsafe(tag.length + saltBytes + digestBytes)
-  whole.set(tag)
-  whole.set(salts[role](), tag.length)
-  whole.write(hash('sha256', read.text, 'binary'), tag.length + saltBytes, 'binary')
+  const whole = wholes[read.form][role]
+  const innerAt = whole.length - digestBytes
+  whole.write(hash('sha256', read.bytes, 'binary'), innerAt, 'binary')
+  whole.write(hmac(extracted(), saltInputs[role]), innerAt - saltBytes, 'binary')
   return { hash: commitmentPrefix + hash('sha256', whole, 'hex'), form: read.form }
 }
