@@ -1,13 +1,14 @@
 // An answer that leaves whole: collected, signed, stored, then sent with its body as it came. Every failure before the
 // first byte of a stream ends here too.
 
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { Fault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { emptyCompletion, readErrorBody } from './completion.ts'
 import { keepWhole } from './idempotency.ts'
+import { openingOf } from './openings.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
 import { receiptHeaders } from './receipt.ts'
 import { shownRoute } from './shown-names.ts'
@@ -40,6 +41,11 @@ export class HeldAnswer implements UpstreamHandler {
     this.#call = call
     this.#done = done
     this.#opening = opening
+  }
+
+  /** Notes that the call has begun: the answer leaves after its final record, and so after this note. */
+  open(): void {
+    this.#call.deps.intake.open(openingOf(this.#call))
   }
 
   attach(upstream: UpstreamCall): void {
@@ -137,9 +143,7 @@ export class HeldAnswer implements UpstreamHandler {
       const mayKeep = outcome.status === 'ok' || answer.status >= 400
       if (this.#call.claim && signed && mayKeep) await keepWhole(this.#call, { ...answer, headers })
       res.writeHead(answer.status, headers)
-      // As latin1 the bytes stay what they are, and a small body leaves in one piece with the head.
-      if (answer.body.length <= oneWriteBytesMax) res.end(answer.body.toString('latin1'), 'latin1')
-      else res.end(answer.body)
+      sendWhole(res, answer.body)
     }
   }
 
@@ -203,6 +207,22 @@ export class HeldAnswer implements UpstreamHandler {
 // A page, or nothing, with a status of success: what a wrong base URL brings. A client's JSON parser would say it less well.
 const noAnswer =
   'The upstream answered with something that is not JSON. Does its base URL end in /v1?'
+
+/**
+ * A small body leaves in one piece with its head: as latin1 its bytes stay what they are. Written before the end, because `end` with
+ * a body has the socket send two, of which the second is empty.
+ */
+function sendWhole(res: ServerResponse, body: Buffer): void {
+  const { socket } = res
+  if (!socket || body.length === 0 || body.length > oneWriteBytesMax) {
+    res.end(body)
+    return
+  }
+  socket.cork()
+  res.write(body.toString('latin1'), 'latin1')
+  socket.uncork()
+  res.end()
+}
 
 function contentTypeOf(headers: IncomingHttpHeaders): string {
   return headers['content-type'] ?? ''

@@ -22,7 +22,7 @@ type Phase = 'waiting' | 'held' | 'passing' | 'over'
 export class PassedAnswer implements UpstreamHandler {
   readonly #call: Call
   readonly #done: Done
-  readonly #gate: OpeningGate
+  #gate!: OpeningGate // there is nothing before `open`
   readonly #piece: MediaPiece
   readonly #onDrain = () => this.#upstream?.resume()
   #upstream: UpstreamCall | undefined
@@ -33,12 +33,16 @@ export class PassedAnswer implements UpstreamHandler {
   #last: Buffer | undefined
   #ttftMs: number | undefined
 
-  /** Signs and stores the opening record. `done` is called once, when nothing is left to do. */
+  /** `done` is called once, when nothing is left to do. */
   constructor(call: Call, done: Done) {
     this.#call = call
     this.#done = done
     this.#piece = call.deps.media.begin(call.caller.workspace)
-    this.#gate = new OpeningGate(call, (error) => this.#refuse(error))
+  }
+
+  /** Signs and stores the opening record; before anything is heard of the upstream. */
+  open(): void {
+    this.#gate = new OpeningGate(this.#call, (error) => this.#refuse(error))
   }
 
   attach(upstream: UpstreamCall): void {

@@ -11,8 +11,8 @@ import type { WholeAnswer } from './answers.ts'
 import { type Call, type ProxyDeps, settleMoney } from './call.ts'
 import { type Done, HeldAnswer } from './held-answer.ts'
 import { claimAnswer, sendKept } from './idempotency.ts'
-import { openingOf } from './openings.ts'
 import type { Operation } from './operation.ts'
+import type { OutboundError } from './outbound.ts'
 import { PassedAnswer } from './passed-answer.ts'
 import { cachingOf, noUpstream } from './response-cache.ts'
 import { sight } from './sight.ts'
@@ -112,10 +112,9 @@ async function receive(
   }
 }
 
-/** What only a call that will be made does: it is seen, and takes what it may cost. */
+/** What only a call that will be made does: it takes what it may cost. */
 async function begin(call: Call): Promise<Call> {
   try {
-    sight(call)
     const grant = takeMoney(call)
     call.grant = grant instanceof Promise ? await grant : grant
     return call
@@ -151,10 +150,13 @@ function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
     const attempts = new Attempts(call, headers)
     const given = answerOf(call, done)
     const seat = live?.add(given)
+    // An answer that was kept is found by the version of its prompt too.
+    const mayBeKept = call.route.cacheS !== undefined
+    if (mayBeKept) sight(call)
     call.caching = cachingOf(call, given)
-    // An answer that is held leaves after its final record, and so after this note; others note themselves.
-    if (given instanceof HeldAnswer) call.deps.intake.open(openingOf(call))
+    const cached = call.caching?.find(call.route.cacheS ?? 0)
     // Whoever left while the call was admitted has no upstream to pay for.
+    if (cached || res.destroyed) given.open()
     if (res.destroyed) {
       given.leave()
       return
@@ -162,33 +164,56 @@ function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
     res.once('close', () => {
       if (!res.writableFinished) given.leave()
     })
-    const cached = call.caching?.find(call.route.cacheS ?? 0)
     given.attach(cached ? noUpstream : attempts)
-    if (cached) call.caching?.give(cached)
-    else {
-      const failed = (error: unknown) => {
-        attempts.abort()
-        done(error)
-      }
-      attempts.start(guarded(call.caching ?? given, failed))
+    if (cached) {
+      call.caching?.give(cached)
+      return
     }
+    const guarded = new Guarded(call.caching ?? given, (error) => {
+      attempts.abort()
+      done(error)
+    })
+    attempts.start(guarded)
+    // The upstream thinks from here on, and nothing of it can be heard before this turn is over: the time costs nobody anything.
+    guarded.run(() => {
+      if (!mayBeKept) sight(call)
+      given.open()
+    })
   })
 }
 
 /** A defect of ours in an answer ends its call: thrown into whoever reads the socket it would be lost, and the call never end. */
-function guarded(handler: UpstreamHandler, failed: (error: unknown) => void): UpstreamHandler {
-  const guard = (work: () => void): void => {
+class Guarded implements UpstreamHandler {
+  readonly #handler: UpstreamHandler
+  readonly #failed: (error: unknown) => void
+
+  constructor(handler: UpstreamHandler, failed: (error: unknown) => void) {
+    this.#handler = handler
+    this.#failed = failed
+  }
+
+  run(work: () => void): void {
     try {
       work()
     } catch (error) {
-      failed(error)
+      this.#failed(error)
     }
   }
-  return {
-    onHead: (status, headers) => guard(() => handler.onHead(status, headers)),
-    onData: (chunk) => guard(() => handler.onData(chunk)),
-    onEnd: () => guard(() => handler.onEnd()),
-    onError: (error) => guard(() => handler.onError(error)),
+
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    this.run(() => this.#handler.onHead(status, headers))
+  }
+
+  onData(chunk: Buffer): void {
+    this.run(() => this.#handler.onData(chunk))
+  }
+
+  onEnd(): void {
+    this.run(() => this.#handler.onEnd())
+  }
+
+  onError(error: OutboundError): void {
+    this.run(() => this.#handler.onError(error))
   }
 }
 

@@ -7,7 +7,7 @@ import type { Call } from './call.ts'
 /** What was found so far. Over: the run has been written as it is known now. */
 export type Sight = { prompt: Run['prompt']; isOver: boolean }
 
-/** Shows the call to whoever finds versions; before the upstream is asked, so that an answer may already say it. */
+/** Shows the call to whoever finds versions; before the upstream answers, so that an answer may already say it. */
 export function sight(call: Call): void {
   const { deps, operation, request, named, sight } = call
   // Of a call whose texts are not kept, none is looked at; and replays are no traffic: they would be found as new versions.

@@ -37,7 +37,7 @@ type BrokenStatus = 'truncated' | 'interrupted'
 export class StreamedAnswer implements UpstreamHandler {
   readonly #call: Call
   readonly #done: Done
-  readonly #gate: OpeningGate
+  #gate!: OpeningGate // there is nothing before `open`
   readonly #events: EventStream
   readonly #blocks: SseBlocks
   readonly #tap: StreamTap
@@ -50,14 +50,18 @@ export class StreamedAnswer implements UpstreamHandler {
   #ttftMs: number | undefined
   #linger: NodeJS.Timeout | undefined
 
-  /** Signs and stores the opening record. `done` is called once, when nothing is left to do. */
+  /** `done` is called once, when nothing is left to do. */
   constructor(call: Call, events: EventStream, done: Done) {
     this.#call = call
     this.#done = done
     this.#events = events
     this.#blocks = new SseBlocks(events.terminal, !call.usageWanted)
     this.#tap = new LateTap(events.tap())
-    this.#gate = new OpeningGate(call, (error) => this.#refuse(error))
+  }
+
+  /** Signs and stores the opening record; before anything is heard of the upstream. */
+  open(): void {
+    this.#gate = new OpeningGate(this.#call, (error) => this.#refuse(error))
   }
 
   attach(upstream: UpstreamCall): void {
