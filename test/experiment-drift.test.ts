@@ -1,10 +1,11 @@
 // The guard against drift on the whole plane: versions that each change a little are promoted one after the other, until together
 // they have gone too far from where a person, or the beginning, had put the prompt.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, test, vi } from 'vitest'
 import { dice } from '../replay/judges/similarity.ts'
 import {
   chatAll,
+  type ExperimentWorld,
   experimentOf,
   get,
   isDecided,
@@ -12,22 +13,10 @@ import {
   patch,
   playModel,
   post,
+  startExperimentWorld,
 } from './experiment-world.ts'
-import { type ScriptedUpstream, startUpstream } from './upstream.ts'
-import { startWorld, type World } from './world.ts'
 
 vi.setConfig({ testTimeout: 600_000 })
-
-let upstream: ScriptedUpstream
-let world: World
-beforeAll(async () => {
-  upstream = await startUpstream()
-  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
-})
-afterAll(async () => {
-  await world.end()
-  await upstream.close()
-})
 
 // What each version says in other words than the one before; the rest of the answer stays.
 const kept =
@@ -42,6 +31,21 @@ const answers = [1, 2, 3, 4, 5].map((version) =>
   [kept, ...phrases.map(([before, after], i) => (i + 1 < version ? after : before))].join(' '),
 )
 
+// What the desks of the till answer by their names.
+const refunds = (are: string) => `Refunds are ${are} within 30 days. Send us your order number.`
+const says = new Map(['one', 'two', 'three'].map((name) => [name, refunds('allowed')]))
+
+let world: ExperimentWorld
+beforeAll(async () => {
+  world = await startExperimentWorld()
+  playModel(world.upstream, ([system]) => {
+    const [, till, version = 'i'] =
+      /the (\w+) desk of the till|version (i+)\.$/.exec(system?.content ?? '') ?? []
+    return (till === undefined ? answers[version.length - 1] : says.get(till)) ?? ''
+  })
+})
+afterAll(() => world.end())
+
 /** The version's traffic, and what became of it. */
 async function bring(version: number): Promise<Json> {
   await chatAll(
@@ -55,18 +59,16 @@ async function bring(version: number): Promise<Json> {
   return version === 1 ? undefined : experimentOf(world, `desk@v${version}`, isDecided)
 }
 
-test('three small losses in a row are stopped, each of which holds against the version before', async () => {
+// Both prompts at once: most of an experiment is waiting for traffic to stand still.
+test.concurrent('three small losses in a row are stopped, each of which holds against the version before, until a person lets a version stand and so sets a new mark', async ({
+  expect,
+}) => {
   // The threshold asks for a similarity of 0.85; each step keeps it, and two of them do.
   const [first = '', , third = '', fourth = ''] = answers
   for (const [i, answer] of answers.slice(1).entries())
     expect(dice(answers[i] ?? '', answer)).toBeGreaterThan(0.87)
   expect(dice(first, third)).toBeGreaterThan(0.87)
   expect(dice(first, fourth)).toBeLessThan(0.83)
-  playModel(
-    upstream,
-    ([system]) => answers[(/ (i+)\.$/.exec(system?.content ?? '')?.[1] ?? 'i').length - 1] ?? '',
-  )
-
   await bring(1)
   const second = await bring(2)
   expect(second, second.summary).toMatchObject({
@@ -92,9 +94,7 @@ test('three small losses in a row are stopped, each of which holds against the v
   expect(registry.promoted_version_id).toBe('desk@v3')
   const versions: Json[] = registry.versions
   expect(versions.find(({ version_id: id }) => id === 'desk@v4').status).toBe('inconclusive')
-})
 
-test('a person who lets a version stand sets a new mark to count losses from', async () => {
   const promoted = await post(world, '/v1/prompts/desk/promote', {
     ...{ version: 'v4', expected_promoted_version: 'v3', reason: 'It reads well.' },
   })
@@ -105,16 +105,9 @@ test('a person who lets a version stand sets a new mark to count losses from', a
   })
 })
 
-test('one that is proven worse than the mark is failed for it, and whoever listens is told', async () => {
-  const says = new Map([
-    ['one', 'Refunds are allowed within 30 days. Send us your order number.'],
-    ['two', 'Refunds are allowed within 30 days. Send us your order number.'],
-    ['three', 'Refunds are allowed within 30 days. Send us your order number.'],
-  ])
-  playModel(
-    upstream,
-    ([system]) => says.get(/the (\w+) desk/.exec(system?.content ?? '')?.[1] ?? '') ?? '',
-  )
+test.concurrent('one that is proven worse than the mark is failed for it, and whoever listens is told', async ({
+  expect,
+}) => {
   const traffic = (version: number, name: string, count: number) =>
     chatAll(
       world,
@@ -132,7 +125,7 @@ test('one that is proven worse than the mark is failed for it, and whoever liste
     promotion_status: 'promoted',
   })
   // What the first prompt answers with by now is not what the others say.
-  says.set('one', 'Refunds are not allowed. Send us your order number.')
+  says.set('one', refunds('not allowed'))
   await traffic(3, 'three', 3)
   const failed = await experimentOf(world, 'till@v3', isDecided)
   expect(failed, failed.summary).toMatchObject({

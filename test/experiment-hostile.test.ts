@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   chat,
+  type ExperimentWorld,
   experimentOf,
   get,
   isDecided,
@@ -10,26 +11,32 @@ import {
   patch,
   playModel,
   post,
+  startExperimentWorld,
 } from './experiment-world.ts'
-import { type ScriptedUpstream, startUpstream } from './upstream.ts'
-import { startWorld, type World } from './world.ts'
 
-let upstream: ScriptedUpstream
-let world: World
+const answers: Record<string, string> = {
+  nul: 'Refunds: 30\u0000 days, \ud800 or so.',
+  deep: '['.repeat(2_000) + ']'.repeat(2_000),
+  fence: `\`\`\`json\n${' \n'.repeat(50_000)}{`,
+}
+
+let world: ExperimentWorld
 beforeAll(async () => {
-  upstream = await startUpstream()
-  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
+  world = await startExperimentWorld()
+  playModel(world.upstream, ([system]) => {
+    const [, kind, registry = ''] =
+      /the (friendly )?desk of (\w+)/.exec(system?.content ?? '') ?? []
+    const text = answers[registry] ?? 'Fine.'
+    return kind === undefined ? text : `${text} 31`
+  })
 })
-afterAll(async () => {
-  await world.end()
-  await upstream.close()
-})
+afterAll(() => world.end())
 
 async function decided(registry: string): Promise<Json> {
   for (const version of ['v1', 'v2']) {
     for (let i = 0; i < 5; i++) {
       await chat(world, {
-        system: version === 'v1' ? 'You are the desk.' : 'You are the friendly desk.',
+        system: `You are the ${version === 'v1' ? '' : 'friendly '}desk of ${registry}.`,
         user: `Question ${i}?`,
         label: `${registry}@${version}`,
       })
@@ -38,18 +45,10 @@ async function decided(registry: string): Promise<Json> {
   return experimentOf(world, `${registry}@v2`, isDecided)
 }
 
-const answers: [string, string][] = [
-  ['nul', 'Refunds: 30\u0000 days, \ud800 or so.'],
-  ['deep', '['.repeat(2_000) + ']'.repeat(2_000)],
-  ['fence', `\`\`\`json\n${' \n'.repeat(50_000)}{`],
-]
-
-test.each(answers)(
+// At once: most of an experiment is waiting for traffic to stand still.
+test.concurrent.for(Object.keys(answers))(
   'an answer of %s is judged, and its samples can be looked at',
-  async (name, text) => {
-    playModel(upstream, (messages) =>
-      messages[0]?.content.includes('friendly') ? `${text} 31` : text,
-    )
+  async (name, { expect }) => {
     const experiment = await decided(name)
     expect(experiment.sample_count, experiment.summary).toBe(5)
     const path = `/v1/prompt-regressions/${experiment.regression_id}?check=1`
@@ -61,7 +60,6 @@ test.each(answers)(
 )
 
 test('a schema that cannot be checked is refused when it is declared', async () => {
-  playModel(upstream, () => 'Fine.')
   await chat(world, { system: 'You are it.', user: 'Hello', label: 'schemed@v1' })
   await get(world, '/v1/prompts')
   const ask = patch(world, '/v1/prompts/schemed', {

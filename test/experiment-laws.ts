@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import {
   chat,
+  type ExperimentWorld,
   experimentOf,
   get,
   isDecided,
@@ -11,16 +12,15 @@ import {
   patch,
   playModel,
   post,
+  startExperimentWorld,
 } from './experiment-world.ts'
-import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
-import { startWorld, type World } from './world.ts'
+import { completion } from './upstream.ts'
 
 // Far beyond what they take: a busy machine is no defect.
 vi.setConfig({ testTimeout: 240_000 })
 const patience = { timeout: 60_000 }
 
-let upstream: ScriptedUpstream
-let world: World
+let world: ExperimentWorld
 
 const first = 'You are the support desk of a shop.\nRefunds are allowed within 30 days.'
 const second = 'You are the friendly support desk of a shop.\nRefunds are allowed within 30 days.'
@@ -52,20 +52,13 @@ async function traffic(
 /** Says the laws, on a plane with these further settings; they are asked for when the tests begin. */
 export function holdExperimentLaws(startStore: () => Promise<Record<string, string>>): void {
   beforeAll(async () => {
-    upstream = await startUpstream()
-    world = await startWorld({
-      ...{ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' },
-      ...(await startStore()),
-    })
+    world = await startExperimentWorld(await startStore())
   })
-  afterAll(async () => {
-    await world.end()
-    await upstream.close()
-  })
+  afterAll(() => world.end())
 
   describe('a version that traffic names', () => {
     test('is replayed, holds on every sample and becomes the promoted one', async () => {
-      playModel(upstream, obedient)
+      playModel(world.upstream, obedient)
       await traffic(
         'support',
         [
@@ -139,7 +132,7 @@ export function holdExperimentLaws(startStore: () => Promise<Record<string, stri
     })
 
     test('is failed when its rule was negated', async () => {
-      playModel(upstream, obedient)
+      playModel(world.upstream, obedient)
       await chat(world, { system: first, user: 'The first one.', label: 'rules@v1' })
       await get(world, '/v1/prompts')
       await patch(world, '/v1/prompts/rules', {
@@ -265,7 +258,7 @@ export function holdExperimentLaws(startStore: () => Promise<Record<string, stri
       const released = new Promise<void>((resolve) => {
         release = resolve
       })
-      upstream.play(async (res) => {
+      world.upstream.play(async (res) => {
         await released
         res.writeHead(200, { 'content-type': 'application/json' })
         res.end(JSON.stringify(completion('Refunds are allowed.')))
@@ -275,14 +268,14 @@ export function holdExperimentLaws(startStore: () => Promise<Record<string, stri
       await expect.poll(async () => (await get(world, path)).status, patience).toBe('replaying')
       expect((await post(world, `${path}/cancel`, {})).status).toBe(200)
       await expect.poll(async () => (await get(world, path)).status, patience).toBe('cancelled')
-      const calls = upstream.seen.length
+      const calls = world.upstream.seen.length
       release()
       const after = await get(world, path)
       expect(after).toMatchObject({
         promotion_status: 'not_promoted',
         decision_reason: 'cancelled',
       })
-      expect(upstream.seen.length - calls).toBeLessThanOrEqual(6)
+      expect(world.upstream.seen.length - calls).toBeLessThanOrEqual(6)
     })
   })
 }

@@ -1,12 +1,7 @@
 // What is left to chance when two act on an experiment at once, and which versions are tried against which: on Postgres alone.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { planPolicy } from '../replay/registration.ts'
-import { newId, toUuid } from '../schemas/ids.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { findBaseline } from '../src/experiments/baseline.ts'
 import { openCallLedger } from '../src/experiments/call-ledger.ts'
 import { cancelExperiment } from '../src/experiments/cancelling.ts'
@@ -17,38 +12,31 @@ import { queueExperiment } from '../src/experiments/queueing.ts'
 import { getUuid } from '../src/experiments/rows.ts'
 import { openExperimentStore } from '../src/experiments/store.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { newWorkspace, type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 
 const rounds = 12
 const person = { kind: 'person', id: 'key_1' } as const
 const machine = { kind: 'machine', id: 'experiments' } as const
 const by = { keyId: 'key_1', reason: undefined }
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-races-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
 let postgres: Postgres
 let registry: Registry
 let workspace: string
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  postgres = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  postgres = own.sql
   await postgres.migrate()
   registry = await openRegistry({ postgres, counters: { count() {} }, log: () => {} })
 })
 afterAll(async () => {
   await registry.close()
-  await postgres.close()
-  await engine.stop()
-  rmSync(dir, { recursive: true, force: true })
+  await own.end()
 })
 beforeEach(async () => {
-  workspace = toUuid(newId())
-  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
-    workspace,
-    workspace,
-  ])
+  workspace = await newWorkspace(postgres)
 })
 
 async function declare(name: string, version: string): Promise<void> {

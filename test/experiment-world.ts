@@ -1,13 +1,34 @@
 // Traffic of two versions of a prompt through the proxy, over an upstream that answers by script, and the experiment it leads to.
 
 import { expect, vi } from 'vitest'
-import type { ScriptedUpstream } from './upstream.ts'
-import { completion } from './upstream.ts'
+import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { startWorld, type World } from './world.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are judged by what they say, not by a type of ours
 export type Json = any
 
 export type Target = { url: string; key: string }
+
+export type ExperimentWorld = World & { upstream: ScriptedUpstream }
+
+/** A plane whose calls and replays go to the scripted upstream. */
+export async function startExperimentWorld(
+  env: Record<string, string> = {},
+): Promise<ExperimentWorld> {
+  const upstream = await startUpstream()
+  const world = await startWorld({
+    ...{ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' },
+    ...env,
+  })
+  return {
+    ...world,
+    upstream,
+    async end() {
+      await world.end()
+      await upstream.close()
+    },
+  }
+}
 
 export async function get(target: Target, path: string): Promise<Json> {
   const response = await fetch(target.url + path, {

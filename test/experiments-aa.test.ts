@@ -4,9 +4,16 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { randomFrom } from './decision-world.ts'
-import { chatAll, experimentOf, isDecided, type Json, patch } from './experiment-world.ts'
-import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
-import { startWorld, type World } from './world.ts'
+import {
+  chatAll,
+  type ExperimentWorld,
+  experimentOf,
+  isDecided,
+  type Json,
+  patch,
+  startExperimentWorld,
+} from './experiment-world.ts'
+import { completion } from './upstream.ts'
 
 const asked = process.env.AA
 const experiments = Number(asked ?? 2)
@@ -22,14 +29,12 @@ const mediansMs = [12, 150] as const
 const atOnce = 5
 const logSpread = 0.15
 
-let upstream: ScriptedUpstream
-let world: World
+let world: ExperimentWorld
 beforeAll(async () => {
-  upstream = await startUpstream()
-  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
+  world = await startExperimentWorld()
   const random = randomFrom(seed)
   const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-  upstream.play((res, request) => {
+  world.upstream.play((res, request) => {
     const medianMs = mediansMs[String(request.body).includes('a patient desk') ? 1 : 0]
     const days = random() < wrongShare ? 14 : 30
     const answer =
@@ -46,10 +51,7 @@ beforeAll(async () => {
     )
   })
 })
-afterAll(async () => {
-  await world.end()
-  await upstream.close()
-})
+afterAll(() => world.end())
 
 test(
   `of ${experiments} experiments between equal prompts at most one in a hundred gives an alarm, latency included`,

@@ -1,10 +1,7 @@
 // Experiments whose process is killed in the middle: the same decision as without, spend within the budget, and no call made
 // again but those that were under way. KILLS=100 makes it long; what is on Redis runs where a redis-server is.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { randomFrom } from './decision-world.ts'
 import {
   chatAll,
@@ -15,9 +12,10 @@ import {
   patch,
   playModel,
 } from './experiment-world.ts'
+import { moneySettings } from './money-world.ts'
 import { newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
 import { isRedisThere, startRedis } from './redis.ts'
-import { type ScriptedUpstream, startUpstream } from './upstream.ts'
+import { startUpstream } from './upstream.ts'
 
 const killsAsked = process.env.KILLS
 const slots = 6
@@ -28,25 +26,10 @@ const costUsd = (9 * 100 + 4 * 200) / 1e6
 const first = 'You are the support desk.\nRefunds are allowed within 30 days.'
 const negated = 'You are the support desk.\nRefunds are not allowed within 30 days.'
 
-let upstream: ScriptedUpstream
-const scratch = mkdtempSync(join(tmpdir(), 'runledger-experiments-'))
-const configPath = join(scratch, 'runledger.json')
-
-beforeAll(async () => {
-  upstream = await startUpstream()
-  writeFileSync(
-    configPath,
-    JSON.stringify({
-      providers: [{ id: 'openai', base_url: upstream.baseUrl, api_key_env: ['OPENAI_API_KEY'] }],
-      routes: [{ id: 'default-route', models: ['*'], targets: [{ provider: 'openai' }] }],
-      models: [{ id: model, pricing: { std_input: 100, std_output: 200, cached_input: 100 } }],
-    }),
-  )
-})
-afterAll(async () => {
-  await upstream.close()
-  rmSync(scratch, { recursive: true, force: true })
-})
+const config = {
+  routes: [{ id: 'all', models: ['*'], targets: [{ provider: 'scripted' }] }],
+  models: [{ id: model, pricing: { std_input: 100, std_output: 200, cached_input: 100 } }],
+}
 
 async function prepare(product: Product, registry: string, budgetUsd: number): Promise<void> {
   const calls = (version: string, system: string, count: number) =>
@@ -80,16 +63,16 @@ const stores = [
   { name: 'Redis', isThere: isRedisThere, kills: Number(killsAsked ?? 1) },
 ]
 
-describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
+// Both at once: most of it is waiting until what died is given up.
+describe.concurrent.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
   test.skipIf(!isThere)(
     `an experiment killed ${kills} times decides the same and spends no more`,
-    async () => {
+    async ({ expect }) => {
       const random = randomFrom(seed)
+      const upstream = await startUpstream()
+      const settings = moneySettings(upstream, config)
       const redis = name === 'Redis' ? await startRedis() : undefined
-      const env: Record<string, string> = {
-        RUNLEDGER_CONFIG: configPath,
-        OPENAI_API_KEY: 'sk-test',
-      }
+      const env: Record<string, string> = { ...settings.env }
       if (redis) env.REDIS_URL = redis.url
       const dataDir = newDataDir()
       let product = await startProduct({ dataDir, env })
@@ -132,6 +115,8 @@ describe.each(stores)('jobs on $name', ({ name, isThere, kills }) => {
         await product.stop()
         removeDataDir(dataDir)
         await redis?.stop()
+        await upstream.close()
+        settings.end()
       }
     },
     300_000 + kills * 60_000,

@@ -4,31 +4,38 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
-import { chat, experimentOf, get, isDecided, type Json, patch, post } from './experiment-world.ts'
-import { completion, type ScriptedUpstream, startUpstream } from './upstream.ts'
-import { startWorld, type World } from './world.ts'
+import {
+  chat,
+  type ExperimentWorld,
+  experimentOf,
+  get,
+  isDecided,
+  type Json,
+  patch,
+  post,
+  startExperimentWorld,
+} from './experiment-world.ts'
+import { completion } from './upstream.ts'
 
 vi.setConfig({ testTimeout: 600_000 })
 const deadlineMs = 200_000
 const answer = 'Refunds are allowed within 30 days. Send us your order number.'
 
-let upstream: ScriptedUpstream
-let world: World
+let world: ExperimentWorld
 let sql: Postgres
 /** Prompts whose new version the provider refuses to answer, and those that nobody answers yet. */
 const failing = new Set<string>()
 const waiting = new Map<string, Promise<void>>()
 
 beforeAll(async () => {
-  upstream = await startUpstream()
-  world = await startWorld({ OPENAI_BASE_URL: upstream.baseUrl, OPENAI_API_KEY: 'sk-test' })
+  world = await startExperimentWorld()
   sql = connectPostgres({
     host: join(world.dataDir, 'postgres', 'run'),
     port: 5432,
     user: 'runledger',
     database: 'postgres',
   })
-  upstream.play(async (res, request) => {
+  world.upstream.play(async (res, request) => {
     const [, kind = '', registry = ''] =
       /You are the (\w* ?)desk of (\w+)/.exec(`${request.body}`) ?? []
     await waiting.get(registry)
@@ -40,7 +47,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await sql.close()
   await world.end()
-  await upstream.close()
 })
 
 let asked = 0

@@ -9,12 +9,9 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
-import { startClickhouse } from '../src/engines/clickhouse.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { leaderLock } from '../src/registry/discovering.ts'
-import { connectPostgres } from '../src/stores/postgres.ts'
 import { get, type Json, type Target } from './clients.ts'
-import { newDataDir, removeDataDir } from './product.ts'
+import { startSharedStores } from './own-stores.ts'
 import { startWorld, type World } from './world.ts'
 
 export type Pair = {
@@ -27,18 +24,8 @@ export type Pair = {
 }
 
 export async function startPair(): Promise<Pair> {
-  const quiet = { log: () => {} }
-  const dirs = [newDataDir(), newDataDir()] as const
-  const clickhouse = await startClickhouse({ dir: dirs[0], ...quiet })
-  const postgres = await startPostgres({ dir: dirs[1], ...quiet })
-  const { host, port, user, database } = postgres.config
-  const start = () =>
-    startWorld({
-      CLICKHOUSE_URL: clickhouse.url,
-      DATABASE_URL: `postgres://${user}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`,
-      RUNLEDGER_MASTER_KEY: '7'.repeat(64),
-    })
-  const planes = [await start(), await start()]
+  const stores = await startSharedStores()
+  const planes = [await startWorld(stores.env), await startWorld(stores.env)]
   return {
     planes,
     async leaderFirst() {
@@ -49,17 +36,14 @@ export async function startPair(): Promise<Pair> {
       }
     },
     async cutLeader() {
-      const sql = connectPostgres(postgres.config)
-      const cut = await sql.query(
+      const cut = await stores.sql.query(
         `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = ${leaderLock}`,
       )
-      await sql.close()
       if (cut.length !== 1) throw new Error(`${cut.length} lead`)
     },
     async end() {
       await Promise.all(planes.map((plane) => plane.end()))
-      await Promise.all([clickhouse.stop(), postgres.stop()])
-      for (const dir of dirs) removeDataDir(dir)
+      await stores.end()
     },
   }
 }

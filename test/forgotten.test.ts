@@ -6,15 +6,14 @@ import { join } from 'node:path'
 import { inflateRawSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
-import { startClickhouse } from '../src/engines/clickhouse.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { type Clickhouse, connectClickhouse } from '../src/stores/clickhouse.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
 import type { Json } from './clients.ts'
 import { chatAll, experimentOf, isDecided, patch } from './experiment-world.ts'
 import { answerOf, moneySettings } from './money-world.ts'
 import { jsonRequest, jsonSpan } from './otlp-messages.ts'
-import { newDataDir, removeDataDir } from './product.ts'
+import { type SharedStores, startSharedStores } from './own-stores.ts'
+import { removeDataDir } from './product.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
 import { completion, json, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
@@ -24,11 +23,7 @@ const mark = 'Quetzalcoatlus-northropi-7731'
 const user = `o'\\"; DROP TABLE spans; -- %_\t\n\u0001\u0000 zoë 🦊`
 const others = [user.replaceAll(/\p{Cc}/gu, ' '), `${user}2`, user.toUpperCase(), '%']
 
-const dirs = [newDataDir(), newDataDir()] as const
-let engines: [
-  Awaited<ReturnType<typeof startClickhouse>>,
-  Awaited<ReturnType<typeof startPostgres>>,
-]
+let stores: SharedStores
 let clickhouse: Clickhouse
 let sql: Postgres
 let upstream: ScriptedUpstream
@@ -36,32 +31,20 @@ let settings: ReturnType<typeof moneySettings>
 let planes: [World, World]
 let start: () => Promise<World>
 beforeAll(async () => {
-  const quiet = { log: () => {} }
-  engines = [
-    await startClickhouse({ dir: dirs[0], ...quiet }),
-    await startPostgres({ dir: dirs[1], ...quiet }),
-  ]
-  const { host, port, user: role, database } = engines[1].config
-  clickhouse = connectClickhouse(engines[0].url)
-  sql = connectPostgres(engines[1].config, quiet)
+  stores = await startSharedStores()
+  sql = stores.sql
+  clickhouse = connectClickhouse(stores.clickhouseUrl)
   upstream = await startUpstream()
   const route = { id: 'all', models: ['*'], targets: [{ provider: 'scripted' }], cache: 60 }
   settings = moneySettings(upstream, { routes: [route] })
-  const env = {
-    ...settings.env,
-    CLICKHOUSE_URL: engines[0].url,
-    DATABASE_URL: `postgres://${role}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`,
-    RUNLEDGER_MASTER_KEY: '7'.repeat(64),
-  }
-  start = () => startWorld(env)
+  start = () => startWorld({ ...settings.env, ...stores.env })
   planes = [await start(), await start()]
 })
 afterAll(async () => {
   await Promise.all(planes.map((plane) => plane.end()))
-  await Promise.all([clickhouse.close(), sql.close(), upstream.close()])
-  await Promise.all(engines.map((engine) => engine.stop()))
+  await Promise.all([clickhouse.close(), upstream.close()])
+  await stores.end()
   settings.end()
-  for (const dir of dirs) removeDataDir(dir)
 })
 
 async function call(

@@ -1,48 +1,30 @@
 // What a video costs: taken when it is asked for, given back when it fails however late, and once whatever is cut off between.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { forgetJobs, openJobs } from '../src/jobs/jobs.ts'
 import { addCredit } from '../src/money/credit.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
 import { get, type Json } from './clients.ts'
-import { type MoneyWorld, startMoneyWorld } from './money-world.ts'
+import { startMoneyOnPostgres } from './money-world.ts'
 import { hangBeforeHead, json } from './upstream.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-jobs-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let world: Awaited<ReturnType<typeof startMoneyOnPostgres>>
 let sql: Postgres
-let world: MoneyWorld
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  const { user, host, port, database } = engine.config
-  world = await startMoneyWorld({
-    env: {
-      DATABASE_URL: `postgres://${user}@${encodeURIComponent(host)}:${port}/${database}`,
-      RUNLEDGER_MASTER_KEY: '3'.repeat(64),
-      RUNLEDGER_BILLING: 'prepaid',
-    },
+  world = await startMoneyOnPostgres({
+    env: { RUNLEDGER_BILLING: 'prepaid' },
     config: {
       // A cent a second.
       models: [{ id: 'clips', pricing: { std_input: 0, std_output: 0, video_second: 0.01 } }],
     },
   })
-  sql = connectPostgres(engine.config)
+  sql = world.sql
   const { id } = await world.get('/v1/users/me')
   const credit = { workspace: id, amountNanoUsd: 10_000_000_000n }
   await addCredit(sql, { ...credit, kind: 'test', reference: 'jobs' })
 }, 60_000)
-afterAll(async () => {
-  await world?.end()
-  await sql?.close()
-  await engine?.stop()
-  rmSync(dir, { recursive: true, force: true })
-})
+afterAll(() => world?.end())
 
 const metrics = async () => (await fetch(`${world.url}/metrics`)).text()
 const stateOf = async ({ record }: Started) => (await get(world, `/v1/vaas/${record}`)).status

@@ -1,15 +1,10 @@
 // Two hundred calls at once on one budget, half of them streams: callers leave at every stage, upstreams fail in every way. In the
 // end nothing is held, the books say what the rows say, and every call has one row.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startPostgres } from '../src/engines/postgres.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
-import { answerOf, type MoneyWorld, startMoneyWorld } from './money-world.ts'
+import { answerOf, startMoneyOnPostgres } from './money-world.ts'
 import { randomOf } from './spool-world.ts'
 import {
   breakAfter,
@@ -25,29 +20,12 @@ import {
   usageChunk,
 } from './upstream.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-storm-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
-let sql: Postgres
-let world: MoneyWorld
+let world: Awaited<ReturnType<typeof startMoneyOnPostgres>>
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  const { user, host, port, database } = engine.config
-  world = await startMoneyWorld({
-    env: {
-      DATABASE_URL: `postgres://${user}@${encodeURIComponent(host)}:${port}/${database}`,
-      RUNLEDGER_MASTER_KEY: '3'.repeat(64),
-    },
-  })
-  sql = connectPostgres(engine.config)
+  world = await startMoneyOnPostgres()
 }, 60_000)
-afterAll(async () => {
-  await world?.end()
-  await sql?.close()
-  await engine?.stop()
-  rmSync(dir, { recursive: true, force: true })
-})
+afterAll(() => world?.end())
 
 /** When a caller goes: while it sends its body, after so many milliseconds, after so many pieces of the answer, or never. */
 type Leaving = { inBody?: boolean; afterMs?: number; afterPieces?: number }
@@ -146,7 +124,7 @@ test('after two hundred calls in every way they can end, the books are the rows,
   expect(told).toBeGreaterThan(0)
   expect(told).toBeLessThanOrEqual(2)
   const books = async () => {
-    const [row] = await sql.query<{ spent: string; held: string }>(
+    const [row] = await world.sql.query<{ spent: string; held: string }>(
       'SELECT spent_nano_usd::text AS spent, held_nano_usd::text AS held FROM purses WHERE purse = $1',
       [key.id],
     )

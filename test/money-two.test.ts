@@ -1,39 +1,28 @@
 // Two processes on one Postgres: one budget, one balance, one limit, one Idempotency-Key, and a revoked key that both refuse.
 
-import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { addCredit } from '../src/money/credit.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
 import { callersOf } from './money-world.ts'
+import { type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 import { newDataDir, type Product, removeDataDir, startProduct } from './product.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-two-'))
 const configFile = join(dir, 'runledger.json')
 const dataDirs = [newDataDir(), newDataDir()]
-const masterKey = randomBytes(32).toString('hex')
-let engine: Awaited<ReturnType<typeof startPostgres>>
-let sql: Postgres
+let own: OwnPostgres
 let planes: Product[] = []
 
 function start(at: number): Promise<Product> {
-  const { user, host, port, database } = engine.config
   return startProduct({
     dataDir: dataDirs[at]!,
-    env: {
-      DATABASE_URL: `postgres://${user}@${encodeURIComponent(host)}:${port}/${database}`,
-      RUNLEDGER_MASTER_KEY: masterKey,
-      RUNLEDGER_CONFIG: configFile,
-      RUNLEDGER_BILLING: 'prepaid',
-    },
+    env: { ...own.env, RUNLEDGER_CONFIG: configFile, RUNLEDGER_BILLING: 'prepaid' },
   })
 }
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
   writeFileSync(
     configFile,
     JSON.stringify({
@@ -41,8 +30,7 @@ beforeAll(async () => {
       models: [{ id: 'priced', context_length: 1000, pricing: { std_input: 1, std_output: 2 } }],
     }),
   )
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  sql = connectPostgres(engine.config)
+  own = await startOwnPostgres()
   planes = [await start(0), await start(1)]
   const { id } = await callersOf(planes[0]!).get('/v1/users/me')
   const credit = {
@@ -51,13 +39,12 @@ beforeAll(async () => {
     kind: 'test',
     reference: '1',
   }
-  await addCredit(sql, credit)
+  await addCredit(own.sql, credit)
 }, 120_000)
 
 afterAll(async () => {
   for (const plane of planes) await plane.killFamily()
-  await sql?.close()
-  await engine?.stop()
+  await own?.end()
   for (const dataDir of dataDirs) removeDataDir(dataDir)
   rmSync(dir, { recursive: true, force: true })
 })
@@ -99,7 +86,7 @@ test('two hundred calls on a balance for one, half to each, are one call', async
     body: JSON.stringify({ email: 'poor@example.com', name: 'Poor', password: 'long enough' }),
   })
   const user = (await made.json()) as { id: string }
-  await addCredit(sql, {
+  await addCredit(own.sql, {
     workspace: user.id,
     amountNanoUsd: 300_000n,
     kind: 'test',
@@ -151,7 +138,7 @@ test('what a killed process held comes back when it starts again, and the other 
 
     .catch(() => undefined)
   const held = async () => {
-    const [row] = await sql.query<{ held: number }>(
+    const [row] = await own.sql.query<{ held: number }>(
       'SELECT held_nano_usd AS held FROM purses WHERE purse = $1',
       [key.id],
     )

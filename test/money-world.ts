@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { startOwnPostgres } from './own-stores.ts'
 import { completion, json, type ScriptedUpstream, startUpstream } from './upstream.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -56,6 +58,22 @@ export async function startMoneyWorld(
       await world.end()
       await upstream.close()
       settings.end()
+    },
+  }
+}
+
+/** The same on a Postgres that the test reads too. */
+export async function startMoneyOnPostgres(
+  options: Parameters<typeof startMoneyWorld>[0] = {},
+): Promise<MoneyWorld & { sql: Postgres }> {
+  const own = await startOwnPostgres()
+  const world = await startMoneyWorld({ ...options, env: { ...own.env, ...options.env } })
+  return {
+    ...world,
+    sql: own.sql,
+    async end() {
+      await world.end()
+      await own.end()
     },
   }
 }

@@ -1,24 +1,20 @@
 // Budgets and limits on one Postgres: nobody spends what is not there, however many ask at once and from however many processes.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Grant } from '../collectors/proxy/money.ts'
 import { readConfig } from '../schemas/config-file.ts'
 import { Fault } from '../schemas/faults.ts'
 import { newId, toUuid } from '../schemas/ids.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { openMoney } from '../src/money/money.ts'
 import { type Pot, takeAll } from '../src/money/pot.ts'
 import { openRates } from '../src/money/rates.ts'
 import { openTill, type Till } from '../src/money/till.ts'
 import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import { newWorkspace, type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-money-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
 let sql: Postgres
-const workspace = toUuid(newId())
+let workspace: string
 const counted = new Map<string, number>()
 const counters = {
   count: (name: string, _labels: object, by = 1) =>
@@ -26,21 +22,14 @@ const counters = {
 }
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  sql = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  sql = own.sql
   await sql.migrate()
-  await sql.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $3)', [
-    workspace,
-    'a@b',
-    'A',
-  ])
+  workspace = await newWorkspace(sql)
 })
 
 afterAll(async () => {
-  await sql.close()
-  await engine.stop()
-  rmSync(dir, { recursive: true, force: true })
+  await own.end()
 })
 
 async function newKey(budget: bigint | null): Promise<string> {
@@ -95,7 +84,7 @@ describe('a budget', () => {
   })
 
   test('holds when two processes spend from it at once, and is spent to the last of it', async () => {
-    const stores = [connectPostgres(engine.config), connectPostgres(engine.config)]
+    const stores = [connectPostgres(own.config), connectPostgres(own.config)]
     const tills = await Promise.all(stores.map((store) => tillOn(store)))
     const key = await newKey(10_000n)
     let spent = 0n
@@ -352,7 +341,7 @@ describe('a limit a minute', () => {
   }
 
   test('lets as many through as it says, from two processes together', async () => {
-    const stores = [connectPostgres(engine.config), connectPostgres(engine.config)]
+    const stores = [connectPostgres(own.config), connectPostgres(own.config)]
     const rates = stores.map((store) => ratesOn(store))
     const startedAt = performance.now()
     const asked = Array.from({ length: 200 }, (_, i) => passes(rates[i % 2]!, 'both', 20))
@@ -398,7 +387,7 @@ describe('a limit a minute', () => {
   })
 
   test('holds in each process by itself while Postgres is away', async () => {
-    const away = connectPostgres({ ...engine.config, port: 1 })
+    const away = connectPostgres({ ...own.config, port: 1 })
     const rates = ratesOn(away)
     const passed: boolean[] = []
     for (let i = 0; i < 6; i++) passed.push(await passes(rates, 'alone', 4))

@@ -1,31 +1,29 @@
 // The way to Postgres, on the real server: values as they are, transactions whole, migrations once however many start.
 
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { connectPostgres, type Postgres, sqlState } from '../src/stores/postgres.ts'
+import { type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'runledger-postgres-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
 let sql: Postgres
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  sql = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  sql = own.sql
 })
 
 afterAll(async () => {
-  await sql.close()
-  await engine.stop()
+  await own.end()
   rmSync(dir, { recursive: true, force: true })
 })
 
 async function inDatabase(name: string): Promise<Postgres> {
   await sql.query(`CREATE DATABASE ${name}`)
-  return connectPostgres({ ...engine.config, database: name })
+  return connectPostgres({ ...own.config, database: name })
 }
 
 function folder(files: Record<string, string>): string {
@@ -119,7 +117,7 @@ describe('a transaction', () => {
 })
 
 test('a server that is not there is an error within the deadline, and no end of the process', async () => {
-  const away = connectPostgres({ ...engine.config, host: join(dir, 'nowhere') })
+  const away = connectPostgres({ ...own.config, host: join(dir, 'nowhere') })
   await expect(away.query('SELECT 1')).rejects.toThrow()
   expect(await away.ping()).toBe(false)
   await away.close()
@@ -128,7 +126,7 @@ test('a server that is not there is an error within the deadline, and no end of 
 describe('migrations', () => {
   test('of this program run, by three at once, and again', async () => {
     const first = await inDatabase('ours')
-    const others = [1, 2].map(() => connectPostgres({ ...engine.config, database: 'ours' }))
+    const others = [1, 2].map(() => connectPostgres({ ...own.config, database: 'ours' }))
     await Promise.all([first, ...others].map((one) => one.migrate()))
     await first.migrate()
     const found = await first.query<{ table_name: string }>(

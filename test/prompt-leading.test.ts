@@ -1,41 +1,31 @@
 // Discovery over several processes on one Postgres: one looks at its calls at a time, and who comes next knows what it knew.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { newId, toUuid } from '../schemas/ids.ts'
+import { newId } from '../schemas/ids.ts'
 import type { SeenCall } from '../schemas/prompt.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { type Discovering, openDiscovering } from '../src/registry/discovering.ts'
 import { openRegistry, type Registry } from '../src/registry/registry.ts'
 import { openStoredCalls } from '../src/registry/stored-calls.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { newWorkspace, type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 import { startWorld, type World } from './world.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-leading-'))
-const workspace = toUuid(newId())
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
+let workspace: string
 let postgres: Postgres
 let registry: Registry
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  postgres = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  postgres = own.sql
   await postgres.migrate()
-  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
-    workspace,
-    'leading@example.org',
-  ])
+  workspace = await newWorkspace(postgres)
   registry = await openRegistry({ postgres, counters: { count() {} }, log: () => {} })
 })
 
 afterAll(async () => {
   await registry.close()
-  await postgres.close()
-  await engine.stop()
-  rmSync(dir, { recursive: true, force: true })
+  await own.end()
 })
 
 function open(over: Partial<Postgres> = {}): Discovering {

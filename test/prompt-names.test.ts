@@ -1,40 +1,28 @@
 // Names of prompts as calls bring them, on a real Postgres: whoever else writes the same rows at the same time, nobody is refused.
 
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { newId, toUuid } from '../schemas/ids.ts'
 import type { Sql } from '../src/accounts/keys.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { changeRegistry } from '../src/registry/history.ts'
 import { openPrompts, type Prompts } from '../src/registry/prompts.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { newWorkspace, type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-names-'))
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
 let postgres: Postgres
 let workspace: string
 const opened: Prompts[] = []
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  postgres = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  postgres = own.sql
   await postgres.migrate()
 })
 afterAll(async () => {
   for (const prompts of opened) await prompts.close()
-  await postgres.close()
-  await engine.stop()
-  rmSync(dir, { recursive: true, force: true })
+  await own.end()
 })
 beforeEach(async () => {
-  workspace = toUuid(newId())
-  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
-    workspace,
-    workspace,
-  ])
+  workspace = await newWorkspace(postgres)
 })
 
 /** The names as one plane learns them. No run was stored yet. */

@@ -1,52 +1,41 @@
 // The prompt registry on a real Postgres: versions are content, what is in force moves by compare-and-swap, history adds up.
 
 import { hash } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toUuid } from '../schemas/ids.ts'
 import type { WantedPrompt } from '../schemas/prompt.ts'
 import { type Actor, hashedTextOf } from '../schemas/prompt-history.ts'
 import type { Sql } from '../src/accounts/keys.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { writeEvent, writeLearned } from '../src/registry/discovered.ts'
 import { listRegistries } from '../src/registry/prompt-list.ts'
 import { openRegistry, type Registry, type StableVersion } from '../src/registry/registry.ts'
 import { openServing } from '../src/registry/serving.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { newWorkspace, type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'runledger-registry-'))
 const person: Actor = { kind: 'person', id: 'key_1' }
 const machine: Actor = { kind: 'machine', id: 'experiments' }
-let engine: Awaited<ReturnType<typeof startPostgres>>
+let own: OwnPostgres
 let postgres: Postgres
 let registry: Registry
 let workspace: string
 let support: { workspace: string; registry: string }
 
 beforeAll(async () => {
-  chmodSync(dir, 0o711)
-  engine = await startPostgres({ dir: join(dir, 'engine'), log: () => {} })
-  postgres = connectPostgres(engine.config)
+  own = await startOwnPostgres()
+  postgres = own.sql
   await postgres.migrate()
   registry = await open()
 })
 
 afterAll(async () => {
   await registry.close()
-  await postgres.close()
-  await engine.stop()
-  rmSync(dir, { recursive: true, force: true })
+  await own.end()
 })
 
 beforeEach(async () => {
-  workspace = toUuid(newId())
+  workspace = await newWorkspace(postgres)
   support = { workspace, registry: 'support' }
-  await postgres.query('INSERT INTO users (id, email, name) VALUES ($1, $2, $2)', [
-    workspace,
-    workspace,
-  ])
 })
 
 function open(): Promise<Registry> {

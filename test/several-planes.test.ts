@@ -4,35 +4,23 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
-import { startClickhouse } from '../src/engines/clickhouse.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import type { Json } from './clients.ts'
 import { jsonRequest, jsonSpan } from './otlp-messages.ts'
-import { newDataDir, removeDataDir } from './product.ts'
+import { type SharedStores, startSharedStores } from './own-stores.ts'
 import { startWorld, type World } from './world.ts'
 
-const quiet = () => {}
-const dirs = [newDataDir(), newDataDir()] as const
-let clickhouse: Awaited<ReturnType<typeof startClickhouse>>
-let postgres: Awaited<ReturnType<typeof startPostgres>>
+let stores: SharedStores
 let planes: World[]
 beforeAll(async () => {
-  clickhouse = await startClickhouse({ dir: dirs[0], log: quiet })
-  postgres = await startPostgres({ dir: dirs[1], log: quiet })
-  const { host, port, user, database } = postgres.config
-  const env = {
-    CLICKHOUSE_URL: clickhouse.url,
-    DATABASE_URL: `postgres://${user}@localhost/${database}?host=${encodeURIComponent(host)}&port=${port}`,
-    RUNLEDGER_MASTER_KEY: '7'.repeat(64),
-  }
+  stores = await startSharedStores()
+  const { env } = stores
   const first = await startWorld(env)
   // The second has its media where the first has them.
   planes = [first, await startWorld({ ...env, RUNLEDGER_MEDIA_DIR: `${first.dataDir}/media` })]
 })
 afterAll(async () => {
   await Promise.all(planes.map((plane) => plane.end()))
-  await Promise.all([clickhouse.stop(), postgres.stop()])
-  for (const dir of dirs) removeDataDir(dir)
+  await stores.end()
 })
 
 async function send(plane: World): Promise<string> {
