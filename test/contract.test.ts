@@ -78,6 +78,22 @@ const classes: [number, new (...args: never[]) => APIError][] = [
   [500, InternalServerError],
 ]
 
+/** Of a balancer, nobody, FastAPI, vLLM, Ollama, and a text. */
+const inOtherWords: [number, string, string, RegExp][] = [
+  [500, '<html>Bad gateway', 'text/html', /^The upstream answered with 500\.$/],
+  [503, '', 'application/json', /^The upstream answered with 503\.$/],
+  [422, '{"detail":"no such field"}', 'application/json', /^no such field$/],
+  [
+    400,
+    '{"object":"error","message":"too long","type":"BadRequestError","code":400}',
+    'application/json',
+    /^too long$/,
+  ],
+  [409, '{"error":"no such model"}', 'application/json', /^no such model$/],
+  [429, 'slow down\n', 'text/plain', /^slow down$/],
+  [400, '[1]', 'application/json', /^The upstream answered with 400\.$/],
+]
+
 describe.each(routes)('%s', (_name, create) => {
   test.each(classes)(
     'C1 C2 C3 C4: an upstream’s %i is its class, its envelope, and has a request id',
@@ -92,6 +108,20 @@ describe.each(routes)('%s', (_name, create) => {
       expect(failure.headers.get('x-upstream-request-id')).toBe('req_upstream')
     },
   )
+
+  test('C1 C3: an upstream that fails in other words than OpenAI’s is told in the whole envelope', async () => {
+    for (const [status, body, type, message] of inOtherWords) {
+      upstream.play(raw(body, status, { 'content-type': type, 'retry-after': '3' }))
+      const failure: Json = await create().catch((thrown) => thrown)
+      expect([failure.status, failure.error]).toMatchObject([
+        status,
+        { message: expect.stringMatching(message), param: null, code: 'upstream_error' },
+      ])
+      expect(typeof failure.error.type).toBe('string')
+      expect(failure.headers.get('content-type')).toBe('application/json')
+      expect(failure.headers.get('retry-after')).toBe('3')
+    }
+  })
 
   test('C2 C8: an upstream that refuses our key is a 502 which is not tried again', async () => {
     upstream.play(json({ error: { message: 'no' } }, 401))

@@ -69,14 +69,6 @@ export function readCompletion(body: Buffer): Completion | undefined {
   return completion
 }
 
-/** The `error` of an upstream's error body, as far as it has OpenAI's form. */
-export function readErrorBody(body: Buffer): { code: string; message: string } | undefined {
-  const error = parseObject(body)?.error
-  if (typeof error === 'string')
-    return { code: 'upstream_error', message: error.slice(0, messageCharsMax) }
-  return isObject(error) ? readError(error) : undefined
-}
-
 export function readError(error: Record<string, unknown>): { code: string; message: string } {
   const code = [error.code, error.type].find((it) => typeof it === 'string' && it !== '')
   return {
@@ -94,7 +86,7 @@ export function takeIds(completion: Completion, from: Record<string, unknown>): 
   }
 }
 
-const messageCharsMax = 2048
+export const messageCharsMax = 2048
 const idCharsMax = 256
 
 /** An upstream's JSON object; undefined when the body is none, or too deep to walk. */

@@ -6,7 +6,8 @@ import { Fault } from '../../schemas/faults.ts'
 import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
-import { emptyCompletion, readErrorBody } from './completion.ts'
+import { emptyCompletion } from './completion.ts'
+import { toErrorAnswer } from './error-body.ts'
 import { keepWhole } from './idempotency.ts'
 import { openingOf } from './openings.ts'
 import type { OutboundError, OutboundErrorKind } from './outbound.ts'
@@ -83,7 +84,10 @@ export class HeldAnswer implements UpstreamHandler {
       )
     } else {
       const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
-      if (status < 300 && !this.#mayBeAnswer(body)) this.refuse(upstreamFault(noAnswer, false))
+      if (status >= 400) {
+        const told = toErrorAnswer(status, body)
+        this.#send({ ...this.#failed(), error: told.error }, () => this.#toAnswer(told.body))
+      } else if (!this.#mayBeAnswer(body)) this.refuse(upstreamFault(noAnswer, false))
       else this.#send(this.#toOutcome(body), () => this.#toAnswer(body))
     }
   }
@@ -159,10 +163,6 @@ export class HeldAnswer implements UpstreamHandler {
 
   #toOutcome(body: Buffer): Outcome {
     const outcome = this.#failed()
-    if (this.#status >= 400) {
-      const error = readErrorBody(body)
-      return { ...outcome, error: error ?? { code: 'upstream_error', message: '' } }
-    }
     const { operation } = this.#call
     const completion = operation.readWhole(body, contentTypeOf(this.#headers))
     if (!completion) {
@@ -199,10 +199,14 @@ export class HeldAnswer implements UpstreamHandler {
 
   #toAnswer(body: Buffer): Answer {
     const headers: string[] = []
-    pushAnswerHeaders(headers, this.#headers, this.#call.route.public)
+    const isTold = this.#status < 400 || isJson.test(contentTypeOf(this.#headers))
+    const given = isTold ? this.#headers : { ...this.#headers, 'content-type': 'application/json' }
+    pushAnswerHeaders(headers, given, this.#call.route.public)
     return { status: this.#status, headers, body }
   }
 }
+
+const isJson = /^application\/([a-z0-9.-]+\+)?json\b/i
 
 // A page, or nothing, with a status of success: what a wrong base URL brings. A client's JSON parser would say it less well.
 const noAnswer =

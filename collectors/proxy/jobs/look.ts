@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
 import { parseObject } from '../completion.ts'
+import { toErrorAnswer } from '../error-body.ts'
 import { faultOf } from '../held-answer.ts'
 import type { Routes } from '../targets/routes.ts'
 import type { Upstream, UpstreamGet, UpstreamHandler } from '../upstream.ts'
@@ -32,6 +33,11 @@ export async function lookAt(
     throw faultOf(error)
   })
   refuseUnusable(answer.status, answer.headers)
+  if (answer.status >= 400) {
+    const headers = { ...answer.headers, 'content-type': 'application/json' }
+    const { body } = toErrorAnswer(answer.status, answer.body)
+    return { answer: { ...answer, headers }, body, receipt: job.receipt }
+  }
   if (answer.status !== 200) return { answer, body: answer.body, receipt: job.receipt }
   const body = withOurMembers(answer.body, { seconds: job.seconds })
   return { answer, body, receipt: await settle(deps, job, body) }
