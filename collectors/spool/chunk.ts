@@ -4,7 +4,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { type TableName, tables } from '../../schemas/tables.ts'
-import { type Slabs, SlabWriter, slabBytes } from './slabs.ts'
+import type { Slab, Slabs } from './slabs.ts'
 
 // Numbers on disk, never given to another table.
 const tableNumbers = {
@@ -46,10 +46,8 @@ export type Chunk = {
   /** As in its header. */
   bodyCrc: number
   /** The memory of its parts that goes back once they are drained; empty when it is just memory. */
-  slabs: readonly Buffer[]
+  slabs: readonly Slab[]
   parts: Part[]
-  /** The bytes of `journal.ts`, when a call begins or ends here. */
-  journal: Buffer | undefined
 }
 
 export type ChunkHeader = {
@@ -72,42 +70,50 @@ export function rowsOf(chunk: Chunk): number {
   return chunk.parts.reduce((sum, part) => sum + part.rows, 0)
 }
 
+/** `journal`: the bytes of `journal.ts`, when a call begins or ends here. */
 export type Body = { parts: Part[]; journal: Buffer | undefined }
 
-/** `copied`: the blocks that the parts came from are free again. `slabs` hold the bytes, unless they are few or very many. */
-export type PackedBody = Body & { pieces: Buffer[]; copied: boolean; slabs: Buffer[] }
-
-/** A body from parts that have rows. */
-export function packBody(given: Body, slabs: Slabs): PackedBody {
-  const { parts, journal } = given
-  const entries: [number: number, rows: number, bytes: number][] = parts.map(
-    ({ table, rows, bytes }) => [tableNumbers[table], rows, bytes],
-  )
-  if (journal) entries.push([journalNumber, 0, journal.length])
-  const directory = Buffer.alloc(4 + entries.length * entryBytes)
-  directory.writeUInt32LE(entries.length, 0)
-  let bytes = directory.length
-  entries.forEach(([number, rows, length], i) => {
-    directory.writeUInt32LE(number, 4 + i * entryBytes)
-    directory.writeUInt32LE(rows, 8 + i * entryBytes)
-    directory.writeUInt32LE(length, 12 + i * entryBytes)
-    bytes += length
-  })
-  const pieces = [directory, ...parts.flatMap((part) => part.pieces)]
-  if (journal) pieces.push(journal)
-  if (bytes > copiedBytesMax) return { pieces, ...given, copied: false, slabs: [] }
-  if (bytes > slabBytes) return packIntoSlabs(directory, given, slabs)
-  const whole = Buffer.concat(pieces, bytes)
-  return { pieces: [whole], ...(unpackBody(whole) ?? given), copied: true, slabs: [] }
+/** `copied`: the blocks that the parts came from are free again, and `slabs` hold the bytes. */
+export type PackedBody = {
+  parts: Part[]
+  pieces: Buffer[]
+  bodyBytes: number
+  copied: boolean
+  slabs: Slab[]
 }
 
-function packIntoSlabs(directory: Buffer, { parts, journal }: Body, slabs: Slabs): PackedBody {
-  const writer = new SlabWriter(slabs)
-  const head = writer.write([directory])
-  const copies = parts.map((part) => ({ ...part, pieces: writer.write(part.pieces) }))
-  const pieces = [...head, ...copies.flatMap((part) => part.pieces)]
-  if (journal) pieces.push(journal)
-  return { pieces, parts: copies, journal, copied: true, slabs: writer.taken }
+/** A body from parts that have rows. */
+export function packBody({ parts, journal }: Body, slabs: Slabs): PackedBody {
+  const directory = directoryOf(parts, journal)
+  let bodyBytes = directory.length + (journal?.length ?? 0)
+  for (const { bytes } of parts) bodyBytes += bytes
+  if (bodyBytes > copiedBytesMax) {
+    const pieces = [directory, ...parts.flatMap((part) => part.pieces)]
+    if (journal) pieces.push(journal)
+    return { pieces, parts, bodyBytes, copied: false, slabs: [] }
+  }
+  const writer = slabs.begin(bodyBytes)
+  writer.write([directory])
+  const copies = parts.map(({ table, rows, bytes, pieces }) => ({
+    ...{ table, rows, bytes },
+    pieces: writer.write(pieces),
+  }))
+  if (journal) writer.write([journal])
+  return { pieces: writer.end(), parts: copies, bodyBytes, copied: true, slabs: writer.taken }
+}
+
+function directoryOf(parts: readonly Part[], journal: Buffer | undefined): Buffer {
+  const count = parts.length + (journal ? 1 : 0)
+  const directory = Buffer.allocUnsafe(4 + count * entryBytes)
+  let at = directory.writeUInt32LE(count, 0)
+  const add = (number: number, rows: number, bytes: number) => {
+    at = directory.writeUInt32LE(number, at)
+    at = directory.writeUInt32LE(rows, at)
+    at = directory.writeUInt32LE(bytes, at)
+  }
+  for (const { table, rows, bytes } of parts) add(tableNumbers[table], rows, bytes)
+  if (journal) add(journalNumber, 0, journal.length)
+  return directory
 }
 
 /** The parts of a body whose checksum held. Undefined: it names a table this version does not know. */

@@ -34,7 +34,7 @@ import type { Sequence } from './sequence.ts'
 import type { Slabs } from './slabs.ts'
 
 type Cut = { cut: (where: Edge) => void }
-type Sealed = PackedBody & { bodyBytes: number; firstSeq: bigint; seqs: number }
+type Sealed = PackedBody & { firstSeq: bigint; seqs: number }
 
 /** Between two chunks: what was written before has a smaller sequence number and a place before. */
 export type Edge = { at: Position; seq: bigint }
@@ -232,19 +232,24 @@ export class GroupCommit implements Intake, Openings {
     const { segments, nowMs } = this.#deps
     const arrivalMs = Math.floor(nowMs())
     const sealed = this.#seal(gathered, arrivalMs)
-    const { pieces, parts, journal, slabs, bodyBytes, firstSeq, seqs } = sealed
-    if (parts.length === 0 && !journal) return undefined
+    if (!sealed) return undefined
+    const { pieces, parts, slabs, bodyBytes, firstSeq, seqs } = sealed
     const bytes = headerBytes + bodyBytes
-    const segment = await segments.forChunk(bytes)
-    const place = segment.place()
-    const bodyCrc = await bodyCrcInSteps(pieces, segment.number)
-    const header = { bodyBytes, bodyCrc, firstSeq, seqs, arrivalMs, wireVersion }
-    await segments.append(segment, [writeHeader(header, place), ...pieces])
-    return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts, journal }
+    try {
+      const segment = await segments.forChunk(bytes)
+      const place = segment.place()
+      const bodyCrc = await bodyCrcInSteps(pieces, segment.number)
+      const header = { bodyBytes, bodyCrc, firstSeq, seqs, arrivalMs, wireVersion }
+      await segments.append(segment, [writeHeader(header, place), ...pieces])
+      return { at: place.at, bytes, firstSeq, seqs, arrivalMs, bodyCrc, slabs, parts }
+    } catch (error) {
+      this.#deps.slabs.give(slabs)
+      throw error
+    }
   }
 
-  /** Numbers and packs the rows. The blocks go back to be filled again when their bytes were copied. */
-  #seal(gathered: Gathered, nowMs: number): Sealed {
+  /** Numbers and packs the rows, if there is anything. The blocks go back to be filled again when their bytes were copied. */
+  #seal(gathered: Gathered, nowMs: number): Sealed | undefined {
     const { batch } = gathered
     const filled = gathered.blocks.filter((block) => block.rows > 0)
     const seqs = Math.max(0, ...filled.map((block) => block.rows))
@@ -255,14 +260,14 @@ export class GroupCommit implements Intake, Openings {
       const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
       return { table: block.table, rows: block.rows, bytes, pieces }
     })
-    const body = { parts: given, journal: this.#journalOf(gathered) }
-    const packed = packBody(body, this.#deps.slabs)
+    const journal = this.#journalOf(gathered)
+    if (given.length === 0 && !journal) return undefined
+    const packed = packBody({ parts: given, journal }, this.#deps.slabs)
     if (packed.copied) {
       rewind(batch, emptyMarks)
       this.#spare = batch
     }
-    const bodyBytes = packed.pieces.reduce((sum, piece) => sum + piece.length, 0)
-    return { ...packed, bodyBytes, firstSeq, seqs }
+    return { ...packed, firstSeq, seqs }
   }
 
   /** Made when everything before is durable, so that a call which has ended meanwhile is not noted again. */

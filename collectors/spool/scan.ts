@@ -18,11 +18,14 @@ import { readSegmentHead, type SegmentHead, segmentHeadBytes } from './segment.t
 /** Bytes that are no intact chunk. `body`: the header held, so the length is known; `header`: up to the next intact header. */
 export type Damage = { at: Position; bytes: number; reason: 'header' | 'body' }
 
-export type Window = { items: (Chunk | Damage)[]; next: number }
+/** `journal`: the bytes of `journal.ts`, when a call begins or ends there. */
+export type Found = Chunk & { journal: Buffer | undefined }
+
+export type Window = { items: (Found | Damage)[]; next: number }
 
 export type Range = { number: number; mark: Buffer; from: number; end: number }
 
-export function isDamage(item: Chunk | Damage): item is Damage {
+export function isDamage(item: Found | Damage): item is Damage {
   return 'reason' in item
 }
 
@@ -65,7 +68,7 @@ export async function readIdentity(
 
 /** Parses one window; `at` is how far it came. */
 class WindowParser {
-  readonly items: (Chunk | Damage)[] = []
+  readonly items: (Found | Damage)[] = []
   at = 0
   readonly #range: Range
   readonly #bytes: Buffer

@@ -71,10 +71,15 @@ export class Shelf {
 
   /** The chunk at exactly this place, if its bytes are still held. */
   held(at: Position): Chunk | undefined {
-    while (this.#held[0] && isBefore(this.#held[0].at, at))
-      this.#heldBytes -= this.#held.shift()!.bytes
-    const first = this.#held[0]
-    return first && !isBefore(at, first.at) ? first : undefined
+    const held = this.#held
+    let from = 0
+    for (let to = held.length; from < to; ) {
+      const middle = (from + to) >> 1
+      if (isBefore(held[middle]!.at, at)) from = middle + 1
+      else to = middle
+    }
+    const found = held[from]
+    return found && !isBefore(at, found.at) ? found : undefined
   }
 
   /** Where to read on from `at`: the rest of its segment, or the next segment that has something. Undefined at the tail. */
@@ -87,21 +92,25 @@ export class Shelf {
     return undefined
   }
 
-  /** Moves the cursor over chunks that were drained. */
-  advance(to: Position, drained: readonly Chunk[]): void {
+  /** Moves the cursor over chunks that were drained; those whose bytes were held until now. */
+  advance(to: Position, drained: readonly Chunk[]): readonly Chunk[] {
     this.cursor = to
+    const stays = this.#held.findIndex(({ at }) => !isBefore(at, to))
+    const freed = this.#held.splice(0, stays < 0 ? this.#held.length : stays)
+    for (const { bytes } of freed) this.#heldBytes -= bytes
     for (const chunk of drained) {
       this.undrainedBytes -= chunk.bytes
       this.undrainedChunks -= 1
       this.undrainedRows -= rowsOf(chunk)
     }
     while (this.#arrivals[1] && !isBefore(to, this.#arrivals[1].at)) this.#arrivals.shift()
-    if (isBefore(to, this.tail)) return
+    if (isBefore(to, this.tail)) return freed
     // Chunks that rotted after they were counted never arrive here; at the tail nothing can be left.
     this.undrainedBytes = 0
     this.undrainedChunks = 0
     this.undrainedRows = 0
     this.#arrivals.length = 0
+    return freed
   }
 
   /** Sealed segments that the cursor has left behind; they are off the shelf when this returns. */

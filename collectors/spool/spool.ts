@@ -108,7 +108,7 @@ class OpenSpool implements Spool {
     // What is to be forgotten must not stay behind in a segment that is written over.
     const reuse = () => (this.#mayReuse() ? retired.recycle() : undefined)
     this.#segments = new Segments({ ...parts, dir: dirs.segments, onBytes, onTrouble, reuse })
-    this.#slabs = new Slabs(parts.limits.heldBytes)
+    this.#slabs = new Slabs()
     this.#commit = new GroupCommit({
       ...{ limits: parts.limits, nowMs: parts.nowMs, sequence: parts.sequence },
       segments: this.#segments,
@@ -260,9 +260,9 @@ class OpenSpool implements Spool {
   async #onAdvanced(state: DrainState, drained: readonly Chunk[]): Promise<void> {
     const { shelf, retired, room, tenants } = this.#parts
     this.#errors.delete('drain')
-    shelf.advance(state.cursor, drained)
+    const freed = shelf.advance(state.cursor, drained)
     tenants.advance(state.cursor, shelf.undrainedChunks === 0)
-    for (const chunk of drained) this.#slabs.give(chunk.slabs)
+    for (const { slabs } of freed) this.#slabs.give(slabs)
     await this.#segments.ended()
     await retired.add(shelf.takeDrained())
     await retired.evict(room.isDiskLow)
