@@ -160,6 +160,15 @@ describe('the console’s session', () => {
     expect((await by('/v1/traces')).status).toBe(200)
     expect((await by('/console/session')).status).toBe(200)
     expect((await by('/v1/vaas', json({}))).status).toBe(403)
+    const csrf = { 'X-Runledger-CSRF': '1', 'Content-Type': 'application/json' }
+    const from = async (site: string) =>
+      (await by('/v1/vaas', { ...json({}), headers: { ...csrf, 'Sec-Fetch-Site': site } })).status
+    expect(await Promise.all(['cross-site', 'same-site', 'same-origin'].map(from))).toEqual([
+      403, 403, 400,
+    ])
+    // A key says who calls, whatever session the browser adds to it.
+    const stranger = { headers: { Authorization: 'Bearer batchin_api_nobody' } }
+    expect((await by('/v1/traces', stranger)).status).toBe(401)
     expect(
       (await by('/console/session', { method: 'DELETE', headers: { 'X-Runledger-CSRF': '1' } }))
         .status,

@@ -332,6 +332,10 @@ describe('usage', () => {
     'logs?offset=-1',
     'summary?key_id=x',
     'summary?from=now',
+    'logs?limit=1&limit=2',
+    'logs?offset=1&offset=2',
+    'summary?model=a&model=b',
+    'by-model?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z',
   ])('is not asked for with %s', async (query) => {
     await expect(world.get(`/v1/usage/${query}`)).rejects.toThrow('400')
   })

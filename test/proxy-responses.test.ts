@@ -1,9 +1,10 @@
 // POST /v1/responses over an upstream that has the route: bytes as they came, and the receipt in the closing event's block.
 
+import { createHash } from 'node:crypto'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { toOutputObject } from '../schemas/commit.ts'
-import { outputHashOf, type ProxyWorld, startProxy } from './proxy-world.ts'
+import { outputHashOf, type ProxyWorld, startProxy, workspace } from './proxy-world.ts'
 import { event, message, response, streamOf } from './responses-events.ts'
 import { breakAfter, byteByByte, json, raw, type Script, sse } from './upstream.ts'
 
@@ -85,6 +86,51 @@ test.each([
     ])
   },
 )
+
+test('media are kept by their hash wherever a response has them, and never in a row', async () => {
+  const bytes = Buffer.from(
+    'a picture that a tool made, or was given; long enough to be told from a word',
+  )
+  const base64 = bytes.toString('base64')
+  const url = `data:image/png;base64,${base64}`
+  const made = [
+    { type: 'image_generation_call', id: 'ig_1', status: 'completed', result: base64 },
+    { type: 'code_interpreter_call', id: 'ci_1', outputs: [{ type: 'image', url }] },
+    message('Here it is'),
+  ]
+  world.upstream.play(json(response(made)))
+  const answer = await world.postTo('/v1/responses', {
+    model,
+    input: [
+      { role: 'user', content: [{ type: 'input_image', image_url: url }] },
+      { role: 'user', content: [{ type: 'input_file', filename: 'a.pdf', file_data: base64 }] },
+      {
+        role: 'user',
+        content: [
+          { type: 'image', source: { type: 'base64', media_type: 'image/png', data: base64 } },
+        ],
+      },
+      {
+        type: 'computer_call_output',
+        call_id: 'c',
+        output: { type: 'computer_screenshot', image_url: url },
+      },
+    ],
+    tools: [{ type: 'image_generation', input_image_mask: { image_url: url } }],
+  })
+  expect((await answer.json()).output).toEqual(made)
+  await world.media.flush()
+  const rows = Object.values(world.intake.rows).flat()
+  const texts = rows.flatMap((row) =>
+    Object.values(row).map((value) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString() : String(value),
+    ),
+  )
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  expect(texts.join('\n').split(sha256).length - 1).toBeGreaterThanOrEqual(7)
+  expect(texts.join('\n')).not.toContain(base64.slice(0, 40))
+  expect(await world.media.find(workspace, sha256)).toBeDefined()
+})
 
 test('a closing event of a megabyte is held whole, and passes unchanged', async () => {
   const long = response([message('x'.repeat(1024 * 1024))])

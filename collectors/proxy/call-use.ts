@@ -81,6 +81,6 @@ const ignoreMedia: KeepMedia = () => ({ sha256: '', bytes: 0, media_type: '' })
 /** The answer as a run keeps it; media go to where they are kept. */
 export function keptOutput(call: Call, completion: Completion, keep: KeepMedia): unknown {
   const { operation } = call
-  if (operation.keptOutput) return operation.keptOutput(completion, keep)
-  return withoutMedia(completion.output, keep)
+  const kept = operation.keptOutput ? operation.keptOutput(completion, keep) : completion.output
+  return withoutMedia(kept, keep)
 }

@@ -214,7 +214,8 @@ function attributesOf(call: Call, outcome: Outcome, { cost, pieces }: Use): Run[
   addPieces(attributes, pieces)
   if (outcome.completion.cut) attributes['batchin.capture.cut'] = true
   if (call.capture === 'full' && request.tools !== undefined) {
-    attributes['gen_ai.tool.definitions'] = JSON.stringify(request.tools)
+    const tools = withoutMedia(request.tools, keeperOf(call))
+    attributes['gen_ai.tool.definitions'] = JSON.stringify(tools)
   }
   const parameters = call.capture === 'full' ? parametersOf(call) : undefined
   if (parameters) attributes['batchin.request.parameters'] = parameters

@@ -5,7 +5,7 @@ import type { Context } from 'koa'
 import { parseUuid, toUuid } from '../../schemas/ids.ts'
 import { requireScope } from '../accounts/access.ts'
 import type { UsageFilters, UsageLog } from '../money/usage-log.ts'
-import { invalid, readLimit, readTime } from '../traces/trace-filters.ts'
+import { invalid, readLimit, readTime, refuseRepeated } from '../traces/trace-filters.ts'
 
 const pageBounds = { fallback: 50, max: 500 }
 // Every page reads all that come before it; whoever wants more asks by time.
@@ -69,15 +69,20 @@ export function usageRoutes(
 }
 
 function readFilters(query: URLSearchParams): UsageFilters {
+  refuseRepeated(query, 'key_id', 'model', 'from', 'to', 'offset', 'days')
   const key = query.get('key_id')
   const keyId = key ? parseUuid(key) : undefined
   if (key && !keyId) throw invalid('key_id', 'must be a UUID')
   const model = query.get('model') || undefined
   if (model !== undefined && model.length > modelCharsMax)
     throw invalid('model', `must have at most ${modelCharsMax} characters`)
+  const fromMs = readTime(query, 'from')
+  const toMs = readTime(query, 'to')
+  if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs)
+    throw invalid('from', 'must be before `to`')
   return {
-    fromMs: readTime(query, 'from'),
-    toMs: readTime(query, 'to'),
+    fromMs,
+    toMs,
     keyId: keyId && toUuid(keyId),
     model,
   }

@@ -72,15 +72,23 @@ export function authenticate(keys: Keys, internal?: InternalCalls): Middleware {
     const cookie = readCookie(ctx.get('cookie'))
     const caller = cookie && (await lookUp(() => keys.findSession(cookie)))
     if (caller) {
-      if (!safeMethods.has(ctx.method) && ctx.get(csrfHeader) === '') {
-        throw new Fault('forbidden', {
-          message: `A session may write only with the header ${csrfHeader}.`,
-        })
-      }
+      if (!safeMethods.has(ctx.method)) refuseForeign(ctx)
       ctx.state.caller = caller
     }
     return next()
   }
+}
+
+/** What a page of another origin had the browser send: it cannot set our header, and cannot hide where it comes from. */
+function refuseForeign(ctx: Context): void {
+  if (ctx.get(csrfHeader) === '') {
+    throw new Fault('forbidden', {
+      message: `A session may write only with the header ${csrfHeader}.`,
+    })
+  }
+  const site = ctx.get('sec-fetch-site')
+  if (site === 'cross-site' || site === 'same-site')
+    throw new Fault('forbidden', { message: 'A session may write only from its own origin.' })
 }
 
 /** Everything thrown or not found, in the form its reader expects. */

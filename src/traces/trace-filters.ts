@@ -139,10 +139,17 @@ export function readLimit(
 ): number {
   const text = query.get('limit')
   if (text === null || text === '') return bounds.fallback
+  refuseRepeated(query, 'limit')
   const value = Number(text)
   if (!/^\d+$/.test(text) || value < 1 || value > bounds.max)
     throw invalid('limit', `must be a whole number from 1 to ${bounds.max}`)
   return value
+}
+
+/** Of a parameter given twice one would be obeyed and the other not, and nobody could tell which. */
+export function refuseRepeated(query: URLSearchParams, ...names: string[]): void {
+  for (const name of names)
+    if (query.getAll(name).length > 1) throw invalid(name, 'may be given once')
 }
 
 export function invalid(param: string, what: string): Fault {

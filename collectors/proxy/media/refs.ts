@@ -16,7 +16,11 @@ const headCharsMax = 256
 
 /** Members that hold plain base64, by what they are a member of; the value is the type of what they hold. */
 const base64Members: Record<string, (owner: Fields) => string | undefined> = {
-  data: (owner) => (typeof owner.format === 'string' ? `audio/${owner.format}` : undefined),
+  data: (owner) => {
+    if (typeof owner.format === 'string') return `audio/${owner.format}`
+    // As Anthropic's messages have it, which OpenAI-compatible upstreams of its models take too.
+    return owner.type === 'base64' ? asText(owner.media_type) : undefined
+  },
   file_data: () => 'application/octet-stream',
   b64_json: (owner) => `image/${asText(owner.output_format ?? 'png')}`,
   partial_image_b64: () => 'image/png',
