@@ -5,6 +5,7 @@ import { isPublicAddress } from '../collectors/proxy/addresses.ts'
 import {
   createOutbound,
   type OutboundCall,
+  type OutboundHandler,
   type OutboundRequest,
 } from '../collectors/proxy/outbound.ts'
 import {
@@ -54,7 +55,10 @@ test('what a handler throws at the end of an answer comes back to it as an error
 })
 
 /** What a handler was told, in order. */
-function ask(more: Partial<OutboundRequest> = {}): { told: Promise<string[]>; call: OutboundCall } {
+function ask(
+  more: Partial<OutboundRequest> = {},
+  handlerOf?: (call: () => OutboundCall) => OutboundHandler,
+): { told: Promise<string[]>; call: OutboundCall } {
   const told: string[] = []
   let call: OutboundCall | undefined
   const done = new Promise<string[]>((resolve) => {
@@ -71,7 +75,7 @@ function ask(more: Partial<OutboundRequest> = {}): { told: Promise<string[]>; ca
         trusted: true,
         ...more,
       },
-      {
+      handlerOf?.(() => call!) ?? {
         onHead: (status) => told.push(`head ${status}`),
         onData: (chunk) => told.push(`data ${chunk.length}`),
         onEnd: () => resolve([...told, 'end']),
@@ -87,6 +91,34 @@ test('an answer is told in order', async () => {
   upstream.play(raw('hello'))
   expect(await ask().told).toEqual(['returned', 'head 200', 'data 5', 'end'])
   expect(upstream.seen.at(-1)?.body.toString()).toBe('body')
+})
+
+test('answers that come at once, and wait, bring the bytes of each and of no other', async () => {
+  const letters = [...'abcdef']
+  const bodyBytes = 600_000
+  upstream.play((res, seen) => raw(seen.body.toString().repeat(bodyBytes))(res, seen))
+  const bodies = letters.map(
+    (letter) =>
+      new Promise<string>((resolve) => {
+        const chunks: Buffer[] = []
+        ask(
+          { body: Buffer.from(letter), bodyBytesMax: bodyBytes, idleTimeoutMs: 10_000 },
+          (call) => ({
+            onHead() {},
+            onData(chunk) {
+              chunks.push(chunk)
+              call().pause()
+              setImmediate(() => call().resume())
+            },
+            onEnd: () => resolve(Buffer.concat(chunks).toString()),
+            onError: (error) => resolve(error.kind),
+          }),
+        )
+      }),
+  )
+  const read = await Promise.all(bodies)
+  expect(read.map((body) => [body[0], body.length])).toEqual(letters.map((it) => [it, bodyBytes]))
+  expect(read.every((body) => body === body[0]!.repeat(bodyBytes))).toBe(true)
 })
 
 test('a redirect is an answer like any other', async () => {

@@ -2,9 +2,11 @@
 // A handler gets bytes as they come; what it does not take, it does not get (pause and resume reach the socket).
 
 import type { IncomingHttpHeaders } from 'node:http'
+import type { LookupFunction } from 'node:net'
 import type { Readable } from 'node:stream'
-import { type Dispatcher, errors, Pool } from 'undici'
+import { buildConnector, type Dispatcher, errors, Pool } from 'undici'
 import { AddressRefused, publicLookup, refuseLiteral } from './addresses.ts'
+import { sharedReads } from './shared-reads.ts'
 
 // A call never waits for a socket: above this many at once to one origin it is refused, and the caller may try again.
 const connectionsMax = 1024
@@ -214,22 +216,35 @@ function originOf(origins: Map<string, Origin>, request: OutboundRequest): Origi
   const key = request.trusted ? request.origin : `checked ${request.origin}`
   const known = origins.get(key)
   if (known) return known
-  const { hostname } = new URL(request.origin)
+  const { hostname, protocol } = new URL(request.origin)
   if (!request.trusted) refuseLiteral(hostname)
   if (origins.size >= originsMax) closeIdle(origins)
+  const connect = {
+    timeout: connectDeadlineMs,
+    ...(request.trusted ? {} : { lookup: publicLookup }),
+  }
   const pool = new Pool(request.origin, {
     connections: connectionsMax,
     pipelining: 1,
     allowH2: false,
     maxHeaderSize: headBytesMax,
-    connect: {
-      timeout: connectDeadlineMs,
-      ...(request.trusted ? {} : { lookup: publicLookup }),
-    },
+    connect: protocol === 'http:' ? plainly(connect) : connect,
   })
   const origin = { pool, inFlight: 0 }
   origins.set(key, origin)
   return origin
+}
+
+function plainly(options: { timeout: number; lookup?: LookupFunction }): buildConnector.connector {
+  return (target, opened) => {
+    const reads = sharedReads()
+    const to = { ...options, port: Number(target.port), onread: reads.onread }
+    buildConnector(to)(target, (...outcome) => {
+      const [, socket] = outcome
+      if (socket) reads.opened(socket)
+      opened(...outcome)
+    })
+  }
 }
 
 function closeIdle(origins: Map<string, Origin>): void {
