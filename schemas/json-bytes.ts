@@ -49,16 +49,29 @@ export class JsonBytes {
     this.bytes[this.length++] = code
   }
 
+  /** JSON that somebody else wrote. */
+  raw(json: string): void {
+    if (json.length <= roomyCharsMax) {
+      this.reserve(3 * json.length)
+      this.length += utf8.encodeInto(json, this.bytes.subarray(this.length)).written
+      return
+    }
+    const encoded = utf8.encode(json)
+    this.reserve(encoded.length)
+    this.bytes.set(encoded, this.length)
+    this.length += encoded.length
+  }
+
   /** In quotes. A lone surrogate becomes its escape, which is no I-JSON. */
   text(text: string): void {
     if (text.length <= shortCharsMax && this.#plain(text)) return
     if (!isWellFormed(text)) {
-      this.#encode(JSON.stringify(text))
+      this.raw(JSON.stringify(text))
       return
     }
     this.byte(quote)
     const start = this.length
-    this.#encode(text)
+    this.raw(text)
     if (this.#hasEscapes(start)) this.#escape(start)
     this.byte(quote)
   }
@@ -97,18 +110,6 @@ export class JsonBytes {
     bytes[at++] = quote
     this.length = at
     return true
-  }
-
-  #encode(text: string): void {
-    if (text.length <= roomyCharsMax) {
-      this.reserve(3 * text.length)
-      this.length += utf8.encodeInto(text, this.bytes.subarray(this.length)).written
-      return
-    }
-    const encoded = utf8.encode(text)
-    this.reserve(encoded.length)
-    this.bytes.set(encoded, this.length)
-    this.length += encoded.length
   }
 
   /** Whether a byte since `start` is a control, a quote or a backslash: four side by side, none of which is above 0x7f. */

@@ -4,10 +4,10 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { assemble, type ExportRow } from '../collectors/otlp/export.ts'
-import { type AnyValueInput, encodeSpanMessage } from '../collectors/otlp/protobuf-writer.ts'
 import { readResource, readScope, readSpan } from '../collectors/otlp/span-view.ts'
 import { flatten, normal, toJson } from './otlp-messages.ts'
 import { nowNs, openWorld, oracle, type Plain, type World, workspace } from './otlp-world.ts'
+import { type AnyValueInput, encodeSpanMessage } from './protobuf-writer.ts'
 
 const seed = 20261120
 let world: World

@@ -139,8 +139,8 @@ export class WireWriter {
     this.length += this.bytes.write(text, this.length, size, 'hex')
   }
 
-  /** Lone surrogates become U+FFFD: never invalid UTF-8 on the wire. */
-  textMember(field: number, text: string): void {
+  /** Lone surrogates become U+FFFD: never invalid UTF-8 on the wire. Returns how many bytes the text is, which are the last. */
+  textMember(field: number, text: string): number {
     this.tag(field, 2)
     const { length } = text
     if (length <= shortCharsMax) {
@@ -148,13 +148,14 @@ export class WireWriter {
       if (writeAscii(this.bytes, this.length + 1, text)) {
         this.bytes[this.length] = length
         this.length += length + 1
-        return
+        return length
       }
     }
     const size = Buffer.byteLength(text)
     this.varint(size)
     this.reserve(size)
     this.length += this.bytes.write(text, this.length, size, 'utf8')
+    return size
   }
 
   stringField(field: number, text: string): void {
@@ -163,9 +164,12 @@ export class WireWriter {
 
   /** Bytes that are already protobuf, or the content of a field whose head is written. */
   raw(value: Uint8Array): void {
-    this.reserve(value.length)
-    this.bytes.set(value, this.length)
-    this.length += value.length
+    const size = value.length
+    this.reserve(size)
+    const { bytes, length } = this
+    if (size > loopBytesMax) bytes.set(value, length)
+    else for (let i = 0; i < size; i++) bytes[length + i] = value[i]!
+    this.length = length + size
   }
 
   /** Opens a length-delimited field; give what it returns to `end`. */

@@ -1,46 +1,106 @@
 // OpenAI's messages in the form OpenTelemetry gives them (gen_ai.input.messages, gen_ai.output.messages): a role and parts.
 // Nothing is dropped: a part that has no name there keeps its own type and fields.
 
+import type { JsonBytes } from '../../schemas/json-bytes.ts'
+
 type Part = { type: string } & Record<string, unknown>
 type Message = { role: string; parts: Part[]; name?: string; finish_reason?: string }
 
-/** A list of messages, one message, `{messages}`, or a plain text, which is a user's. */
-export function toInputMessages(input: unknown): Message[] {
-  if (isObject(input) && Array.isArray(input.messages)) return toInputMessages(input.messages)
-  const list = Array.isArray(input) ? input : [input]
-  return list.map((message) => toMessage(message, 'user'))
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const closeBrace = 0x7d
+const comma = 0x2c
+
+/**
+ * Writes a list of messages, one message, `{messages}`, or a plain text, which is a user's. Returns what a list shows of them: the
+ * text of the last that has one, or the last call of a tool.
+ */
+export function writeInputMessages(to: JsonBytes, input: unknown): string {
+  const given = isObject(input) && Array.isArray(input.messages) ? input.messages : input
+  return writeMessages(to, given, 'input')
 }
 
-/** A list of choices or messages, one of them, `{choices}`, or a plain text, which is the assistant's. */
-export function toOutputMessages(output: unknown): Message[] {
-  if (isObject(output) && Array.isArray(output.choices)) return toOutputMessages(output.choices)
-  const list = Array.isArray(output) ? output : [output]
-  return list.map((choice) => {
-    if (!isObject(choice)) return toMessage(choice, 'assistant')
-    // A completion of text has no message around it.
-    const { message: whole = textMessage(choice.text) } = choice
-    if (!isObject(whole)) return toMessage(choice, 'assistant')
-    const message = toMessage(whole, 'assistant')
-    if (typeof choice.finish_reason === 'string') message.finish_reason = choice.finish_reason
-    return message
-  })
+/** The same of a list of choices or messages, one of them, `{choices}`, or a plain text, which is the assistant's: of the first. */
+export function writeOutputMessages(to: JsonBytes, output: unknown): string {
+  const given = isObject(output) && Array.isArray(output.choices) ? output.choices : output
+  return writeMessages(to, given, 'output')
 }
 
-/** The text a list shows: of the last message that has one for `input`, of the first for `output`. */
-export function previewOf(messages: Message[], side: 'input' | 'output'): string {
-  const ordered = side === 'input' ? messages.toReversed() : messages
-  for (const { parts } of ordered) {
-    for (const part of parts) {
-      if (part.type === 'text' && typeof part.content === 'string' && part.content !== '') {
-        return part.content
-      }
+function writeMessages(to: JsonBytes, given: unknown, side: 'input' | 'output'): string {
+  const list: unknown[] = Array.isArray(given) ? given : [given]
+  let text = ''
+  let call = ''
+  to.byte(openBracket)
+  for (let i = 0; i < list.length; i++) {
+    if (i > 0) to.byte(comma)
+    const shown = side === 'input' ? writeMessage(to, list[i], users) : writeChoice(to, list[i])
+    const isText = typeof shown === 'string'
+    if (isText && shown !== '' && (side === 'input' || text === '')) text = shown
+    if (!isText && (side === 'input' || call === '')) call = `${shown.name}(${shown.arguments})`
+  }
+  to.byte(closeBracket)
+  return text || call
+}
+
+/** What a list shows of one message: its first text that is not empty, else its first call. */
+type Shown = string | Part
+
+/** What is told from outside a message: whose it is when it does not say, and why it ended. */
+type Of = { role: string; reason: string | undefined }
+
+const users: Of = { role: 'user', reason: undefined }
+const assistants: Of = { role: 'assistant', reason: undefined }
+
+function writeChoice(to: JsonBytes, choice: unknown): Shown {
+  if (!isObject(choice)) return writeMessage(to, choice, assistants)
+  // A completion of text has no message around it.
+  const { message: whole = textMessage(choice.text) } = choice
+  if (!isObject(whole)) return writeMessage(to, choice, assistants)
+  if (typeof choice.finish_reason !== 'string') return writeMessage(to, whole, assistants)
+  return writeMessage(to, whole, { role: 'assistant', reason: choice.finish_reason })
+}
+
+function writeMessage(to: JsonBytes, message: unknown, of: Of): Shown {
+  const { reason } = of
+  if (isPlainText(message)) {
+    // Nearly all are: no object is made of them.
+    to.ascii('{"role":')
+    to.text(message.role)
+    to.ascii(',"parts":[{"type":"text","content":')
+    to.text(message.content)
+    to.ascii('}]')
+    if (reason !== undefined) {
+      to.ascii(',"finish_reason":')
+      to.text(reason)
     }
+    to.byte(closeBrace)
+    return message.content
   }
-  for (const { parts } of ordered) {
-    const call = parts.find((part) => part.type === 'tool_call')
-    if (call) return `${call.name}(${call.arguments})`
-  }
-  return ''
+  const made = toMessage(message, of.role)
+  if (reason !== undefined) made.finish_reason = reason
+  to.raw(JSON.stringify(made))
+  return shownOf(made.parts)
+}
+
+function shownOf(parts: readonly Part[]): Shown {
+  for (const part of parts)
+    if (part.type === 'text' && typeof part.content === 'string' && part.content !== '')
+      return part.content
+  return parts.find((part) => part.type === 'tool_call') ?? ''
+}
+
+/** A role and a text, and nothing else that a message is told by. */
+function isPlainText(message: unknown): message is { role: string; content: string } {
+  return (
+    isObject(message) &&
+    typeof message.role === 'string' &&
+    typeof message.content === 'string' &&
+    message.role !== 'tool' &&
+    typeof message.name !== 'string' &&
+    typeof message.refusal !== 'string' &&
+    !Array.isArray(message.parts) &&
+    !Array.isArray(message.tool_calls)
+  )
 }
 
 function textMessage(text: unknown): object | undefined {

@@ -4,22 +4,15 @@ import type { Id } from '../../schemas/ids.ts'
 import type { Run } from '../../schemas/run.ts'
 import { usageBits } from '../../schemas/tables.ts'
 import { type EnvelopeNotes, envelopeHash } from '../otlp/envelopes.ts'
-import {
-  encodeResourceEnvelope,
-  encodeScopeEnvelope,
-  encodeSpanMessage,
-} from '../otlp/protobuf-writer.ts'
 import { WireWriter } from '../otlp/wire-writer.ts'
 import type { Batch } from '../spool/intake.ts'
-import { type Attribute, attributesOf, type RunAttributes } from './attributes.ts'
-import { previewOf } from './messages.ts'
+import type { StringColumn } from '../spool/native.ts'
+import { describeRun } from './attributes.ts'
+import { SpanAttributes } from './span-attributes.ts'
 
-// What the search columns hold of a text; the span message keeps all of it.
+// What a list shows of a text; the span message keeps all of it.
 const previewBytesMax = 256
-const attributeBytesMax = 1024
-const attributesMax = 128
 const servicesHeld = 1000
-const writerBytesMax = 1024 * 1024
 
 const spanKindClient = 3
 const statusError = 2
@@ -28,14 +21,14 @@ const attemptOperation = 'attempt'
 // What a row holds where there is no run.
 const noId = new Uint8Array(16) as Id // of the length and kind of an id, and of none
 
-// One for all runs, because its bytes are copied into the batch at once; a very large run does not keep its memory.
-let writer = new WireWriter()
+// One for all runs, because what it holds is copied into the batch at once.
+const attributes = new SpanAttributes()
 
 type SpanBatch = Pick<Batch, 'spans' | 'payloads' | 'envelopes'>
 
 /** Pushes the rows of one run. `notes` are those of this write; call their `keep` once it is durable. */
 export function pushRun(batch: SpanBatch, run: Run, notes: EnvelopeNotes): void {
-  pushSpan(batch, { run, described: attributesOf(run) }, notes)
+  pushSpan(batch, { run, describe: describeRun }, notes)
 }
 
 /** An attempt to answer a run that was not the only one: a span below the run's, which is no run itself and counts nothing. */
@@ -48,11 +41,11 @@ export type Step = Pick<Run, 'spanId' | 'provider' | 'startUnixNano' | 'duration
 
 export function pushAttempt(batch: SpanBatch, step: Step, notes: EnvelopeNotes): void {
   const { run, spanId, provider, model, startUnixNano, durationNs, error } = step
-  const searched: Attribute[] = [
-    ['gen_ai.provider.name', provider],
-    ['gen_ai.request.model', model],
-  ]
-  if (error !== undefined) searched.push(['error.type', error])
+  const describe = (to: SpanAttributes) => {
+    to.text('gen_ai.provider.name', provider)
+    to.text('gen_ai.request.model', model)
+    if (error !== undefined) to.text('error.type', error)
+  }
   const asRun: Run = {
     ...run,
     ...{ runId: noId, recordId: noId, spanId, parentSpanId: run.spanId, provider },
@@ -67,27 +60,30 @@ export function pushAttempt(batch: SpanBatch, step: Step, notes: EnvelopeNotes):
     usage: undefined,
     costNanoUsd: undefined,
   }
-  pushSpan(batch, { run: asRun, described: { searched, texts: [], input: [], output: [] } }, notes)
+  pushSpan(batch, { run: asRun, describe }, notes)
 }
 
-type Described = { run: Run; described: RunAttributes }
+type Described = { run: Run; describe: (to: SpanAttributes, run: Run) => void }
 
-function pushSpan(batch: SpanBatch, { run, described }: Described, notes: EnvelopeNotes): void {
-  const message = {
-    traceId: run.traceId,
-    spanId: run.spanId,
-    parentSpanId: run.parentSpanId,
-    traceState: run.traceState,
-    name: run.name,
-    kind: spanKindClient,
-    startUnixNano: run.startUnixNano,
-    endUnixNano: run.startUnixNano + BigInt(run.durationNs),
-    attributes: described.searched,
-    moreAttributes: described.texts,
-    ...(hasFailed(run) ? { status: { code: statusError, message: run.error?.message ?? '' } } : {}),
+/** Fields of the message in ascending order, defaults left out: opentelemetry-proto v1.11, trace.proto. */
+function pushSpan(batch: SpanBatch, { run, describe }: Described, notes: EnvelopeNotes): void {
+  const writer = attributes.begin(batch)
+  writer.hexField(1, run.traceId)
+  writer.hexField(2, run.spanId)
+  writer.stringField(3, run.traceState)
+  if (run.parentSpanId !== undefined) writer.hexField(4, run.parentSpanId)
+  writer.stringField(5, run.name)
+  writer.varintField(6, spanKindClient)
+  writer.fixed64Field(7, run.startUnixNano)
+  writer.fixed64Field(8, run.startUnixNano + BigInt(run.durationNs))
+  describe(attributes, run)
+  attributes.end()
+  if (hasFailed(run)) {
+    const status = writer.begin(15)
+    writer.stringField(2, run.error?.message ?? '')
+    writer.varintField(3, statusError)
+    writer.end(status)
   }
-  if (writer.bytes.length > writerBytesMax) writer = new WireWriter()
-  const raw = encodeSpanMessage(message, writer)
   const resource = resourceOf(run.service)
   const { columns } = batch.payloads
   columns.workspace.pushText(run.workspace)
@@ -95,18 +91,12 @@ function pushSpan(batch: SpanBatch, { run, described }: Described, notes: Envelo
   columns.span_id.pushHex(run.spanId)
   columns.resource_hash.pushBytes(notes.writeHashed(batch, resource.raw, resource.hash))
   columns.scope_hash.pushBytes(notes.writeHashed(batch, scope.raw, scope.hash))
-  columns.raw.pushBytes(raw, 0, raw.length)
+  columns.raw.pushBytes(writer.bytes, 0, writer.length)
   batch.payloads.endRow()
-  pushSearched(batch, run, {
-    attributes: described.searched,
-    input: previewOf(described.input, 'input'),
-    output: previewOf(described.output, 'output'),
-  })
+  pushSearched(batch, run)
 }
 
-type Searched = { attributes: Attribute[]; input: string; output: string }
-
-function pushSearched(batch: SpanBatch, run: Run, searched: Searched): void {
+function pushSearched(batch: SpanBatch, run: Run): void {
   const { columns } = batch.spans
   columns.workspace.pushText(run.workspace)
   columns.trace_id.pushHex(run.traceId)
@@ -135,9 +125,8 @@ function pushSearched(batch: SpanBatch, run: Run, searched: Searched): void {
   columns.run_id.pushBytes(run.runId)
   columns.record_id.pushBytes(run.recordId)
   pushCounts(batch, run)
-  pushAttributes(batch, searched.attributes)
-  pushPrefix(columns.input_preview, searched.input, previewBytesMax)
-  pushPrefix(columns.output_preview, searched.output, previewBytesMax)
+  pushPreview(columns.input_preview, attributes.input)
+  pushPreview(columns.output_preview, attributes.output)
   batch.spans.endRow()
 }
 
@@ -157,51 +146,12 @@ function pushCounts(batch: SpanBatch, run: Run): void {
   columns.ttft_ns.push(run.ttftNs ?? 0)
 }
 
-function pushAttributes(batch: SpanBatch, attributes: Attribute[]): void {
-  const { attr_str: texts, attr_num: numbers } = batch.spans.columns
-  let room = attributesMax
-  for (const [name, value] of attributes) {
-    if (room === 0) break
-    const number = toNumber(value)
-    if (typeof value === 'string') {
-      texts.key.pushText(name)
-      pushPrefix(texts.value, value, attributeBytesMax)
-      texts.count()
-    } else if (number !== undefined) {
-      numbers.key.pushText(name)
-      numbers.value.push(number)
-      numbers.count()
-    } else continue
-    room -= 1
-  }
-  texts.endRow()
-  numbers.endRow()
-}
+const preview = Buffer.alloc(previewBytesMax)
 
-function toNumber(value: Attribute[1]): number | undefined {
-  if (typeof value === 'number') return value
-  if (typeof value === 'boolean') return value ? 1 : 0
-  return typeof value === 'object' && value !== null && 'double' in value ? value.double : undefined
-}
-
-/** At most so many bytes of a text, cut between characters. */
-function pushPrefix(
-  column: {
-    pushText(text: string): void
-    pushBytes(source: Uint8Array, from: number, to: number): void
-  },
-  text: string,
-  bytesMax: number,
-): void {
-  // A character is at most three bytes of UTF-8 a UTF-16 unit, so a short text needs no measuring.
-  if (text.length * 3 <= bytesMax) {
-    column.pushText(text)
-    return
-  }
-  const bytes = Buffer.from(text.slice(0, bytesMax + 1))
-  let end = Math.min(bytes.length, bytesMax)
-  while (end > 0 && end < bytes.length && (bytes[end]! & 0xc0) === 0x80) end -= 1
-  column.pushBytes(bytes, 0, end)
+/** The first bytes of a text, cut between characters, as Node's encoder does when its room ends. */
+function pushPreview(column: StringColumn, text: string): void {
+  const end = preview.write(text, 0, previewBytesMax)
+  column.pushBytes(preview, 0, end)
 }
 
 function hasFailed(run: Run): boolean {
@@ -217,19 +167,33 @@ const typesByOperation = new Map([
 
 type Envelope = { raw: Buffer; hash: Buffer }
 
-const scope = hashed('s', encodeScopeEnvelope(scopeName, ''))
+// A ScopeSpans message without its spans.
+const scope = hashed('s', (writer) => writer.stringField(1, scopeName))
 const resources = new Map<string, Envelope>()
 
+/** A ResourceSpans message without its spans: the name of the service. */
 function resourceOf(service: string): Envelope {
   const known = resources.get(service)
   if (known) return known
   if (resources.size >= servicesHeld) resources.clear()
-  const attributes: Attribute[] = service === '' ? [] : [['service.name', service]]
-  const made = hashed('r', encodeResourceEnvelope(attributes))
+  const made = hashed('r', (writer) => {
+    if (service === '') return
+    const attribute = writer.begin(1)
+    writer.stringField(1, 'service.name')
+    const value = writer.begin(2)
+    writer.textMember(1, service)
+    writer.end(value)
+    writer.end(attribute)
+  })
   resources.set(service, made)
   return made
 }
 
-function hashed(kind: 'r' | 's', raw: Buffer): Envelope {
+function hashed(kind: 'r' | 's', write: (writer: WireWriter) => void): Envelope {
+  const writer = new WireWriter()
+  const start = writer.begin(1)
+  write(writer)
+  writer.end(start)
+  const raw = writer.finish()
   return { raw, hash: envelopeHash(kind, raw) }
 }

@@ -3,12 +3,12 @@
 
 import { randomBytes } from 'node:crypto'
 import { gzipSync } from 'node:zlib'
+import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
 import {
   encodeResourceEnvelope,
   encodeScopeEnvelope,
   encodeSpanMessage,
-} from '../../collectors/otlp/protobuf-writer.ts'
-import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
+} from '../protobuf-writer.ts'
 
 export type Encoding = 'protobuf' | 'json'
 

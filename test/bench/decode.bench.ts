@@ -3,14 +3,14 @@
 import { newBatch } from '../../collectors/otlp/aside.ts'
 import { decodeRequest } from '../../collectors/otlp/decode.ts'
 import { EnvelopeBook } from '../../collectors/otlp/envelopes.ts'
+import { Tally } from '../../collectors/otlp/tally.ts'
+import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
 import {
   type AttributesInput,
   encodeResourceEnvelope,
   encodeScopeEnvelope,
   encodeSpanMessage,
-} from '../../collectors/otlp/protobuf-writer.ts'
-import { Tally } from '../../collectors/otlp/tally.ts'
-import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
+} from '../protobuf-writer.ts'
 
 const batchSpans = 500
 const secondsEach = 1.5

@@ -3,16 +3,16 @@
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import {
-  encodeResourceEnvelope,
-  encodeScopeEnvelope,
-  encodeSpanMessage,
-} from '../../collectors/otlp/protobuf-writer.ts'
 import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
 import { randomHex } from '../../schemas/ids.ts'
 import { startClickhouse } from '../../src/engines/clickhouse.ts'
 import { connectClickhouse } from '../../src/stores/clickhouse.ts'
 import { type Product, removeDataDir, startProduct } from '../product.ts'
+import {
+  encodeResourceEnvelope,
+  encodeScopeEnvelope,
+  encodeSpanMessage,
+} from '../protobuf-writer.ts'
 
 const spans = 400_000
 const spansPerBatch = 500

@@ -2,13 +2,13 @@
 
 import { Agent, request } from 'node:http'
 import { gzipSync } from 'node:zlib'
+import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
+import type { Target } from '../clients.ts'
 import {
   encodeResourceEnvelope,
   encodeScopeEnvelope,
   encodeSpanMessage,
-} from '../../collectors/otlp/protobuf-writer.ts'
-import { WireWriter } from '../../collectors/otlp/wire-writer.ts'
-import type { Target } from '../clients.ts'
+} from '../protobuf-writer.ts'
 
 const pageSpans = 10_000
 

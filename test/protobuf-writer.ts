@@ -1,7 +1,7 @@
-// The OTLP messages we make ourselves, as protobuf bytes: a span, and the two envelopes it travels in.
+// OTLP messages as tests and benchmarks send them, and as what we write is compared with: a span, and its two envelopes.
 // Field numbers: opentelemetry-proto v1.11, trace.proto, common.proto, resource.proto.
 
-import { WireWriter } from './wire-writer.ts'
+import { WireWriter } from '../collectors/otlp/wire-writer.ts'
 
 /**
  * A value of an attribute. Integral numbers and bigints become `int_value`, other numbers `double_value`; `{ double }`
