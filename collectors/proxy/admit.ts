@@ -4,15 +4,15 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { Caller } from '../../schemas/caller.ts'
 import type { CaptureLevel } from '../../schemas/config.ts'
 import { Fault } from '../../schemas/faults.ts'
-import { newId } from '../../schemas/ids.ts'
+import { type Id, newId } from '../../schemas/ids.ts'
 import { namedAttribute } from '../../schemas/prompt.ts'
 import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import { toUserId } from '../../schemas/user-id.ts'
 import type { Call, ProxyDeps } from './call.ts'
-import { inputBound } from './input-bound.ts'
+import { type InputBound, inputBound } from './input-bound.ts'
 import { spliceBody } from './json-splice.ts'
-import type { Grant } from './money.ts'
+import type { Ask, Grant, Pieces } from './money.ts'
 import type { JsonObject, Operation, Received } from './operation.ts'
 import { readPrompt } from './prompt-names.ts'
 import { checkSampling } from './sampling.ts'
@@ -111,22 +111,54 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
 
 /** Asks for what the call may use at most. Throws `rate_limited`, `payment_required` or `invalid_request`; nothing is signed then. */
 export function takeMoney(call: Call): Grant | Promise<Grant> | undefined {
-  const { caller, deps, operation, request, upload } = call
-  const input = upload
-    ? { tokens: Math.ceil(upload.bytes / uploadBytesPerToken), isOpen: false }
-    : inputBound(call.upstreamBody, request, operation.passesPrompt === true)
-  return deps.money?.take({
-    workspace: caller.workspace,
-    keyId: caller.keyId,
-    runId: call.runId,
-    model: call.model,
-    routeId: call.route.id,
-    inputTokensMax: input.tokens,
-    inputIsOpen: input.isOpen,
-    outputTokensMax: operation.outputTokensMax(request),
-    pieces: operation.pieces?.(call, undefined),
-    origin: call.origin,
-  })
+  return call.deps.money?.take(new CallAsk(call))
+}
+
+/** What a call may use is reckoned when somebody asks: where nothing is limited nobody does. */
+class CallAsk implements Ask {
+  readonly workspace: string
+  readonly keyId: string
+  readonly runId: Id
+  readonly model: string
+  readonly routeId: string
+  readonly origin: Ask['origin']
+  readonly #call: Call
+  #input: InputBound | undefined
+
+  constructor(call: Call) {
+    this.workspace = call.caller.workspace
+    this.keyId = call.caller.keyId
+    this.runId = call.runId
+    this.model = call.model
+    this.routeId = call.route.id
+    this.origin = call.origin
+    this.#call = call
+  }
+
+  get inputTokensMax(): number {
+    return this.#inputBound().tokens
+  }
+
+  get inputIsOpen(): boolean {
+    return this.#inputBound().isOpen
+  }
+
+  get outputTokensMax(): number | undefined {
+    const { operation, request } = this.#call
+    return operation.outputTokensMax(request)
+  }
+
+  get pieces(): Pieces | undefined {
+    return this.#call.operation.pieces?.(this.#call, undefined)
+  }
+
+  #inputBound(): InputBound {
+    const { upload, upstreamBody, request, operation } = this.#call
+    this.#input ??= upload
+      ? { tokens: Math.ceil(upload.bytes / uploadBytesPerToken), isOpen: false }
+      : inputBound(upstreamBody, request, operation.passesPrompt === true)
+    return this.#input
+  }
 }
 
 function readModel(request: JsonObject): string {

@@ -10,11 +10,12 @@ import { emptyCompletion } from './completion.ts'
 import { toErrorAnswer } from './error-body.ts'
 import { keepWhole } from './idempotency.ts'
 import { openingOf } from './openings.ts'
-import type { OutboundError, OutboundErrorKind } from './outbound.ts'
-import { receiptHeaders } from './receipt.ts'
+import type { OutboundError } from './outbound.ts'
+import { addTiming, receiptHeaders } from './receipt.ts'
 import { shownRoute } from './shown-names.ts'
-import { storeFinal } from './store-call.ts'
+import { type Meanwhile, storeFinal } from './store-call.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from './upstream.ts'
+import { faultOf, upstreamFault } from './upstream-faults.ts'
 
 const oneWriteBytesMax = 16 * 1024
 
@@ -134,27 +135,40 @@ export class HeldAnswer implements UpstreamHandler {
   }
 
   async #storeAndSend(outcome: Outcome, toAnswer: () => Answer): Promise<void> {
-    const signed = await this.#store(outcome)
+    let ready: Answer | undefined
+    const signed = await this.#store(outcome, (signed) => {
+      ready = this.#withReceipt(toAnswer(), signed)
+    })
     // Nothing may be shown as recorded that is not; the caller can try again.
     const mayLeave = signed !== undefined || this.#call.isDropped
-    const answer = mayLeave ? toAnswer() : toFaultAnswer(new Fault('service_unavailable'))
+    const answer =
+      signed && ready
+        ? ready
+        : this.#withReceipt(
+            mayLeave ? toAnswer() : toFaultAnswer(new Fault('service_unavailable')),
+            signed,
+          )
     const { res } = this.#call
     if (!res.destroyed) {
-      const upstreamId = upstreamRequestIdOf(this.#headers)
-      const headers = receiptHeaders(this.#call, signed, upstreamId)
-      headers.push(...answer.headers, 'Content-Length', String(answer.body.length))
       // An error under a status of success may pass like any other.
       const mayKeep = outcome.status === 'ok' || answer.status >= 400
-      if (this.#call.claim && signed && mayKeep) await keepWhole(this.#call, { ...answer, headers })
-      res.writeHead(answer.status, headers)
+      if (this.#call.claim && signed && mayKeep) await keepWhole(this.#call, answer)
+      addTiming(answer.headers, this.#call)
+      res.writeHead(answer.status, answer.headers)
       sendWhole(res, answer.body)
     }
   }
 
-  async #store(outcome: Outcome): Promise<SignedRecord | undefined> {
+  #withReceipt({ status, headers, body }: Answer, signed: SignedRecord | undefined): Answer {
+    const all = receiptHeaders(this.#call, signed, upstreamRequestIdOf(this.#headers))
+    all.push(...headers, 'Content-Length', String(body.length))
+    return { status, headers: all, body }
+  }
+
+  async #store(outcome: Outcome, meanwhile?: Meanwhile): Promise<SignedRecord | undefined> {
     try {
       const opening = this.#opening && (await this.#opening)
-      return await storeFinal(this.#call, outcome, opening)
+      return await storeFinal(this.#call, outcome, { opening, meanwhile })
     } catch (error) {
       noRecord(this.#call, error)
       return undefined
@@ -256,35 +270,6 @@ export function settle(work: Promise<unknown>, done: Done): void {
 
 export function stopping(): Fault {
   return new Fault('service_unavailable', { message: 'The server is stopping.' })
-}
-
-/** What our own side tells a caller about a failure to reach or read the upstream. */
-export function faultOf(error: OutboundError): Fault {
-  const [code, retry] = faultsByKind[error.kind]
-  return code === 'upstream_error'
-    ? upstreamFault(error.message, retry, error)
-    : new Fault(code, {}, { cause: error })
-}
-
-const faultsByKind: Record<
-  OutboundErrorKind,
-  ['upstream_error' | 'upstream_timeout' | 'service_unavailable', boolean]
-> = {
-  address_refused: ['upstream_error', false],
-  busy: ['service_unavailable', true],
-  connect: ['upstream_error', true],
-  head_timeout: ['upstream_timeout', true],
-  idle_timeout: ['upstream_timeout', true],
-  total_timeout: ['upstream_timeout', false],
-  too_large: ['upstream_error', false],
-  broken: ['upstream_error', true],
-  aborted: ['upstream_error', true],
-}
-
-/** Without `retry` the SDKs are told not to try again: they would meet the same, at three times the load (C8). */
-function upstreamFault(message: string, retry: boolean, cause?: unknown): Fault {
-  const headers = retry ? undefined : { 'x-should-retry': 'false' }
-  return new Fault('upstream_error', { message, ...(headers ? { headers } : {}) }, { cause })
 }
 
 function toFaultAnswer(fault: Fault): Answer {

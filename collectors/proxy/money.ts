@@ -13,6 +13,7 @@ export type Pieces = {
   characters?: number
 }
 
+/** Held no longer than the asking takes. */
 export type Ask = {
   workspace: string
   keyId: string

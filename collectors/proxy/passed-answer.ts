@@ -7,14 +7,15 @@ import type { SignedRecord } from '../../schemas/record.ts'
 import { isEncoded, pushAnswerHeaders, upstreamRequestIdOf } from './answer-headers.ts'
 import type { Call, Outcome } from './call.ts'
 import { type Completion, emptyCompletion } from './completion.ts'
-import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
+import { type Done, HeldAnswer, noRecord, settle, stopping } from './held-answer.ts'
 import { keepLast } from './idempotency.ts'
 import type { MediaPiece } from './media/store.ts'
 import type { OutboundError } from './outbound.ts'
-import { receiptHeaders } from './receipt.ts'
+import { addTiming, receiptHeaders } from './receipt.ts'
 import { storeFinal } from './store-call.ts'
 import { OpeningGate } from './streams/opening-gate.ts'
 import type { UpstreamCall, UpstreamHandler } from './upstream.ts'
+import { faultOf } from './upstream-faults.ts'
 
 /** waiting: nothing has left. held: it became a JSON answer. passing: bytes leave. over: nothing is left to do but the end. */
 type Phase = 'waiting' | 'held' | 'passing' | 'over'
@@ -124,6 +125,7 @@ export class PassedAnswer implements UpstreamHandler {
     const length = this.#headers['content-length']
     // With it a client knows by itself whether all of it has come.
     if (length !== undefined && /^\d{1,15}$/.test(length)) headers.push('Content-Length', length)
+    addTiming(headers, this.#call)
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
     this.#phase = 'passing'
@@ -176,7 +178,7 @@ export class PassedAnswer implements UpstreamHandler {
       ttftMs: this.#ttftMs,
     }
     try {
-      return await storeFinal(this.#call, outcome, await this.#gate.stored)
+      return await storeFinal(this.#call, outcome, { opening: await this.#gate.stored })
     } catch (failure) {
       noRecord(this.#call, failure)
       return undefined

@@ -26,7 +26,7 @@ export const exposed = [
 ].join(', ')
 
 /**
- * Names and values in turn, for `writeHead`. `signed` is the record that is durable by now: the opening one on a stream,
+ * Names and values in turn, for `writeHead` when `addTiming` has added what is known only then. `signed` is the record that is durable by now: the opening one on a stream,
  * else the final one; without one (the spool failed) there is no signature to show.
  */
 export function receiptHeaders(
@@ -65,11 +65,15 @@ export function receiptHeaders(
   if (call.grant) headers.push(...call.grant.headers)
   if (call.isCacheHit) headers.push('X-BatchIn-Cache', 'hit')
   if (call.isDropped) headers.push('X-BatchIn-Capture', 'dropped')
+  if (upstreamRequestId !== null) headers.push('X-Upstream-Request-Id', upstreamRequestId)
+  return headers
+}
+
+/** The head leaves now: what of its time was ours, for its reader and for the meters. */
+export function addTiming(headers: string[], call: Call): void {
   const gatewayMs = gatewayTime(call)
   headers.push('Server-Timing', `gw;dur=${gatewayMs.toFixed(2)}`)
   call.deps.meters?.headLeft(call, gatewayMs)
-  if (upstreamRequestId !== null) headers.push('X-Upstream-Request-Id', upstreamRequestId)
-  return headers
 }
 
 /** What of the time until now was not spent waiting for an upstream: of a stream, for its first byte; else for all of it. */

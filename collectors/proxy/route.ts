@@ -87,7 +87,7 @@ async function receive(
     workspace: caller.workspace,
   })
   try {
-    const call = admit(deps, await signerOf(deps, caller), {
+    const call = admit(deps, await deps.signerOf(caller.workspace).catch(noSigner), {
       operation,
       caller,
       requestId,
@@ -161,7 +161,7 @@ function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
       given.leave()
       return
     }
-    res.once('close', () => {
+    res.on('close', () => {
       if (!res.writableFinished) given.leave()
     })
     given.attach(cached ? noUpstream : attempts)
@@ -223,8 +223,6 @@ function answerOf(call: Call, done: Done): HeldAnswer | StreamedAnswer | PassedA
   return call.operation.passesBytes ? new PassedAnswer(call, done) : new HeldAnswer(call, done)
 }
 
-function signerOf(deps: ProxyDeps, caller: Caller): ReturnType<ProxyDeps['signerOf']> {
-  return deps.signerOf(caller.workspace).catch((error) => {
-    throw new Fault('service_unavailable', {}, { cause: error })
-  })
+function noSigner(cause: unknown): never {
+  throw new Fault('service_unavailable', {}, { cause })
 }

@@ -15,6 +15,10 @@ import type { Attempt } from './targets/attempts.ts'
 // The service of runs whose caller is known by a key only.
 export const serviceName = 'runledger'
 
+/** Is told the record while the disk takes it, which is longer than whatever it prepares; shown to nobody before it is durable. */
+export type Meanwhile = (signed: SignedRecord) => void
+
+type Given = { opening: SignedRecord | undefined; meanwhile?: Meanwhile | undefined }
 type Counted = Use & Pick<Run, 'prompt' | 'upstream'> & { durationMs: number }
 
 /** The opening record of a stream, signed while the upstream thinks. */
@@ -35,20 +39,16 @@ export function signOpening(call: Call): SignedRecord {
  * Signs the final record and stores it with its run in one write; resolves when both are durable. Rejects with
  * `service_unavailable` when nothing was stored; the signature must then be shown to nobody.
  */
-export async function storeFinal(
-  call: Call,
-  seen: Outcome,
-  opening: SignedRecord | undefined,
-): Promise<SignedRecord> {
+export async function storeFinal(call: Call, seen: Outcome, given: Given): Promise<SignedRecord> {
   const outcome = call.isCacheHit ? asHit(seen) : seen
   const use = countUse(call, outcome)
   try {
     if (outcome.completion.job) {
-      const of = { opening: opening ?? signOpening(call), ...use }
+      const of = { opening: given.opening ?? signOpening(call), ...use }
       const started = await startJob(call, outcome, of)
       if (started) return started
     }
-    const signed = await store(call, outcome, { ...use, opening })
+    const signed = await store(call, outcome, { ...use, ...given })
     if (outcome.status === 'ok') call.caching?.keep()
     return signed
   } finally {
@@ -64,14 +64,10 @@ function asHit(outcome: Outcome): Outcome {
     : outcome
 }
 
-async function store(
-  call: Call,
-  outcome: Outcome,
-  counted: Use & { opening: SignedRecord | undefined },
-): Promise<SignedRecord> {
+async function store(call: Call, outcome: Outcome, counted: Use & Given): Promise<SignedRecord> {
   const { deps } = call
   const { completion } = outcome
-  const { usage, opening } = counted
+  const { usage, opening, meanwhile } = counted
   const upstream = upstreamOf(call, outcome)
   const durationMs = performance.now() - call.startedTick
   const prompt = settleSight(call, opening !== undefined)
@@ -90,7 +86,7 @@ async function store(
   const run = toRun(call, outcome, { ...counted, durationMs, prompt, upstream })
   deps.redaction?.run(run)
   const notes = deps.envelopes.open(run.workspace)
-  await deps.intake.write(
+  const written = deps.intake.write(
     (batch) => {
       pushRecord(batch, signed)
       pushRun(batch, run, notes)
@@ -99,6 +95,11 @@ async function store(
     },
     { closes: call.runId },
   )
+  try {
+    meanwhile?.(signed)
+  } finally {
+    await written
+  }
   notes.keep()
   deps.counters.count('proxy_runs_total', { provider: shownProvider(call), status: run.status })
   deps.meters?.ended(call, { ttftMs: outcome.ttftMs, usage })

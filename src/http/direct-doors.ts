@@ -47,7 +47,7 @@ export function enterDirectly(
       return
     }
     const startedAt = performance.now()
-    res.once('close', () => {
+    res.on('close', () => {
       door.seconds.observe((performance.now() - startedAt) / 1_000)
       // As Koa does for those that pass through it.
       if (req.socket.errored && !refusals.has(req)) app.emit('error', req.socket.errored)

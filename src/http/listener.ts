@@ -121,7 +121,7 @@ function takesTurn({ socket }: IncomingMessage, res: ServerResponse): boolean {
   }
   waiting.push(res)
   // Answers leave in the order of their requests.
-  res.once('close', () => waiting.shift())
+  res.on('close', () => waiting.shift())
   return true
 }
 

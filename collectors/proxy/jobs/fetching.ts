@@ -4,9 +4,9 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import type { Context } from 'koa'
 import { Fault } from '../../../schemas/faults.ts'
 import { isEncoded } from '../answer-headers.ts'
-import { faultOf } from '../held-answer.ts'
 import { OutboundError, type OutboundErrorKind } from '../outbound.ts'
 import { answerBytesMax, type UpstreamCall, type UpstreamHandler } from '../upstream.ts'
+import { faultOf } from '../upstream-faults.ts'
 
 export type Fetched = { status: number; headers: IncomingHttpHeaders; body: Buffer }
 

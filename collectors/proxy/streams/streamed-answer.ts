@@ -11,13 +11,14 @@ import {
   upstreamRequestIdOf,
 } from '../answer-headers.ts'
 import { type Call, type Outcome, runStatusOf } from '../call.ts'
-import { type Done, faultOf, HeldAnswer, noRecord, settle, stopping } from '../held-answer.ts'
+import { type Done, HeldAnswer, noRecord, settle, stopping } from '../held-answer.ts'
 import { keepLast } from '../idempotency.ts'
 import type { EventStream, StreamTap } from '../operation.ts'
 import type { OutboundError } from '../outbound.ts'
-import { closingComment, receiptHeaders } from '../receipt.ts'
+import { addTiming, closingComment, receiptHeaders } from '../receipt.ts'
 import { storeFinal } from '../store-call.ts'
 import type { UpstreamCall, UpstreamHandler } from '../upstream.ts'
+import { faultOf } from '../upstream-faults.ts'
 import { LateTap } from './late-tap.ts'
 import { OpeningGate } from './opening-gate.ts'
 import { type LastBlock, SseBlocks } from './sse-blocks.ts'
@@ -160,6 +161,7 @@ export class StreamedAnswer implements UpstreamHandler {
     const headers = receiptHeaders(this.#call, opening, upstreamRequestIdOf(this.#headers))
     pushAnswerHeaders(headers, this.#headers, this.#call.route.public)
     headers.push('Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no')
+    addTiming(headers, this.#call)
     this.#call.claim?.begin(200, headers)
     res.writeHead(200, headers)
     this.#phase = 'flowing'
@@ -249,7 +251,7 @@ export class StreamedAnswer implements UpstreamHandler {
       counters.count('proxy_malformed_events_total', {}, this.#tap.malformed)
     }
     try {
-      return await storeFinal(this.#call, outcome, await this.#gate.stored)
+      return await storeFinal(this.#call, outcome, { opening: await this.#gate.stored })
     } catch (failure) {
       noRecord(this.#call, failure)
       return undefined
