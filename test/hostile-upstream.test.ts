@@ -86,6 +86,59 @@ describe.each([false, true])('counts that cannot be true (streamed: %s)', (strea
   })
 })
 
+describe('a stream', () => {
+  const last = delta({ content: 'Hello' }, 'stop')
+  const used = (input: number, output: number) =>
+    chunk([], {
+      usage: { prompt_tokens: input, completion_tokens: output, total_tokens: input + output },
+    })
+  const whole = [last, used(10, 5), doneEvent]
+  const lines = (text: string) => whole.map((event) => event.replaceAll('\n', text))
+  test.each<[string, string[]]>([
+    ['that tells its usage twice', [last, used(3, 1), used(10, 5), doneEvent]],
+    [
+      'that tells no usage after it told it',
+      [last, used(10, 5), chunk([], { usage: null }), doneEvent],
+    ],
+    ['with usage behind its end', [...whole, used(1000, 500)]],
+    ['that ends twice', [...whole, doneEvent]],
+    ['without a space behind the colon', whole.map((event) => event.replace('data: ', 'data:'))],
+    ['with CRLF', lines('\r\n')],
+    ['with CR alone', lines('\r')],
+    ['with a byte order mark', [`\ufeff${last}`, used(10, 5), doneEvent]],
+    [
+      'with ids, names, comments and times to wait',
+      whole.map((event) => `: hi\nid: 1\nevent: message\nretry: 5\n${event}`),
+    ],
+    [
+      'whose event is on two lines',
+      [
+        'data: {"choices":[{"index":0,\ndata: "delta":{"content":"Hello"}}]}\n\n',
+        used(10, 5),
+        doneEvent,
+      ],
+    ],
+    [
+      'with parts at places that no list has',
+      [
+        chunk([
+          { index: 0, delta: { content: 'Hello', tool_calls: [{ index: 2 ** 31, id: 'a' }] } },
+        ]),
+        chunk([{ index: 2 ** 31, delta: { content: 'x' } }]),
+        chunk([{ index: -1, delta: { tool_calls: [{ index: -1, id: 'b' }] } }]),
+        used(10, 5),
+        doneEvent,
+      ],
+    ],
+  ])('%s has one row, with what was told and no more', async (_what, pieces) => {
+    const more = { stream: true, stream_options: { include_usage: true } }
+    const { text, row } = await callOf(sse(pieces), more)
+    expect(text.match(/: vaas /g)).toHaveLength(1)
+    expect(row).toMatchObject({ status: 'ok', input_tokens: 10, output_tokens: 5 })
+    expect([row.usage_estimated, row.cost_cents]).toEqual([false, 0.002])
+  })
+})
+
 const hello = JSON.stringify(answerOf(5, 5))
 /** Writes to the socket itself, as no server library would. */
 const bytes =

@@ -290,3 +290,88 @@ test('with public signup strangers make accounts and come in, and still cannot a
     await open.end()
   }
 })
+
+test('no name of one workspace opens anything in another, whatever its key may do there', async () => {
+  const make = async (email: string) => {
+    const wish = { email, name: 'Somebody', password: 'secure_password_123' }
+    const { id } = (await call('POST', '/v1/users', wish)).body
+    const scopes = ['ingest', 'proxy', 'read', 'admin']
+    const { body } = await call('POST', '/v1/keys', { user_id: id, scopes })
+    return { id, keyId: body.id, key: body.key }
+  }
+  const mine = await make('mine@example.com')
+  const theirs = await make('theirs@example.com')
+  const declared = {
+    registry_id: 'quiet',
+    messages: [{ role: 'system', content: 'Say {{word}}' }],
+  }
+  expect((await call('POST', '/v1/prompts', declared, mine.key)).status).toBe(201)
+  const chat = { model: 'm', messages: [{ role: 'user', content: 'hi' }] }
+  const answer = await call('POST', '/v1/chat/completions', chat, mine.key)
+  const traceId = answer.headers.get('traceparent')?.split('-')[1]
+  const runId = answer.headers.get('x-batchin-run-id')
+  const recordId = answer.headers.get('x-vaas-record-id')
+  const read = () => call('GET', `/v1/traces/${traceId}`, undefined, mine.key)
+  await expect.poll(async () => (await read()).status, { timeout: 20_000 }).toBe(200)
+  const spanId = (await read()).body.spans[0].span_id
+
+  const why = 'to see'
+  const registry = '/v1/prompts/quiet'
+  const closed: [string, string, unknown?][] = [
+    ['GET', `/v1/traces/${traceId}`],
+    ['GET', `/v1/traces/${traceId}/spans/${spanId}`],
+    ['DELETE', `/v1/traces/${traceId}`],
+    ['GET', `/v1/vaas/${recordId}/disclosure`],
+    ['GET', registry],
+    ['GET', `${registry}/versions/v1`],
+    ['GET', `${registry}/history`],
+    ['GET', `${registry}/diff?from=v1&to=v1`],
+    ['PATCH', registry, { mode: 'serve' }],
+    ['POST', `${registry}/pin`, { version: 'v1', reason: why }],
+    ['POST', `${registry}/rollback`, { reason: why }],
+    [
+      'POST',
+      `${registry}/promote`,
+      { version: 'v1', expected_promoted_version: null, reason: why },
+    ],
+    ['POST', '/v1/prompt-regressions', { registry_id: 'quiet', candidate: 'v1' }],
+    ['PATCH', `/v1/keys/${mine.keyId}`, { name: 'theirs now' }],
+    ['DELETE', `/v1/keys/${mine.keyId}`],
+  ]
+  for (const [method, path, body] of closed)
+    expect([path, (await call(method, path, body, theirs.key)).status]).toEqual([path, 404])
+
+  const owners: [string, string, unknown?][] = [
+    ['GET', '/v1/users/by-email?email=mine@example.com'],
+    ['POST', `/v1/users/${theirs.id}/credits`, { amount_cents: 1, source: 's', reference_id: 'r' }],
+    ['POST', '/v1/keys', { user_id: mine.id }],
+    ['POST', '/v1/users', { email: 'n@example.com', name: 'N', password: 'long enough' }],
+  ]
+  for (const [method, path, body] of owners)
+    expect([path, (await call(method, path, body, theirs.key)).status]).toEqual([path, 403])
+
+  const cursor = Buffer.from('of nobody').toString('base64url')
+  for (const path of [
+    `/v1/traces?trace_id=${traceId}`,
+    '/v1/prompts',
+    '/v1/prompt-regressions',
+    '/v1/experiments',
+    '/v1/otlp/destinations',
+    '/v1/attributes',
+    '/v1/metrics/top?metric=requests&by=model',
+  ])
+    expect([path, (await call('GET', path, undefined, theirs.key)).body.items]).toEqual([path, []])
+  const list = (path: string) => call('GET', path, undefined, theirs.key)
+  expect((await list(`/v1/otlp/export?trace_id=${traceId}`)).body).toEqual({ resourceSpans: [] })
+  expect((await list(`/v1/usage/logs?key_id=${mine.keyId}`)).body).toEqual([])
+  expect((await list(`/v1/usage/summary?key_id=${mine.keyId}`)).body.total_requests).toBe(0)
+  expect((await list('/v1/keys')).body.map((row: { id: string }) => row.id)).toEqual([theirs.keyId])
+  expect((await list(`/v1/traces?cursor=${cursor}`)).status).toBe(400)
+
+  // The same run id in another workspace is another run, with a record of its own.
+  const now = new Date().toISOString()
+  const run = { run_id: runId, model: 'm', started_at: now, ended_at: now, output: 'x' }
+  const posted = await call('POST', '/v1/runs', run, theirs.key)
+  expect(posted.body.runs[0].record_id).not.toBe(recordId)
+  expect((await read()).status).toBe(200)
+}, 60_000)

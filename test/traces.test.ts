@@ -416,21 +416,32 @@ describe('the way out', () => {
     const empty = await isolated(first.headers.get('x-next-cursor') ?? '')
     expect(placeOf(empty.next)).toBeGreaterThan(0n)
     await send({ traceId: randomHex(16), spanId: randomHex(8), name: 'x', service: 'other' })
-    const passed = await isolated(empty.next)
-    expect(passed.spans).toEqual([])
-    expect(placeOf(passed.next)).toBeGreaterThan(placeOf(empty.next))
+    // What was just sent is looked at once it is loaded.
+    let passed = empty
+    const place = async () => {
+      passed = await isolated(passed.next)
+      expect(passed.spans).toEqual([])
+      return placeOf(passed.next)
+    }
+    await expect.poll(place, patience).toBeGreaterThan(placeOf(empty.next))
     await send({
       traceId: randomHex(16),
       spanId: randomHex(8),
       name: 'y',
       service: 'not-there-yet',
     })
-    const found = await isolated(passed.next)
-    expect(found.spans.map((span) => span.name)).toEqual(['y'])
+    let found = passed
+    const named = async () => {
+      found = await isolated(found.next)
+      return found.spans.map((span) => span.name)
+    }
+    await expect.poll(named, patience).toEqual(['y'])
     expect((await isolated(found.next)).spans).toEqual([])
   })
 })
 
+// Others share the machine.
+const patience = { timeout: 20_000 }
 const placeOf = (cursor: string) => BigInt(Buffer.from(cursor, 'base64url').toString().slice(3))
 
 describe('a run of the proxy that its client posts too', () => {
@@ -595,7 +606,8 @@ describe('another workspace', () => {
       model: 'm',
       messages: [{ role: 'user', content: 'secret' }],
     })
-    expect((await get(world, `/v1/traces/${traceId}`)).status).toBe(200)
+    const ours = async () => (await get(world, `/v1/traces/${traceId}`)).status
+    await expect.poll(ours, patience).toBe(200)
     for (const path of [
       `/v1/traces/${traceId}`,
       `/v1/traces/${traceId}?include=payload`,
