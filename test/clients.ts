@@ -1,5 +1,6 @@
 // Real clients of the public doors: the OpenAI SDK, the OpenTelemetry exporters, fetch.
 
+import { setTimeout as wait } from 'node:timers/promises'
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto'
@@ -10,6 +11,8 @@ import {
   type SpanExporter,
 } from '@opentelemetry/sdk-trace-base'
 import OpenAI from 'openai'
+
+const storedDeadlineMs = 20_000
 
 export type Target = { url: string; key: string }
 
@@ -29,6 +32,18 @@ export async function get(
     status: response.status,
     body: text.startsWith('{') || text.startsWith('[') ? JSON.parse(text) : text,
     headers: response.headers,
+  }
+}
+
+/** What was accepted a moment ago is read a moment later on a machine that is busy elsewhere; only that is waited for. */
+export async function getStored(target: Target, path: string): Promise<Json> {
+  const deadline = performance.now() + storedDeadlineMs
+  for (;;) {
+    const { status, body } = await get(target, path)
+    if (status === 200) return body
+    if (status !== 404 || performance.now() > deadline)
+      throw new Error(`GET ${path} answered ${status}: ${JSON.stringify(body)}`)
+    await wait(50)
   }
 }
 

@@ -15,7 +15,7 @@ import OpenAI, {
 } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
-import { get, type Json } from './clients.ts'
+import { get, getStored, type Json } from './clients.ts'
 import { startProxy } from './proxy-world.ts'
 import {
   completion,
@@ -277,7 +277,7 @@ test('C7 C11: the SDK tries again, and each attempt says which it is', async () 
   const { response } = await trying.chat.completions.create({ model, messages }).withResponse()
   expect(upstream.seen).toHaveLength(3)
   const traceId = response.headers.get('traceparent')?.split('-')[1]
-  const { body } = await get(world, `/v1/traces/${traceId}?include=payload`)
+  const body = await getStored(world, `/v1/traces/${traceId}?include=payload`)
   expect(JSON.stringify(body)).toContain('{"key":"http.request.resend_count","value":2}')
 })
 
@@ -346,7 +346,7 @@ test('C23: cached tokens are part of the prompt’s, in the answer and in what i
     9, 2,
   ])
   const traceId = response.headers.get('traceparent')?.split('-')[1]
-  expect((await get(world, `/v1/traces/${traceId}`)).body).toMatchObject({ input_tokens: 9 })
+  expect(await getStored(world, `/v1/traces/${traceId}`)).toMatchObject({ input_tokens: 9 })
 })
 
 test('C24: what neither of us knows passes both ways', async () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { getStored, type Json } from './clients.ts'
 import {
   chunk,
   completion,
@@ -69,13 +70,7 @@ function newTrace(): { traceId: string; headers: { traceparent: string } } {
   return { traceId, headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01` } }
 }
 
-async function read(path: string): Promise<Record<string, unknown>> {
-  const answer = await fetch(world.url + path, {
-    headers: { authorization: `Bearer ${world.key}` },
-  })
-  expect([path, answer.status]).toEqual([path, 200])
-  return answer.json()
-}
+const read = (path: string): Promise<Json> => getStored(world, path)
 
 test('a call that one upstream fails and another answers is one run with both attempts below it, signed by who answered', async () => {
   one.play(json({ error: { message: 'busy', type: 'api_error' } }, 503))
