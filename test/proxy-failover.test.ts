@@ -51,8 +51,13 @@ const stream = sse([...helloEvents, doneEvent])
 type RouteFile = Record<string, unknown>
 
 /** A proxy whose route asks `one` first and has `two` standing by, unless `route` says otherwise. */
-async function start(route: RouteFile = {}, more: object = {}): Promise<ProxyWorld> {
+async function start(
+  route: RouteFile = {},
+  more: object = {},
+  deps: Parameters<typeof startProxy>[0] = {},
+): Promise<ProxyWorld> {
   world = await startProxy({
+    ...deps,
     file: {
       providers: [
         { id: 'one', base_url: one.baseUrl, api_key_env: ['ONE_A', 'ONE_B'] },
@@ -174,6 +179,25 @@ test('429 asks with the next key, then the next target; a key that was limited r
     'Bearer sk-ONE_B',
     ...Array.from({ length: 3 }, () => 'Bearer sk-ONE_B'),
   ])
+})
+
+test('a provider that limits all of its keys is left alone for as long as it said: the others are asked at once', async () => {
+  let nowMs = Date.now()
+  one.play((res, seen) => {
+    const isFirst = seen.headers.authorization === 'Bearer sk-ONE_A'
+    const inTime = isFirst ? new Date(nowMs + 30_000).toUTCString() : '30'
+    return json({ error: {} }, 429, { 'retry-after': inTime })(res, seen)
+  })
+  const proxy = await start({}, {}, { nowMs: () => nowMs })
+  const statuses = new Set<number>()
+  // More calls than the retry budget would pay for, if each of them had to find out.
+  for (let i = 0; i < 30; i++) statuses.add((await proxy.post(hello)).status)
+  expect([[...statuses], one.seen.length, two.seen.length]).toEqual([[200], 2, 30])
+  // A date has whole seconds.
+  nowMs += 31_000
+  one.play(json(completion('back')))
+  await (await proxy.post(hello)).arrayBuffer()
+  expect(one.seen).toHaveLength(3)
 })
 
 test('when every target fails, the last failure is the answer, signed as any other', async () => {

@@ -90,11 +90,31 @@ test('retries are at most the share of calls, the seconds, and what was there at
 test('keys are taken in turn, one that rests comes last, and one that was tried never', () => {
   const keys = new ProviderKeys(['a', 'b', 'c'])
   expect([keys.pick(0, 0), keys.pick(0, 0), keys.pick(0, 0), keys.pick(0, 0)]).toEqual([0, 1, 2, 0])
-  keys.limited(1, '2', 0)
+  keys.limited(1, { 'retry-after': '2' }, 0)
   expect([keys.pick(0, 1_999), keys.pick(0, 1_999)]).toEqual([2, 0])
   expect(keys.pick(0b101, 1_999)).toBe(1)
   expect(keys.pick(0b111, 1_999)).toBe(-1)
   expect(keys.pick(0b101, 2_000)).toBe(1)
+})
+
+test.each([
+  ['milliseconds, before seconds', { 'retry-after-ms': '2500', 'retry-after': '9' }, 2_500],
+  ['seconds', { 'retry-after': '2.5' }, 2_500],
+  ['a date', { 'retry-after': 'Thu, 01 Jan 1970 00:00:03 GMT' }, 3_000],
+  ['a date that is over', { 'retry-after': 'Wed, 31 Dec 1969 00:00:03 GMT' }, 1_000],
+  ['words', { 'retry-after': 'soon' }, 1_000],
+  ['nothing', {}, 1_000],
+  ['a day, which is more than is heeded', { 'retry-after': '86400' }, 60_000],
+])('keys rest for as long as the provider says: %s', (_what, headers, restMs) => {
+  for (const [texts, at] of [
+    [['a'], 0],
+    [[], -1],
+  ] as const) {
+    const keys = new ProviderKeys(texts)
+    expect(keys.isResting(0)).toBe(false)
+    keys.limited(at, headers, 0)
+    expect([keys.isResting(restMs - 1), keys.isResting(restMs)]).toEqual([true, false])
+  }
 })
 
 test('each target is chosen once at most, and all of them before none is left', () => {
@@ -108,7 +128,7 @@ test('each target is chosen once at most, and all of them before none is left', 
       const targets = weights.map((weight, i) => {
         const breaker = new Breaker({ ...rule, failuresInRow: 1, openMs: 10 }, () => {})
         if (open & (1 << i)) fail(breaker, 0)
-        return { weight, breaker } as Target // what the choice looks at
+        return { weight, breaker, keys: new ProviderKeys([]) } as Target // what the choice looks at
       })
       let tried = 0
       const order: number[] = []

@@ -95,7 +95,7 @@ export class Attempts implements UpstreamCall, UpstreamHandler {
     const { nowMs, counters } = this.#call.deps
     if (status >= 500) breaker.failed(nowMs())
     else if (status >= 400) breaker.left()
-    if (status === 429) keys.limited(this.#key, headers['retry-after'], nowMs())
+    if (status === 429) keys.limited(this.#key, headers, nowMs())
     else if (status === 401 || status === 403) {
       keys.refused(this.#key, nowMs())
       counters.count('proxy_keys_refused_total', { provider: shownProvider(this.#call) })

@@ -1,6 +1,8 @@
 // The keys of one provider: taken in turn, left alone for a while when the provider says too many, or does not know one.
+// Law: a key is chosen before one that rests, never refused.
 
 import { createHash } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 
 // As long as a Retry-After may keep a key from being tried.
 const restMsMax = 60_000
@@ -23,7 +25,8 @@ export class ProviderKeys {
   constructor(texts: readonly string[]) {
     this.texts = texts
     this.tags = texts.map(toKeyTag)
-    this.#restUntilMs = texts.map(() => 0)
+    // A provider that asks for no key rests as if it had one.
+    this.#restUntilMs = texts.length === 0 ? [0] : texts.map(() => 0)
   }
 
   /** The position of a key that is not among `tried` (bits), rested ones first; -1 when there is none left. */
@@ -42,15 +45,28 @@ export class ProviderKeys {
     return tired
   }
 
-  /** The provider asked for fewer calls with this key. */
-  limited(at: number, retryAfter: string | undefined, nowMs: number): void {
-    const seconds = Number(retryAfter)
-    const restMs = seconds > 0 ? Math.min(seconds * 1000, restMsMax) : restMsElse
-    this.#restUntilMs[at] = nowMs + restMs
+  /** True while no key is worth a call, if there is another provider. */
+  isResting(nowMs: number): boolean {
+    return this.#restUntilMs.every((untilMs) => untilMs > nowMs)
+  }
+
+  /** The provider asked for fewer calls with this key, and perhaps said until when. */
+  limited(at: number, headers: IncomingHttpHeaders, nowMs: number): void {
+    const saidMs = saidIn(headers, nowMs)
+    const restMs = saidMs > 0 ? Math.min(saidMs, restMsMax) : restMsElse
+    this.#restUntilMs[Math.max(at, 0)] = nowMs + restMs
   }
 
   /** The provider does not know this key. */
   refused(at: number, nowMs: number): void {
-    this.#restUntilMs[at] = nowMs + refusedMs
+    this.#restUntilMs[Math.max(at, 0)] = nowMs + refusedMs
   }
+}
+
+/** Milliseconds, seconds, or a date; NaN or less than 0 where nothing is said that could be kept. */
+function saidIn(headers: IncomingHttpHeaders, nowMs: number): number {
+  const { 'retry-after': seconds, 'retry-after-ms': ms } = headers
+  if (typeof ms === 'string' && Number(ms) > 0) return Number(ms)
+  if (seconds === undefined) return 0
+  return Number.isNaN(Number(seconds)) ? Date.parse(seconds) - nowMs : Number(seconds) * 1000
 }

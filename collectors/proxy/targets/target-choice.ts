@@ -3,8 +3,8 @@
 import type { Target } from './routes.ts'
 
 /**
- * The position of the next one that is not among `tried` (bits), or -1: by weight, of those whose breaker lets calls through;
- * then those of weight 0, which stand by; then, because a refusal would help nobody, those whose breaker is open.
+ * The position of the next one that is not among `tried` (bits), or -1: by weight, of those whose breaker lets calls through and
+ * that have a key which does not rest; then those of weight 0, which stand by; then, because a refusal would help nobody, the rest.
  */
 export function chooseTarget(
   targets: readonly Target[],
@@ -15,7 +15,7 @@ export function chooseTarget(
   const weighed = byWeight(targets, tried, now)
   if (weighed >= 0) return weighed
   const left = (i: number) => !(tried & (1 << i))
-  const standby = targets.findIndex((it, i) => left(i) && it.breaker.state(now.nowMs) !== 'open')
+  const standby = targets.findIndex((it, i) => left(i) && !isOut(it, now.nowMs))
   return standby >= 0 ? standby : targets.findIndex((_, i) => left(i))
 }
 
@@ -25,7 +25,7 @@ function byWeight(
   { nowMs, random }: { nowMs: number; random: () => number },
 ): number {
   const weightOf = (target: Target, i: number) =>
-    tried & (1 << i) || target.breaker.state(nowMs) === 'open' ? 0 : target.weight
+    tried & (1 << i) || isOut(target, nowMs) ? 0 : target.weight
   const sum = targets.reduce((total, target, i) => total + weightOf(target, i), 0)
   let left = random() * sum
   let last = -1
@@ -37,4 +37,8 @@ function byWeight(
     if (left < 0) break
   }
   return last
+}
+
+function isOut({ breaker, keys }: Target, nowMs: number): boolean {
+  return breaker.state(nowMs) === 'open' || keys.isResting(nowMs)
 }
