@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { randomHex } from '../schemas/ids.ts'
 import { startClickhouse } from '../src/engines/clickhouse.ts'
+import { openEraser } from '../src/erasing/erasing.ts'
 import { keepFor } from '../src/erasing/retention.ts'
 import { rollDue } from '../src/rollups/roll.ts'
 import { type Clickhouse, connectClickhouse } from '../src/stores/clickhouse.ts'
@@ -162,6 +163,37 @@ test("a user's data is every trace that names them, whole; others stay", async (
     })
     .toBe(0)
   expect((await call('DELETE', '/v1/data?user_id=grace')).status).toBe(200)
+})
+
+test('a deletion that broke off when the rows were hidden takes their bytes from the disk when it is tried again', async () => {
+  const user = 'cut-off@example.com'
+  const { traceId } = await run(user, 'Something private')
+  const found = await call('GET', `/v1/traces/${traceId}`)
+  expect(found.body.spans).toHaveLength(2)
+  let isAway = true
+  const erase = openEraser({
+    clickhouse: {
+      ...clickhouse,
+      command: (sql, options) =>
+        isAway && sql.includes('APPLY DELETED MASK')
+          ? Promise.reject(new Error('ClickHouse is away.'))
+          : clickhouse.command(sql, options),
+    },
+    sql: { query: async () => [] },
+    media: { remove: async () => {} },
+  })
+  const { body: me } = await call('GET', '/v1/users/me')
+  const { signal } = new AbortController()
+  const again = () =>
+    erase(
+      { workspace: me.id, userId: user, beforeSeq: 2n ** 63n },
+      { signal, alsoOf: async () => {} },
+    )
+  await expect(again()).rejects.toThrow('ClickHouse is away.')
+  expect(await rowsOf(traceId)).toBeGreaterThan(0)
+  isAway = false
+  await again()
+  await expect.poll(() => rowsOf(traceId)).toBe(0)
 })
 
 test('everything of a workspace goes when it is named, and new data comes in as before', async () => {

@@ -1,5 +1,6 @@
 // Deleting for good what a caller may have deleted: one trace, everything of a user, everything of a workspace.
-// Law: when it resolves no query sees any of it, in any table; evidence stays, because it holds no text.
+// Law: when it resolves no query sees any of it, in any table, and its bytes are on their way off the disk; evidence stays, because
+// it holds no text.
 
 import type { MediaStore } from '../../collectors/proxy/media/store.ts'
 import type { Erase } from '../../collectors/spool/spool.ts'
@@ -19,6 +20,7 @@ const seqBits = 20n
 const clockSkewMs = 60_000
 // An envelope is written again after half a day of use; one that is older is not referred to by what comes in now.
 const envelopeIdleS = 14 * 3_600
+const hideable = ['traces', 'briefs', 'payloads', 'spans', 'rollups', 'envelopes']
 
 type Alsos = Parameters<Erase>[1]['alsoOf']
 type Stores = {
@@ -51,6 +53,7 @@ export function openEraser(stores: Stores): Erase {
       )
       await stores.sql.query('DELETE FROM kept_answers WHERE workspace = $1', [workspace])
     }
+    await dropHidden(stores)
     // A wish that another plane took first has left no row here to find them by.
     const madeMs = Number(beforeSeq >> seqBits) - clockSkewMs
     await eraseSharedMedia(stores, { workspace, madeMs })
@@ -116,9 +119,25 @@ async function eraseSpans(stores: Stores, where: Where): Promise<void> {
   // Once more: whoever read the spans to tell their version (src/registry/assignments.ts) may have written what it read since.
   await deleteFrom(stores, 'briefs', where)
   await unroll(stores, workspace, quarters)
-  // Invisible from here on. The bytes leave the disk when the parts have been written anew, behind this call.
-  for (const table of ['traces', 'briefs', 'payloads', 'spans', 'rollups'])
-    await clickhouse.command(`ALTER TABLE ${table} APPLY DELETED MASK SETTINGS mutations_sync = 0`)
+}
+
+/**
+ * The bytes of hidden rows leave the disk when their parts have been written anew, behind this call. Every deletion ends with it: one
+ * that is tried again after it was cut off here finds no row any more, and the parts tell what is left to do.
+ */
+async function dropHidden({ clickhouse }: Stores): Promise<void> {
+  const hiding = await clickhouse.query<{ table: string }>({
+    sql: `SELECT DISTINCT table FROM system.parts WHERE database = currentDatabase() AND active AND has_lightweight_delete
+      AND table IN {tables:Array(String)}`,
+    params: { tables: hideable },
+  })
+  for (const { table } of hiding)
+    await clickhouse.command(
+      `ALTER TABLE ${table} APPLY DELETED MASK SETTINGS mutations_sync = 0`,
+      {
+        deadlineMs,
+      },
+    )
 }
 
 /** Answers kept for an Idempotency-Key quote what a run said. */
