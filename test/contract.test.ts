@@ -380,6 +380,41 @@ test.each<[string, Json]>([
   expect(JSON.parse(String(upstream.seen[0]?.body))).toEqual({ model, prompt, suffix: 'return' })
 })
 
+test('C38: every field of a transcription passes, numbers and lists as a form has them', async () => {
+  upstream.play(json({ text: 'hi', language: 'de', duration: 1 }))
+  const answer = await sdk.audio.transcriptions.create({
+    model,
+    file: new File(['a sound'], 'naïve – "x".wav', { type: 'audio/wav' }),
+    language: 'de',
+    prompt: 'Namen: Ådne',
+    response_format: 'verbose_json',
+    temperature: 0.2,
+    timestamp_granularities: ['word', 'segment'],
+    include: ['logprobs'],
+    chunking_strategy: { type: 'server_vad', threshold: 0.5 },
+  })
+  expect(answer.text).toBe('hi')
+  const sent = String(upstream.seen[0]?.body)
+  for (const part of [
+    'name="temperature"\r\n\r\n0.2\r\n',
+    'name="timestamp_granularities[]"\r\n\r\nword\r\n',
+    'name="timestamp_granularities[]"\r\n\r\nsegment\r\n',
+    'name="include[]"\r\n\r\nlogprobs\r\n',
+    'name="chunking_strategy[threshold]"\r\n\r\n0.5\r\n',
+    'filename="naïve – %22x%22.wav"\r\nContent-Type: audio/wav\r\n',
+  ])
+    expect(sent).toContain(part)
+  for (const temperature of ['warm', 'NaN', 'Infinity']) {
+    const failing = sdk.audio.transcriptions.create({
+      model,
+      file: sound(),
+      // As a form may say it; the type of the SDK is a number's.
+      temperature: temperature as unknown as number,
+    })
+    await expect(failing).rejects.toMatchObject({ status: 400, param: 'temperature' })
+  }
+})
+
 test('a key that may not call is told so by its own class', async () => {
   const made = await fetch(`${world.url}/v1/keys`, {
     method: 'POST',

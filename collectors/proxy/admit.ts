@@ -53,7 +53,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const stream =
     operation.events !== undefined && (operation.wantsStream?.(request) ?? readStream(request))
   operation.check(request, caller)
-  checkSampling(request)
+  checkSampling(request, arrived.received.upload !== undefined)
   const route = deps.routes.get(model, toText(headers['x-batchin-route']))
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true

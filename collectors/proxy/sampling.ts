@@ -16,10 +16,10 @@ const counts: readonly (readonly [string, number, number])[] = [
 ]
 const amounts = ['temperature', 'top_p', 'frequency_penalty', 'presence_penalty'] as const
 
-/** Throws `invalid_request` with the name of the first that is out of its bounds. */
-export function checkSampling(request: JsonObject): void {
+/** Throws `invalid_request` with the name of the first that is out of its bounds. In a form every number is a text. */
+export function checkSampling(request: JsonObject, isForm: boolean): void {
   for (const [name, least, most] of counts) {
-    const value = request[name]
+    const value = isForm ? fromText(request[name]) : request[name]
     if (value === undefined || value === null) continue
     if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most)
       continue
@@ -27,8 +27,13 @@ export function checkSampling(request: JsonObject): void {
     throw new Fault('invalid_request', { message, param: name })
   }
   for (const name of amounts) {
-    const value = request[name]
-    if (value === undefined || value === null || typeof value === 'number') continue
+    const value = isForm ? fromText(request[name]) : request[name]
+    if (value === undefined || value === null) continue
+    if (typeof value === 'number' && Number.isFinite(value)) continue
     throw new Fault('invalid_request', { message: `${name} must be a number.`, param: name })
   }
+}
+
+function fromText(value: unknown): unknown {
+  return typeof value === 'string' && value.trim() !== '' ? Number(value) : value
 }
