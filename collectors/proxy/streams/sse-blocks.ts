@@ -105,7 +105,7 @@ export class SseBlocks {
       at += 1
       line = at
       if (!isBlank) continue
-      const block = bytes.subarray(start, at)
+      const block = part(bytes, start, at)
       // A block that has left in part cannot be parted any more.
       const mayEnd = block.length <= this.#terminal.bytesMax && sentTo <= start
       const done = mayEnd ? this.#terminal.read(block) : undefined
@@ -135,7 +135,7 @@ export class SseBlocks {
   }
 
   #pass(bytes: Buffer, from: number, to: number): void {
-    if (to > from) this.passing.push(bytes.subarray(from, to))
+    if (to > from) this.passing.push(part(bytes, from, to))
   }
 
   /** Holds the unfinished block. What has been handed out is never written over: a new block takes new memory. */
@@ -259,6 +259,11 @@ function isBlankFrom(block: Buffer, from: number): boolean {
     if (block[at] !== lf && block[at] !== cr) return false
   }
   return true
+}
+
+/** A view costs as much as a search through an event, and most pieces of a stream are one whole event. */
+function part(bytes: Buffer, from: number, to: number): Buffer {
+  return from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
 }
 
 function nextLf(bytes: Buffer, from: number): number {
