@@ -7,33 +7,26 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId, toPrefixed, toUuid } from '../schemas/ids.ts'
 import { toVerdict, verifyEvidence } from '../schemas/verify.ts'
-import { startPostgres } from '../src/engines/postgres.ts'
 import { openEvidence } from '../src/records/evidence.ts'
 import { type Ledger, openLedger } from '../src/records/ledger.ts'
 import { loadMasterKey, seal, unseal } from '../src/seal.ts'
-import { connectPostgres, type Postgres } from '../src/stores/postgres.ts'
+import type { Postgres } from '../src/stores/postgres.ts'
+import { type OwnPostgres, startOwnPostgres } from './own-stores.ts'
 import { facts, memorySql, toStored, workspace } from './signed.ts'
 
 const masterKey = Buffer.alloc(32, 1)
 const dayMs = 24 * 3600 * 1000
 
 describe('on real Postgres', () => {
-  let dir: string
-  let engine: Awaited<ReturnType<typeof startPostgres>>
+  let own: OwnPostgres
   let sql: Postgres
 
   beforeAll(async () => {
-    dir = await mkdtemp(join(tmpdir(), 'ledger-'))
-    await chmod(dir, 0o711)
-    engine = await startPostgres({ dir: join(dir, 'postgres'), log: () => {} })
-    sql = connectPostgres(engine.config)
+    own = await startOwnPostgres()
+    sql = own.sql
     await sql.migrate()
   })
-  afterAll(async () => {
-    await sql?.close()
-    await engine?.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
+  afterAll(() => own?.end())
   beforeEach(async () => {
     await sql.query('TRUNCATE signing_keys, subject_keys')
     await sql.query(

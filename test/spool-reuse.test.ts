@@ -18,16 +18,22 @@ async function fill(world: World, segments: number, names: string[]): Promise<vo
   }
 }
 
-function reuses(disk: MemoryDisk): number {
-  return disk.calls.filter((call) => call.startsWith('rename /spool/drained/')).length
-}
-
-test('once enough is retained, new segments are drained ones, and no more zeros are written', async () => {
+/** A spool in which segments lie that were drained, and are spare. */
+async function openDrained() {
   const world = await openWorld()
   const house = new MemoryClickHouse()
   world.spool.drainTo(house.insert)
   const names: string[] = []
   await fill(world, 6, names)
+  return { world, house, names }
+}
+
+function reuses(disk: MemoryDisk): number {
+  return disk.calls.filter((call) => call.startsWith('rename /spool/drained/')).length
+}
+
+test('once enough is retained, new segments are drained ones, and no more zeros are written', async () => {
+  const { world, house, names } = await openDrained()
   const before = { reused: reuses(world.disk), zeros: world.disk.zerosWritten }
   await fill(world, 6, names)
   await world.spool.flush()
@@ -74,11 +80,7 @@ test.each(['kill', 'power'] as const)(
 )
 
 test('a segment that was taken to be written over and got no row is no damage', async () => {
-  const world = await openWorld()
-  const house = new MemoryClickHouse()
-  world.spool.drainTo(house.insert)
-  const names: string[] = []
-  await fill(world, 6, names)
+  const { world } = await openDrained()
   await world.spool.flush()
   const next = await openWorld({ disk: world.disk.crash('kill') })
   expect(next.logged.filter((line) => line.includes('cut off'))).toEqual([])
@@ -88,11 +90,7 @@ test('a segment that was taken to be written over and got no row is no damage', 
 })
 
 test('a spoilt header of the last chunk is counted and kept, where drained bytes stand behind it', async () => {
-  const world = await openWorld()
-  const house = new MemoryClickHouse()
-  world.spool.drainTo(house.insert)
-  const names: string[] = []
-  await fill(world, 6, names)
+  const { world } = await openDrained()
   await world.spool.flush()
   await world.spool.write((batch) => pushSpan(batch, 'the last one'))
   const left = world.disk.crash('kill')
