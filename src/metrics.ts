@@ -26,13 +26,16 @@ export function openMetrics(): Metrics {
         counts = new Map()
         series.set(name, counts)
       }
-      const key = counts.size < seriesMax ? toLabels(labels) : '{overflow="true"}'
+      const labelled = toLabels(labels)
+      const isKnown = counts.size < seriesMax || counts.has(labelled)
+      const key = isKnown ? labelled : '{overflow="true"}'
       counts.set(key, (counts.get(key) ?? 0) + by)
     },
     histogram(name, labels, bounds) {
       const known = distributions.get(name) ?? new Map<string, Distribution>()
       distributions.set(name, known)
-      const key = known.size < seriesMax ? toPairs(labels) : 'overflow="true"'
+      const pairs = toPairs(labels)
+      const key = known.size < seriesMax || known.has(pairs) ? pairs : 'overflow="true"'
       const made = known.get(key) ?? new Distribution(bounds)
       known.set(key, made)
       return made

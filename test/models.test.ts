@@ -112,7 +112,7 @@ test('what the file names is kept out of rows, of native runs as of proxied ones
   const ask = {
     model: 'acme/small',
     messages: [{ role: 'user', content: 'I am x@y.zz' }],
-    prompt: { id: 'p', variables: { pin: '1234', name: 'Ada' } },
+    prompt: { id: 'p', variables: { pin: 'open-sesame', name: 'Ada' } },
   }
   const traceId = 'c0ffee00c0ffee00c0ffee00c0ffee01'
   const answer = await send('/v1/chat/completions', ask, {
@@ -140,7 +140,7 @@ test('what the file names is kept out of rows, of native runs as of proxied ones
   expect(trace).toContain('I am [mail]')
   expect(trace).toContain('to [mail]')
   expect(trace).toContain('Ada')
-  for (const secret of ['x@y.zz', 'a.b@c.de', 'q@r.st', '1234', '"ada"'])
+  for (const secret of ['x@y.zz', 'a.b@c.de', 'q@r.st', 'open-sesame', '"ada"'])
     expect(trace).not.toContain(secret)
 })
 
@@ -220,6 +220,41 @@ test('/metrics shows the time of the gateway and the rate of tokens, by route an
   expect(text).toContain('runledger_proxy_breakers_open 0')
 })
 
+test('a call costs what its price was when it began, whatever the file says meanwhile', async () => {
+  const usage = { prompt_tokens: 1000, completion_tokens: 500, total_tokens: 1500 }
+  let answerNow = () => {}
+  const asked = new Promise<void>((resolve) => {
+    upstream.play(async (res, seen) => {
+      resolve()
+      await new Promise<void>((go) => {
+        answerNow = go
+      })
+      await json(completion('x', { model: 'acme/small', usage }))(res, seen)
+    })
+  })
+  const key = await (await send('/v1/keys', { monthly_budget_cents: 10 })).json()
+  // No call costs more than its bytes allow.
+  const messages = [{ role: 'user', content: 'x'.repeat(1_000) }]
+  const ask = { model: 'acme/small', messages, max_tokens: 500 }
+  const call = send('/v1/chat/completions', ask, { authorization: `Bearer ${key.key}` })
+  await asked
+  write({ models: [{ ...priced, pricing: { std_input: 2, std_output: 8 } }] })
+  expect(await world.plane.reload()).toBe(true)
+  answerNow()
+  await (await call).text()
+  upstream.play(json(completion('x', { model: 'acme/small', usage })))
+  await (await send('/v1/chat/completions', ask, { authorization: `Bearer ${key.key}` })).text()
+  const costs = async () => {
+    const rows: { cost_cents: number }[] = await (
+      await fetch(`${world.url}/v1/usage/logs?key_id=${key.id}`, {
+        headers: { authorization: `Bearer ${world.key}` },
+      })
+    ).json()
+    return rows.map((row) => row.cost_cents)
+  }
+  await expect.poll(costs, { timeout: 20_000 }).toEqual([0.6, 0.006])
+})
+
 test('a reload moves calls to other routes, and a bad file leaves them and shows what is wrong', async () => {
   write({ routes: [{ id: 'next', models: ['other'], targets: [{ provider: 'sandbox' }] }] })
   expect(await world.plane.reload()).toBe(true)
@@ -239,6 +274,31 @@ test('a reload moves calls to other routes, and a bad file leaves them and shows
   expect(config.mistakes).toBe(1)
   expect(world.log.join('\n')).toContain('there is no provider "nobody"')
 })
+
+test('names that callers make up have series of their own only so far, and none breaks the text', async () => {
+  write()
+  expect(await world.plane.reload()).toBe(true)
+  upstream.play(json(completion('x')))
+  const hostile = (i: number) => `acme/"\\{le="1"}${i}${'y'.repeat(230)}`
+  for (let from = 0; from < 240; from += 40) {
+    const some = Array.from({ length: 40 }, (_, i) =>
+      send('/v1/chat/completions', {
+        model: hostile(from + i),
+        messages: [{ role: 'user', content: 'x' }],
+      }),
+    )
+    for (const answer of await Promise.all(some)) expect(answer.status).toBe(200)
+  }
+  const text = await (await fetch(`${world.url}/metrics`)).text()
+  const counts = text.match(/^runledger_proxy_gateway_seconds_count\{.*\} \d+$/gm) ?? []
+  expect(counts.length).toBeLessThanOrEqual(201)
+  expect(text).toMatch(
+    /^runledger_proxy_gateway_seconds_count\{route="other",model="other"\} \d+$/m,
+  )
+  const sample = /^[a-z_]+(\{([a-z_]+="([^"\\\n]|\\["\\n])*",?)+\})? [-+.0-9eInfNa]+$/
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  expect(lines.filter((line) => !sample.test(line))).toEqual([])
+}, 60_000)
 
 function send(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(world.url + path, {
