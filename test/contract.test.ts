@@ -66,6 +66,7 @@ const routes: [string, () => Promise<unknown>][] = [
   ['speech', () => sdk.audio.speech.create({ model, input: 'hi', voice: 'alloy' })],
   ['transcriptions', () => sdk.audio.transcriptions.create({ model, file: sound() })],
   ['images', () => sdk.images.generate({ model, prompt: 'hi' })],
+  ['edits', () => sdk.images.edit({ model, prompt: 'hi', image: sound() })],
   ['videos', () => sdk.videos.create({ model: 'sora-2', prompt: 'hi' })],
 ]
 
@@ -161,6 +162,7 @@ const paths = [
   '/v1/audio/transcriptions',
   '/v1/images',
   '/v1/images/generations',
+  '/v1/images/edits',
   '/v1/videos',
   '/v1/video/generate',
 ]

@@ -210,6 +210,49 @@ test('the SDK makes images, whole and as events', async () => {
   expect(world.intake.rows.spans.at(-1)).toMatchObject({ status: 'ok', output_tokens: 300 })
 })
 
+test('the SDK has pictures changed, whole and as events; those of the form are kept by their hash', async () => {
+  world.upstream.play(json(imageAnswer))
+  const given = (name: string) => toFile(picture, name, { type: 'image/png' })
+  const asked = { model: 'gpt-image-1', prompt: 'A fox', n: 2 }
+  const image = [await given('a.png'), await given('b.png')]
+  const whole = await openai.images.edit({ ...asked, image, mask: await given('m.png') })
+  expect(whole.data?.[0]?.b64_json).toBe(imageAnswer.data[0]?.b64_json)
+  const [seen] = world.upstream.seen
+  expect(seen?.path).toBe('/v1/images/edits')
+  expect(seen?.body.toString('latin1')).toMatch(
+    /name="image\[\]"; filename="a.png"\r\nContent-Type: image\/png\r\n[\s\S]*name="image\[\]"; filename="b.png"[\s\S]*name="mask"/,
+  )
+  expect((await kept(hashOf(picture)))?.equals(picture)).toBe(true)
+  expect(spanText()).toContain('"filename":"b.png"')
+  expect(spanText()).not.toContain(picture.toString('base64'))
+
+  const event = (type: string, more: object) =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, b64_json: picture.toString('base64'), ...more })}\n\n`
+  world.upstream.play(
+    sse([
+      event('image_edit.partial_image', { partial_image_index: 0 }),
+      event('image_edit.completed', { usage: imageAnswer.usage, output_format: 'png' }),
+    ]),
+  )
+  const types: string[] = []
+  const one = { model: 'gpt-image-1', prompt: 'A fox', image: image[0]!, stream: true } as const
+  for await (const it of await openai.images.edit(one)) types.push(it.type)
+  expect(types).toEqual(['image_edit.partial_image', 'image_edit.completed'])
+  expect(world.intake.rows.spans.at(-1)).toMatchObject({ status: 'ok', output_tokens: 300 })
+
+  world.upstream.play(json(imageAnswer))
+  const named = { ...asked, images: [{ file_id: 'file_1' }] }
+  expect((await world.postTo('/v1/images/edits', named)).status).toBe(200)
+  for (const [body, param] of [
+    [asked, 'image'],
+    [{ model: 'm', images: [] }, 'prompt'],
+    [{ ...named, stream: 'yes' }, 'stream'],
+  ] as const) {
+    const refused = await world.postTo('/v1/images/edits', body)
+    expect([refused.status, (await refused.json()).error.param]).toEqual([400, param])
+  }
+})
+
 test('pictures inside messages are kept by their hash; the upstream and the record get them as they were sent', async () => {
   const url = `data:image/png;base64,${picture.toString('base64')}`
   const content = [

@@ -28,6 +28,7 @@ test.each<[string, object]>([
   ['/v1/audio/speech', { input: 'Hello there', voice: 'alloy', stream_format: 'sse' }],
   ['/v1/images', { prompt: 'A fox', n: 2 }],
   ['/v1/images/generations', { prompt: 'A fox', stream: true }],
+  ['/v1/images/edits', { prompt: 'A fox', images: [{ file_id: 'file_1' }], stream: true }],
   ['/v1/responses', { input: 'Hello' }],
 ])('%s answers the same twice, signed, named sandbox: %j', async (path, asked) => {
   const bodies: Buffer[] = []
@@ -128,6 +129,8 @@ test('pictures are PNG files, and another prompt has another colour', async () =
     colours.add(pixels.toString('hex', 1, 4))
   }
   expect(colours.size).toBe(2)
+  const changed = { model, prompt: 'A fox', n: 3, image: await file() }
+  expect((await openai.images.edit(changed)).data).toHaveLength(3)
 })
 
 test('X-Sandbox plays errors and broken answers on other routes too', async () => {

@@ -1,6 +1,7 @@
 // What the rows of the table that take a multipart form have in common.
 
 import type { IncomingMessage } from 'node:http'
+import { receiveJson } from './json-rows.ts'
 import type { JsonObject, Received, Receiving } from './operation.ts'
 import { receiveUpload, type Upload } from './upload.ts'
 
@@ -13,6 +14,12 @@ export async function receiveForm(req: IncomingMessage, at: Receiving): Promise<
     contentType: req.headers['content-type'] ?? '',
     upload,
   }
+}
+
+/** A form because a picture may come along; JSON else. */
+export function receiveFormOrJson(req: IncomingMessage, at: Receiving): Promise<Received> {
+  const isForm = /^multipart\//i.test(req.headers['content-type'] ?? '')
+  return isForm ? receiveForm(req, at) : receiveJson(req, at)
 }
 
 function toObject({ fields, files }: Upload): JsonObject {

@@ -4,7 +4,7 @@ import { readCompletion } from './completion.ts'
 import { readEmbeddings } from './embeddings.ts'
 import { videos } from './jobs/videos.ts'
 import { allowedTokens, json, needs } from './json-rows.ts'
-import { images } from './media/images.ts'
+import { imageEdits, images } from './media/images.ts'
 import { speech } from './media/speech.ts'
 import { transcriptions } from './media/transcriptions.ts'
 import type { EventStream, JsonObject, Operation } from './operation.ts'
@@ -77,6 +77,7 @@ export const operations: readonly Operation[] = [
   speech,
   transcriptions,
   images,
+  imageEdits,
   videos,
 ]
 

@@ -1,11 +1,10 @@
 // The row of videos: a request starts a job; its answer is told in the form of the contract, whatever the upstream adds.
 
-import type { IncomingMessage } from 'node:http'
 import { Fault } from '../../../schemas/faults.ts'
 import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
-import { receiveForm } from '../form-rows.ts'
-import { json, needs, receiveJson } from '../json-rows.ts'
-import type { JsonObject, Operation, Received, Receiving } from '../operation.ts'
+import { receiveFormOrJson } from '../form-rows.ts'
+import { json, needs } from '../json-rows.ts'
+import type { JsonObject, Operation } from '../operation.ts'
 import { asNumber, asSeconds, asText, secondsMax } from '../plain.ts'
 import { isObject } from '../usage.ts'
 
@@ -18,7 +17,8 @@ export const videos: Operation = {
   name: 'generate_content',
   paths: ['/v1/videos', '/v1/video/generate'],
   upstreamPath: videosPath,
-  receive,
+  // The SDKs send forms; the source documents show JSON.
+  receive: receiveFormOrJson,
   check,
   wantsStream: () => false,
   namesPrompt: false,
@@ -94,10 +94,4 @@ export function secondsOf({ duration_seconds: ours, seconds }: JsonObject): numb
 export function fileIdOf(url: unknown): string | null {
   const [, id] = /\/files\/([\w.-]{1,256})\/content$/.exec(typeof url === 'string' ? url : '') ?? []
   return id ?? null
-}
-
-/** The SDKs send forms, because a picture may come along; the source documents show JSON. */
-function receive(req: IncomingMessage, at: Receiving): Promise<Received> {
-  const isForm = /^multipart\//i.test(req.headers['content-type'] ?? '')
-  return isForm ? receiveForm(req, at) : receiveJson(req, at)
 }

@@ -1,18 +1,20 @@
-// The row of image generation. Pictures are committed to by their hashes, and kept in the media store, never in rows.
+// The rows of pictures: made from a text, or from a text and other pictures. Those that come out are committed to by their hashes, and kept in the media store, never in rows.
 
 import { createHash } from 'node:crypto'
+import { Fault } from '../../../schemas/faults.ts'
 import type { Call } from '../call.ts'
 import { type Completion, emptyCompletion, parseObject, readError, takeIds } from '../completion.ts'
+import { receiveFormOrJson } from '../form-rows.ts'
 import { json, needs } from '../json-rows.ts'
 import type { EventStream, JsonObject, Operation, StreamTap } from '../operation.ts'
-import { asText } from '../plain.ts'
+import { asNumber, asText } from '../plain.ts'
 import { readResponseUsage } from '../responses/answer.ts'
 import { doneTerminal, readData } from '../streams/sse-blocks.ts'
 import { breakTyped, closedBy, parseEvent } from '../streams/typed-events.ts'
 import { isObject } from '../usage.ts'
 import type { KeepMedia } from './refs.ts'
 
-const completedType = 'image_generation.completed'
+const completedTypes = new Set(['image_generation.completed', 'image_edit.completed'])
 // Of one call; no API makes more.
 const imagesMax = 64
 
@@ -32,6 +34,37 @@ export const images: Operation = {
   answerName: 'a list of images',
   readWhole: readImages,
   events: toEvents,
+}
+
+/** From a form with its pictures, or JSON that says where they are. */
+export const imageEdits: Operation = {
+  ...images,
+  paths: ['/v1/images/edits'],
+  upstreamPath: '/images/edits',
+  receive: receiveFormOrJson,
+  check: checkEdit,
+  wantsStream: ({ stream }) => stream === true || stream === 'true',
+  keptInput: toKeptEdit,
+}
+
+function checkEdit(request: JsonObject): void {
+  needs(request, 'prompt')
+  const { image, images: several, stream } = request
+  if (image == null && several == null)
+    throw new Fault('invalid_request', { message: 'image is missing.', param: 'image' })
+  if (stream == null || typeof stream === 'boolean' || stream === 'true' || stream === 'false')
+    return
+  const message = 'stream must be true or false.'
+  throw new Fault('invalid_request', { message, param: 'stream' })
+}
+
+/** The prompt, and the pictures of a form by their hashes. */
+function toKeptEdit({ prompt, image, mask }: JsonObject): unknown {
+  const files = [image, mask].flat().filter(isObject)
+  const pictures = files
+    .filter(({ sha256 }) => sha256 !== undefined)
+    .map((file) => ({ type: 'file', modality: 'image', ...file }))
+  return [{ role: 'user', content: [{ type: 'text', text: prompt }, ...pictures] }]
 }
 
 /** undefined when the body is no list of images. */
@@ -82,7 +115,8 @@ function countOf(completion: Completion | undefined): number | undefined {
 }
 
 function countAsked({ n }: JsonObject): number {
-  return typeof n === 'number' && n >= 1 ? Math.ceil(n) : 1
+  const count = asNumber(n)
+  return count >= 1 ? Math.ceil(count) : 1
 }
 
 /** One picture ends with its own event; of several nobody says which is the last but `[DONE]`, or the end. */
@@ -90,7 +124,7 @@ function toEvents(call: Call): EventStream {
   const isOne = countAsked(call.request) === 1
   return {
     tap: () => new ImagesTap(),
-    terminal: isOne ? closedBy(new Set([completedType])) : doneTerminal,
+    terminal: isOne ? closedBy(completedTypes) : doneTerminal,
     breakWith: breakTyped,
   }
 }
@@ -111,7 +145,7 @@ class ImagesTap implements StreamTap {
     }
     if (isObject(event.error)) this.#error ??= readError(event.error)
     this.started ||= typeof event.b64_json === 'string'
-    if (event.type !== completedType || this.#images.length >= imagesMax) return
+    if (!completedTypes.has(asText(event.type)) || this.#images.length >= imagesMax) return
     this.#images.push({ b64_json: event.b64_json, output_format: event.output_format })
     this.#usage = event.usage
   }

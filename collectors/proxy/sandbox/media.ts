@@ -1,7 +1,7 @@
 // The sandbox on the routes of sounds, pictures and videos: real files, as small as such files can be, that say nothing.
 
 import { crc32, deflateSync } from 'node:zlib'
-import { asText } from '../plain.ts'
+import { asNumber, asText } from '../plain.ts'
 import { estimateTokens } from '../usage.ts'
 import { clip, digestOf, events, json, type Replier, readRequest, typed, whole } from './reply.ts'
 
@@ -74,8 +74,8 @@ export const transcriptions: Replier = (request) => {
 /** Small squares of one colour each, which follows from the prompt. */
 export const images: Replier = (request) => {
   const { asked, digest } = readRequest(request)
-  const count = asked.n ?? 1
-  if (typeof count !== 'number' || !Number.isInteger(count) || count < 1 || count > imagesMax) {
+  const count = asNumber(asked.n ?? 1)
+  if (!Number.isInteger(count) || count < 1 || count > imagesMax) {
     return { mistake: `[sandbox] n must be 1 to ${imagesMax}.` }
   }
   const prompt = asText(asked.prompt)
@@ -89,9 +89,11 @@ export const images: Replier = (request) => {
     output_tokens: count,
     total_tokens: inputTokens + count,
   }
-  if (asked.stream === true) {
+  if (request.stream) {
+    const isEdit = request.operation.upstreamPath === '/images/edits'
+    const type = isEdit ? 'image_edit.completed' : 'image_generation.completed'
     const done = pictures.map((b64_json) =>
-      typed('image_generation.completed', { b64_json, created_at: 0, output_format: 'png', usage }),
+      typed(type, { b64_json, created_at: 0, output_format: 'png', usage }),
     )
     return events(count === 1 ? done : [...done, 'data: [DONE]\n\n'], digest)
   }

@@ -160,6 +160,7 @@ const repliers = new Map<string, Replier>([
   ['/audio/speech', speech],
   ['/audio/transcriptions', transcriptions],
   ['/images/generations', images],
+  ['/images/edits', images],
   ['/videos', videos],
 ])
 
