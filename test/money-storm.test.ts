@@ -132,3 +132,26 @@ test('after two hundred calls in every way they can end, the books are the rows,
   }
   await expect.poll(books, { timeout: 20_000 }).toEqual({ spentCents: told, held: '0' })
 })
+
+test('a key that cannot be looked up is 503, never 401; and it is let in once it can be', async () => {
+  const [known, fresh] = [await world.newKey({}), await world.newKey({})]
+  const ask = async (key: string) => {
+    const headers = { authorization: `Bearer ${key}` }
+    const answer = await fetch(`${world.url}/v1/traces/no-id`, { headers })
+    return [answer.status, (await answer.json()).error.code]
+  }
+  const letIn = [400, 'invalid_request']
+  expect(await ask(known.key)).toEqual(letIn)
+  await world.sql.query('ALTER TABLE keys RENAME TO keys_away')
+  try {
+    expect(await ask(fresh.key)).toEqual([503, 'service_unavailable'])
+    // What the checksum tells needs no store.
+    expect(await ask(fresh.key.replace(/.$/, (last) => (last === '0' ? '1' : '0')))).toEqual([
+      401,
+      'unauthorized',
+    ])
+  } finally {
+    await world.sql.query('ALTER TABLE keys_away RENAME TO keys')
+  }
+  expect(await ask(fresh.key)).toEqual(letIn)
+})
