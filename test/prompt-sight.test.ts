@@ -1,6 +1,7 @@
 // What a call's answer, its record and its run say of a prompt that the call does not name, as it is known sooner or later.
 
 import { afterEach, expect, test } from 'vitest'
+import { Fault } from '../schemas/faults.ts'
 import type { PromptSights, SeenCall } from '../schemas/prompt.ts'
 import { type ProxyWorld, startProxy } from './proxy-world.ts'
 import { completion, helloEvents, json, type Script, sse } from './upstream.ts'
@@ -104,4 +105,14 @@ test('replays, and calls whose texts are not kept, are not shown to anybody', as
   await proxy.post(asked(), { 'x-batchin-capture': 'usage' })
   expect(seen).toEqual([])
   expect(header(await proxy.post(asked()))).toBe('support@v9')
+})
+
+test('a call that its budget refuses is not shown to anybody: it never becomes traffic', async () => {
+  const { sights, seen } = finder('support@v9')
+  const take = () => {
+    throw new Fault('payment_required')
+  }
+  proxy = await startProxy({ sights, money: { take } })
+  expect((await proxy.post(asked())).status).toBe(402)
+  expect(seen).toEqual([])
 })
