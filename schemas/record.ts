@@ -74,14 +74,19 @@ export type SignedRecord = {
   context: string
 }
 
+/** What a record says of its input. */
+export type CommittedInput = Pick<SignedRecord, 'inputHash' | 'inputForm'>
+
 /** What a final record takes over from its opening one. */
-export type Begun = Pick<SignedRecord, 'canonical' | 'inputHash' | 'inputForm'>
+export type Begun = CommittedInput & Pick<SignedRecord, 'canonical'>
 
 /** What the proxy and the run collector sign with. Synchronous: 33 µs each, and no await between facts and bytes. */
 export type Signer = {
   begin(facts: RecordFacts): SignedRecord
-  /** `begun`: the opening record of the same call, tied in by its hash, when one was signed. */
-  final(facts: RecordFacts, begun?: Begun): SignedRecord
+  /** The commitment to an input alone, for whoever has time before the rest is known; `final` takes it in place of the input. */
+  commitInput(recordId: Id, input: unknown): CommittedInput
+  /** `before`: the opening record of the same call, tied in by its hash, when one was signed; else what was committed to, if anything. */
+  final(facts: RecordFacts, before?: Begun | CommittedInput): SignedRecord
   /** `ed25519:pk_…` of the active record key. */
   readonly publicKey: string
   readonly keyId: string

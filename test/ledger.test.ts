@@ -157,6 +157,23 @@ test('the salts of a disclosure are HKDF-SHA256 of the key of the workspace', as
   expect(disclosure.output_salt).toBe(Buffer.from(salt).toString('base64url'))
 })
 
+test.each([
+  ['in I-JSON', { messages: [{ role: 'user', content: 'hi' }] }, 'jcs'],
+  ['outside it', { seed: 2 ** 60 }, 'es-json'],
+])(
+  'an input %s that was committed to before the answer was known gives the record it would have given',
+  async (_, input, form) => {
+    const ledger = await openLedger({ sql: memorySql(), masterKey })
+    const signer = await ledger.signerOf(workspace)
+    const call = facts({ input })
+    const early = signer.commitInput(call.recordId, input)
+    const late = signer.final(call)
+    expect(signer.final({ ...call, input: undefined }, early)).toEqual(late)
+    expect(late.inputForm ?? 'jcs').toBe(form)
+    expect(JSON.parse(Buffer.from(late.canonical).toString()).begin_sha256).toBeNull()
+  },
+)
+
 test('facts of another workspace are not signed with this one’s salts', async () => {
   const ledger = await openLedger({ sql: memorySql(), masterKey })
   const signer = await ledger.signerOf(workspace)

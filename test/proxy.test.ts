@@ -388,6 +388,7 @@ test('a defect while signing is a 500 of the server’s own, and the process liv
       begin() {
         throw new Error('begin is broken')
       },
+      commitInput: () => ({ inputHash: null }),
       final() {
         throw new Error('final is broken')
       },

@@ -57,6 +57,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
   const route = deps.routes.get(model, toText(headers['x-batchin-route']))
   const options = isObject(request.stream_options) ? request.stream_options : undefined
   const usageWanted = !stream || !operation.usageOnDemand || options?.include_usage === true
+  const addUsage = !usageWanted && (request.stream_options == null || options !== undefined)
   // Here and not only where the run is written: what is noted when a call opens is written first.
   const { redaction } = deps
   const attributes = attributesOf(arrived, request)
@@ -79,6 +80,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     isDropped: false,
     caller,
     signer,
+    committed: undefined,
     requestId: arrived.requestId,
     runId: newId(arrived.startedAtMs),
     recordId: newId(arrived.startedAtMs),
@@ -102,10 +104,7 @@ export function admit(deps: ProxyDeps, signer: Signer, arrived: Arrived): Call {
     attributes,
     contentType: arrived.received.contentType,
     upload: arrived.received.upload,
-    upstreamBody: spliceBody(body, {
-      addUsage: !usageWanted && (request.stream_options == null || options !== undefined),
-      dropPrompt: dropsMember,
-    }),
+    upstreamBody: spliceBody(body, { addUsage, dropPrompt: dropsMember }),
   }
 }
 

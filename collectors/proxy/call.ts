@@ -6,7 +6,7 @@ import type { CaptureLevel } from '../../schemas/config.ts'
 import type { Counters } from '../../schemas/counters.ts'
 import type { Id, SpanId } from '../../schemas/ids.ts'
 import type { PromptLinks, PromptServing, PromptSights } from '../../schemas/prompt.ts'
-import type { RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
+import type { CommittedInput, RecordStatus, Signer, SignerOf } from '../../schemas/record.ts'
 import type { Run, RunStatus } from '../../schemas/run.ts'
 import type { EnvelopeBook } from '../otlp/envelopes.ts'
 import type { Redaction } from '../redact.ts'
@@ -88,6 +88,8 @@ export type Call = {
   isDropped: boolean
   caller: Caller
   signer: Signer
+  /** What the record says of the request, where that was reckoned while the upstream thought. */
+  committed: CommittedInput | undefined
   requestId: string
   runId: Id
   recordId: Id

@@ -45,9 +45,17 @@ export class HeldAnswer implements UpstreamHandler {
     this.#opening = opening
   }
 
-  /** Notes that the call has begun: the answer leaves after its final record, and so after this note. */
+  /**
+   * Notes that the call has begun: the answer leaves after its final record, and so after this note. What the record says of the
+   * request is reckoned here too, while the upstream thinks.
+   */
   open(): void {
-    this.#call.deps.intake.open(openingOf(this.#call))
+    const call = this.#call
+    call.deps.intake.open(openingOf(call))
+    call.committed = call.signer.commitInput(
+      call.recordId,
+      call.operation.committedInput(call.request),
+    )
   }
 
   attach(upstream: UpstreamCall): void {

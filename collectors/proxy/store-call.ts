@@ -81,7 +81,7 @@ async function store(call: Call, outcome: Outcome, counted: Use & Given): Promis
       usage,
       upstream,
     }),
-    opening,
+    opening ?? call.committed,
   )
   const run = toRun(call, outcome, { ...counted, durationMs, prompt, upstream })
   deps.redaction?.run(run)

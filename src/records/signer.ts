@@ -72,23 +72,29 @@ export function createSigner(of: {
       return seal(facts, 'begin', { lent, input, output: nothing })
     },
 
-    final(facts, begun) {
+    commitInput(recordId, input) {
+      const { hash, form } = toCommitment('input', input, () => extract(subject, recordId))
+      return form === 'jcs' ? { inputHash: hash } : { inputHash: hash, inputForm: form }
+    },
+
+    final(facts, before) {
       let extracted: string | undefined
       const extractOnce = () => {
         extracted ??= extract(subject, facts.recordId)
         return extracted
       }
-      // A long prompt is hashed once: the opening record has said it, and the final one must not say otherwise.
+      // A long prompt is hashed once: an opening record has said it, and the final one must not say otherwise.
       const input: Commitment =
-        begun && begun.inputHash !== null
-          ? { hash: begun.inputHash, form: begun.inputForm ?? 'jcs' }
+        before && before.inputHash !== null
+          ? { hash: before.inputHash, form: before.inputForm ?? 'jcs' }
           : toCommitment('input', facts.input, extractOnce)
       const output = toCommitment('output', facts.output, extractOnce)
       const lent = lendFinal(facts, {
         keyId: key.keyId,
         input,
         output,
-        beginSha256: begun ? hash('sha256', begun.canonical, 'hex') : null,
+        beginSha256:
+          before && 'canonical' in before ? hash('sha256', before.canonical, 'hex') : null,
         tier: of.tierOf(facts.modelId),
       })
       return seal(facts, 'final', { lent, input, output })
