@@ -1,6 +1,6 @@
 // Experiments over answers that were not written for them: each comes to a decision, and every page of it can be read.
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import {
   chat,
   type ExperimentWorld,
@@ -13,6 +13,9 @@ import {
   post,
   startExperimentWorld,
 } from './experiment-world.ts'
+
+// Far beyond what they take: a busy machine is no defect.
+vi.setConfig({ testTimeout: 240_000 })
 
 const answers: Record<string, string> = {
   nul: 'Refunds: 30\u0000 days, \ud800 or so.',
