@@ -1,7 +1,5 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env node
 // What `npm start` runs. Builds what is missing or older than its sources, then starts the plane in this process.
-// New objects have twice the room that V8 gives by itself, which only the command line can say: with 32 calls at once each lived
-// through two collections in 16 MiB, and was copied twice. CPU of a call 383 µs before, 327 so; 64 MiB were no better.
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'

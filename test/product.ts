@@ -9,11 +9,6 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { packageRoot } from '../src/root.ts'
 
 const root = packageRoot()
-// As `npm start` does, flags and all, without npm in between.
-const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  scripts: { start: string }
-} // our own file
-const startArguments = scripts.start.split(' ').slice(1)
 const startDeadlineMs = 40_000
 export const testKey = 'batchin_api_for_tests_only_0123456789abcdef'
 
@@ -51,7 +46,7 @@ export async function startProduct(
     ...options.env,
   }
   const startedAt = performance.now()
-  const child = spawn(process.execPath, startArguments, {
+  const child = spawn(process.execPath, ['src/start.mjs'], {
     cwd: root,
     env,
     detached: true,
