@@ -153,6 +153,38 @@ describe('requests in a row on one connection', () => {
   })
 })
 
+describe('what is no call', () => {
+  test('a tunnel is refused and gone, also for a client that keeps its own end open', async () => {
+    const own = await openListener({ host: '127.0.0.1', port: 0 }, openMetrics())
+    const socket = connect({ port: Number(new URL(own.url).port), allowHalfOpen: true })
+    sockets.push(socket)
+    const heard = new Promise<string>((resolve) =>
+      socket.on('error', () => {}).once('data', (bytes) => resolve(String(bytes))),
+    )
+    socket.write('CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect(await heard).toMatch(/^HTTP\/1.1 405 /)
+    await own.close()
+  })
+
+  test('a tunnel behind a request is not told in place of its answer', async () => {
+    const own = await openListener({ host: '127.0.0.1', port: 0 }, openMetrics())
+    const asked = new Promise<void>((resolve) => own.serve(() => resolve()))
+    const { socket, closed } = open(own.url)
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await asked
+    socket.write('CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n')
+    expect(await closed).toBe('')
+    await own.close()
+  })
+
+  test('a strange expectation with a body that breaks is answered once', async () => {
+    const { socket, closed } = open(quick.url)
+    socket.write(head(['Transfer-Encoding: chunked', 'Expect: tea']) + 'no chunk\r\n')
+    const text = await closed
+    expect(text.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 417'])
+  })
+})
+
 test('a stream goes on when its key is revoked meanwhile, and has its row; the next call is refused', async () => {
   let goOn = () => {}
   const revoked = new Promise<void>((resolve) => {

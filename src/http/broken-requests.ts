@@ -19,11 +19,15 @@ const told: Record<string, { code: FaultCode; message: string }> = {
   ERR_HTTP_REQUEST_TIMEOUT: { code: 'timeout', message: 'The request did not arrive in time.' },
 }
 
-/** `waitingOn`: the answers that a connection still waits for, in their order. */
-export function refuseBroken(
-  server: Server,
-  deps: { counters: Counters; waitingOn: (socket: Duplex) => readonly ServerResponse[] },
-): void {
+type Deps = {
+  counters: Counters
+  /** The answers that a connection still waits for, in their order. */
+  waitingOn: (socket: Duplex) => readonly ServerResponse[]
+  /** Puts an answer behind them; false when they are too many, and the connection is closed. */
+  takesTurn: (req: IncomingMessage, res: ServerResponse) => boolean
+}
+
+export function refuseBroken(server: Server, deps: Deps): void {
   const tell = (socket: Duplex, req: IncomingMessage | undefined, fault: Fault) => {
     deps.counters.count('http_faults_total', { code: fault.code })
     socket.write(toHttp(req, fault))
@@ -38,10 +42,13 @@ export function refuseBroken(
   server.on('connect', (req: IncomingMessage, socket) => {
     socket.on('error', () => {}) // it is ours alone from here on, and over
     const headers = { Allow: 'GET, HEAD, POST' }
-    tell(socket, req, new Fault('method_not_allowed', { headers }))
-    socket.end()
+    if (deps.waitingOn(socket).length === 0)
+      tell(socket, req, new Fault('method_not_allowed', { headers }))
+    // Neither a bound of the server's nor its end reaches this socket any more.
+    socket.destroy()
   })
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
+    if (!deps.takesTurn(req, res)) return
     const fault = new Fault('invalid_request', {
       message: 'The only expectation met here is 100-continue.',
     })

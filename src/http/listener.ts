@@ -73,7 +73,11 @@ export async function openListener(
     holdContinue(req, res)
     server.emit('request', req, res)
   })
-  refuseBroken(server, { counters, waitingOn: (socket) => unanswered.get(socket) ?? [] })
+  refuseBroken(server, {
+    counters,
+    waitingOn: (socket) => unanswered.get(socket) ?? [],
+    takesTurn,
+  })
   server.setTimeout(bounds.stalledMs, (socket: Socket) => endUnlessWaiting(socket, counters))
   server.maxConnections = connectionsMax
   // Bounded by their bytes (16 KiB), and counted by odd-requests.ts: Node's own limit drops headers in silence.
