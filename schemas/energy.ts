@@ -222,8 +222,10 @@ function withFloats(source: string, detail: EnergyDetail): EnergyFields {
   }
 }
 
+/** Held within what a record can say exactly: counts are what somebody claims, and so is the size in a model's name. */
 function toMicro(value: number): number {
-  return Math.round(value * 1e6)
+  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number
+  return Math.max(MIN_SAFE_INTEGER, Math.min(Math.round(value * 1e6), MAX_SAFE_INTEGER))
 }
 
 function toMilli(value: number): number {

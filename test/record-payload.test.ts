@@ -8,7 +8,7 @@ import { type RecordFacts, recordStatuses } from '../schemas/record.ts'
 import { lendBegin, lendFinal } from '../schemas/record-payload.ts'
 
 const names = fc.string({ unit: 'binary', maxLength: 300 })
-const counts = fc.oneof(fc.nat(), fc.double({ noNaN: true }))
+const counts = fc.oneof(fc.nat(), fc.double({ noNaN: true }), fc.constant(2 ** 32))
 const commitments = fc.record({
   hash: fc.option(fc.constant(`sha256:${'0a'.repeat(32)}`)),
   form: fc.constantFrom('jcs', 'es-json'),
@@ -35,7 +35,7 @@ const facts: fc.Arbitrary<RecordFacts> = fc.record({
   gpuId: names,
   environment: names,
   promptVersionId: names,
-  modelId: fc.oneof(names, fc.constantFrom('gpt-4o', 'qwen3-30b-a3b')),
+  modelId: fc.oneof(names, fc.constantFrom('gpt-4o', 'qwen3-30b-a3b', 'a-9999b')),
   status: fc.constantFrom(...recordStatuses),
   startedAt: fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }),
   completedAt: fc.constant(undefined),

@@ -26,8 +26,8 @@ export const exposed = [
 ].join(', ')
 
 /**
- * Names and values in turn, for `writeHead` when `addTiming` has added what is known only then. `signed` is the record that is durable by now: the opening one on a stream,
- * else the final one; without one (the spool failed) there is no signature to show.
+ * Names and values in turn, for `writeHead` once `addTiming` has added what is known only then. `signed`: the opening record on a
+ * stream, else the final one, durable before these leave; without one (the spool failed) there is no signature to show.
  */
 export function receiptHeaders(
   call: Call,
