@@ -2,6 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
+import { LiveAnswers } from '../collectors/proxy/live-answers.ts'
 import { callMeters } from '../collectors/proxy/meters.ts'
 import { fromNote } from '../collectors/proxy/openings.ts'
 import { sandboxUpstream } from '../collectors/proxy/sandbox/sandbox.ts'
@@ -174,6 +175,23 @@ test.each<[string, Operated]>([
     }
     world = await startProxy({ upstream })
     expect((await world.post({ model: 'm', messages, stream })).status).toBe(500)
+  },
+)
+
+test.each([false, true])(
+  'a defect of ours in asking the upstream ends its call with a fault, and nothing of it stays, stream: %s',
+  async (stream) => {
+    const live = new LiveAnswers()
+    const upstream: Upstream = {
+      provider: 'defect',
+      call() {
+        throw new Error('a defect')
+      },
+      get: () => ({ pause() {}, resume() {}, abort() {} }),
+    }
+    world = await startProxy({ upstream, live })
+    expect((await world.post({ model: 'm', messages, stream })).status).toBe(500)
+    expect(live.size).toBe(0)
   },
 )
 

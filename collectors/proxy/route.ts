@@ -173,9 +173,9 @@ function pass(call: Call, headers: IncomingHttpHeaders): Promise<void> {
       attempts.abort()
       done(error)
     })
-    attempts.start(guarded)
-    // The upstream thinks from here on, and nothing of it can be heard before this turn is over: the time costs nobody anything.
     guarded.run(() => {
+      attempts.start(guarded)
+      // The upstream thinks from here on, and nothing of it can be heard before this turn is over: the time costs nobody anything.
       if (!mayBeKept) sight(call)
       given.open()
     })
