@@ -85,6 +85,9 @@ function compile(rules: readonly RedactRule[]): Compiled {
 
 function redactRun(by: Compiled, run: Run): void {
   redactAttributes(by, run.attributes)
+  // Another name than ours was made up by whoever posted the run.
+  if (run.name !== `${run.operation} ${run.modelRequested}`) run.name = replace(by, run.name)
+  run.service = replace(by, run.service)
   run.input = redactInput(by, run.input)
   run.output = by.names.has('gen_ai.output.messages') ? undefined : redactValue(by, run.output)
   if (run.error)
@@ -109,7 +112,9 @@ function redactInput(by: Compiled, input: unknown): unknown {
 
 function redactTraceState(by: Compiled, traceState: string): string {
   const members = traceState.split(',')
-  return members.filter((member) => replace(by, member) === member).join(',')
+  const left = members.filter((member) => replace(by, member) === member).join(',')
+  // What matches over a comma is in no member alone.
+  return replace(by, left) === left ? left : ''
 }
 
 function redactUpstream(by: Compiled, upstream: Run['upstream']): Run['upstream'] {

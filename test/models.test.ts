@@ -132,10 +132,7 @@ test('what the file names is kept out of rows, of native runs as of proxied ones
   }
   await send('/v1/runs', { ...run, trace_id: traceId })
 
-  const shown = await fetch(`${world.url}/v1/traces/${traceId}?include=payload`, {
-    headers: { authorization: `Bearer ${world.key}` },
-  })
-  const trace = await shown.text()
+  const trace = await traceOf(traceId, 2)
   expect(trace).toContain('call me: [mail]')
   expect(trace).toContain('I am [mail]')
   expect(trace).toContain('to [mail]')
@@ -177,13 +174,12 @@ test('so is what an upstream says in its names, what a stream says in pieces, an
     await answer.text()
     expect(upstream.seen.at(-1)?.headers.tracestate).toBe(`a=1,b=${mail}`)
   }
-  const read = async (path: string) =>
-    (await fetch(world.url + path, { headers: { authorization: `Bearer ${world.key}` } })).text()
-  const kept = await Promise.all([
-    read(`/v1/traces/${traceId}?include=payload`),
-    read(`/v1/otlp/export?trace_id=${traceId}`),
-    ...records.map((record) => read(`/v1/vaas/${record}/evidence`)),
-  ])
+  const kept = [await traceOf(traceId, 4), await read(`/v1/otlp/export?trace_id=${traceId}`)]
+  for (const record of records) {
+    const evidence = () => read(`/v1/vaas/${record}/evidence`)
+    await expect.poll(evidence).toContain('"phase":"final"')
+    kept.push(await evidence())
+  }
   expect(kept[0]).toContain('to [mail]')
   expect(kept[1]).toContain('a=1')
   expect(kept.join('\n')).not.toContain(mail)
@@ -299,6 +295,18 @@ test('names that callers make up have series of their own only so far, and none 
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   expect(lines.filter((line) => !sample.test(line))).toEqual([])
 }, 60_000)
+
+async function read(path: string): Promise<string> {
+  const headers = { authorization: `Bearer ${world.key}` }
+  return (await fetch(world.url + path, { headers })).text()
+}
+
+/** With its payloads, once all of so many runs are there: of one that is not read yet nothing could be said. */
+async function traceOf(traceId: string, runs: number): Promise<string> {
+  const counted = async () => JSON.parse(await read(`/v1/traces/${traceId}`)).run_count
+  await expect.poll(counted).toBe(runs)
+  return read(`/v1/traces/${traceId}?include=payload`)
+}
 
 function send(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(world.url + path, {

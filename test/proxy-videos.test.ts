@@ -3,6 +3,7 @@
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Cost, Money } from '../collectors/proxy/money.ts'
+import { redactionBy } from '../collectors/redact.ts'
 import { newId } from '../schemas/ids.ts'
 import { outputHashOf, type ProxyWorld, startProxy, until } from './proxy-world.ts'
 import { json, raw, type Script } from './upstream.ts'
@@ -160,6 +161,30 @@ test('a job that fails is an error that costs nothing, and says why', async () =
     { status: 'error', status_message: 'no foxes', cost_nano_usd: 0n },
   ])
   expect(records().at(-1)).toMatchObject({ phase: 'final', status: 'upstream_error' })
+})
+
+test('a job of whose call no texts are kept fails with a code alone', async () => {
+  const id = newName()
+  world.upstream.play(json(openaiJob(id, 'in_progress')))
+  const asked = { model: 'sora-2', prompt: 'A fox', seconds: '8' }
+  await (await world.postTo('/v1/videos', asked, { 'x-batchin-capture': 'usage' })).json()
+  const error = { code: 'moderation_blocked', message: 'no "A fox" here' }
+  world.upstream.play(json(openaiJob(id, 'failed', { error })))
+  expect((await (await get(`/videos/${id}`)).json()).error).toEqual(error)
+  expect(world.intake.rows.spans).toMatchObject([{ status: 'error', status_message: '' }])
+})
+
+test('what is kept out of rows is kept out of the record of a job too, whatever the upstream calls it', async () => {
+  const redact = [{ pattern: 'film-of-\\w+', replacement: '[film]' }]
+  const proxy = await startProxy({ redaction: redactionBy(() => ({ redact })) })
+  try {
+    proxy.upstream.play(json(openaiJob('film-of-ada', 'completed')))
+    await (await proxy.postTo('/v1/videos', { model: 'sora-2', prompt: 'A fox' })).json()
+    const [record] = proxy.intake.rows.records.slice(-1)
+    expect(JSON.parse(String(record?.canonical)).upstream.response_id).toBe('[film]')
+  } finally {
+    await proxy.end()
+  }
 })
 
 test.each(['/v1/videos', '/v1/video/generate'])(

@@ -33,7 +33,10 @@ function runOf(input: unknown, output: unknown): Run {
     workspace: 'w',
     traceId: 'a'.repeat(32),
     spanId: 'b'.repeat(16),
-    name: 'chat m',
+    name: 'chat of SECRET-6',
+    service: 'desk of SECRET-6',
+    operation: 'chat',
+    modelRequested: 'm',
     traceState: 'a=1,b=SECRET-5',
     finishReasons: ['stop at SECRET-3'],
     upstream: { responseId: 'r-SECRET-4', systemFingerprint: null, requestId: 'q-SECRET-4' },
@@ -65,6 +68,8 @@ test('a replacement is text, not a pattern; named attributes are left out; the r
   const run = runOf('SECRET-1', undefined)
   redactionBy(() => ({ redact: rules })).run(run)
   expect(run).toMatchObject({
+    name: 'chat of [$&]',
+    service: 'desk of [$&]',
     input: '[$&]',
     userId: '',
     sessionId: 'of [$&]',
@@ -74,6 +79,13 @@ test('a replacement is text, not a pattern; named attributes are left out; the r
     attributes: { kept: 'a [$&]', count: 3 },
   })
   expect(Object.keys(run.attributes)).toEqual(['kept', 'count'])
+})
+
+test('the name of a model stays, also in the name of its call; what matches over two members of a state leaves none', () => {
+  const named = { operation: 'chat', modelRequested: 'SECRET-1', name: 'chat SECRET-1' }
+  const run = { ...runOf('x', 'y'), ...named, traceState: 'a=1,b=2' }
+  redactionBy(() => ({ redact: [...rules, { pattern: '1,b', replacement: '' }] })).run(run)
+  expect(run).toMatchObject({ ...named, traceState: '' })
 })
 
 test('rules are those of the configuration as it is now', () => {

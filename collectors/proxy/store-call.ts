@@ -157,7 +157,6 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
     durationNs: Math.round(counted.durationMs * 1e6),
     ttftNs: outcome.ttftMs === undefined ? undefined : Math.round(outcome.ttftMs * 1e6),
     status: outcome.status,
-    // What went wrong is told in words that may quote the call.
     error: keepsText ? outcome.error : withoutWords(outcome.error),
     environment: call.environment,
     provider,
@@ -183,7 +182,8 @@ function toRun(call: Call, outcome: Outcome, counted: Counted): Run {
   }
 }
 
-function withoutWords(error: Run['error']): Run['error'] {
+/** Where no texts are kept: a code says what went wrong, words may quote the call. */
+export function withoutWords(error: Run['error']): Run['error'] {
   return error && { code: error.code, message: '' }
 }
 

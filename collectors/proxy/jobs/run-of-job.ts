@@ -16,7 +16,7 @@ import type { JsonObject } from '../operation.ts'
 import { asText } from '../plain.ts'
 import { toSignatureText } from '../receipt.ts'
 import { unshown } from '../shown-names.ts'
-import { toNanos } from '../store-call.ts'
+import { toNanos, withoutWords } from '../store-call.ts'
 import { toKeyTag } from '../targets/provider-keys.ts'
 import { isObject } from '../usage.ts'
 import { type Job, type JobReceipt, type Jobs, toJobCost } from './job.ts'
@@ -100,7 +100,8 @@ export async function closeJob(
   const nowMs = deps.nowMs()
   const startedMs = restored.facts.startedAt.getTime()
   const endMs = Math.max(startedMs, Math.min(endOf(answer) ?? nowMs, nowMs))
-  const upstream = { ...restored.facts.upstream, responseId: job.id }
+  const named = { ...restored.facts.upstream, responseId: job.id }
+  const upstream = deps.redaction ? deps.redaction.upstream(named) : named
   const signed = signer.final(
     {
       ...restored.facts,
@@ -140,7 +141,8 @@ function toRun(
   const cost = hasFailed ? null : job.cost
   if (cost) attributes['batchin.price.version'] = cost.version
   if (job.seconds !== null) attributes['batchin.usage.video_seconds'] = job.seconds
-  const failure = isObject(answer.error) ? readError(answer.error) : { code: 'failed', message: '' }
+  const told = isObject(answer.error) ? readError(answer.error) : { code: 'failed', message: '' }
+  const failure = job.input === null ? withoutWords(told) : told
   return {
     ...open,
     status: hasFailed ? 'error' : 'ok',
