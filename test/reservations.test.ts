@@ -73,6 +73,33 @@ test('an image in a data URL is reserved for as an image, not by its bytes', asy
 })
 
 test.each<[string, object]>([
+  ['by their addresses', { images: [{ image_url: 'https://x.example/y.png' }, { file_id: 'f' }] }],
+  ['in data URLs', { image: [picture, picture] }],
+  ['one of them the mask', { image: picture, mask: { image_url: picture } }],
+])('pictures to be changed are reserved for as pictures, %s', async (_what, more) => {
+  const ask = await asked('/v1/images/edits', { prompt: 'word '.repeat(1_000), ...more })
+  expect(ask?.inputTokensMax).toBeGreaterThan(2 * 16_384 + 5_000)
+  expect(ask?.inputTokensMax).toBeLessThan(2 * 17_000 + 6_000)
+})
+
+test('so are those of a form, however few their bytes; its texts by theirs, its sounds by their length', async () => {
+  world = await startProxy({ money })
+  const send = async (path: string, files: string[]) => {
+    asks.length = 0
+    const form = new FormData()
+    form.append('model', 'm')
+    form.append('prompt', 'word '.repeat(1_000))
+    for (const name of files) form.append(name, new Blob(['x'.repeat(5_000)]), name)
+    await (await fetch(world.url + path, { method: 'POST', body: form })).text()
+    return asks[0]?.inputTokensMax
+  }
+  expect(await send('/v1/images/edits', ['image', 'mask'])).toBeGreaterThan(2 * 16_384 + 5_000)
+  const heard = await send('/v1/audio/transcriptions', ['file'])
+  expect(heard).toBeGreaterThan(5_000 + 100)
+  expect(heard).toBeLessThan(5_000 + 200)
+})
+
+test.each<[string, object]>([
   ['/v1/responses', { input: 'x', previous_response_id: 'resp_1' }],
   ['/v1/responses', { input: 'x', conversation: 'conv_1' }],
   ['/v1/responses', { prompt: { id: 'pmpt_ABC' } }],

@@ -10,7 +10,7 @@ import type { Signer } from '../../schemas/record.ts'
 import type { Run } from '../../schemas/run.ts'
 import { toUserId } from '../../schemas/user-id.ts'
 import type { Call, ProxyDeps } from './call.ts'
-import { type InputBound, inputBound } from './input-bound.ts'
+import { type InputBound, inputBound, uploadBound } from './input-bound.ts'
 import { spliceBody } from './json-splice.ts'
 import type { Ask, Grant, Pieces } from './money.ts'
 import type { JsonObject, Operation, Received } from './operation.ts'
@@ -21,8 +21,6 @@ import { isObject } from './usage.ts'
 
 const modelCharsMax = 256
 const labelCharsMax = 256
-// A second of sound is some ten tokens, and at least a thousand bytes of any coding: with a margin of two.
-const uploadBytesPerToken = 50
 // From the most that is kept to the least.
 const captureLevels: readonly CaptureLevel[] = ['full', 'usage', 'none']
 
@@ -154,8 +152,8 @@ class CallAsk implements Ask {
   #inputBound(): InputBound {
     const { upload, upstreamBody, request, operation } = this.#call
     this.#input ??= upload
-      ? { tokens: Math.ceil(upload.bytes / uploadBytesPerToken), isOpen: false }
-      : inputBound(upstreamBody, request, operation.passesPrompt === true)
+      ? uploadBound(upload, operation)
+      : inputBound(upstreamBody, request, operation)
     return this.#input
   }
 }

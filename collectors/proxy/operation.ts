@@ -33,6 +33,8 @@ export type Operation = {
   readonly namesPrompt: boolean
   /** True where upstreams keep prompts of their own: a name that is none of ours passes. */
   readonly passesPrompt?: boolean
+  /** True where `image`, `images` and `mask`, or the files of a form, are pictures that the model reads. */
+  readonly readsPictures?: boolean
   /** The request with a rendered prompt version in it; absent where no version is ever rendered. */
   withPrompt?(request: JsonObject, served: ServedPrompt): JsonObject
   /** True where a stream reports its usage only with `stream_options.include_usage`. */

@@ -42,6 +42,7 @@ export const imageEdits: Operation = {
   paths: ['/v1/images/edits'],
   upstreamPath: '/images/edits',
   receive: receiveFormOrJson,
+  readsPictures: true,
   check: checkEdit,
   wantsStream: ({ stream }) => stream === true || stream === 'true',
   keptInput: toKeptEdit,
