@@ -1,6 +1,6 @@
 // One failing call of the disk at a time: who is refused, what is found after the crash, how writing goes on.
 
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { DiskOp, Fault, MemoryDisk } from './spool-disk.ts'
 import { MemoryClickHouse, pushSpan } from './spool-rows.ts'
 import { openWorld, type World } from './spool-world.ts'
@@ -122,4 +122,23 @@ test('a disk that failed takes writes again once it works', async () => {
   while (!(await write())) await new Promise((resolve) => setImmediate(resolve))
   expect(spool.state().status).toBe('ready')
   expect(await drained(disk.crash('kill'))).toEqual(['a'])
+})
+
+test('a disk that goes on failing takes no more memory with each write that it refuses', async () => {
+  const bytes = 256 * 1024
+  const limits = { ...quiet, segmentBytes: bytes, sliceBytes: bytes, batchBytes: bytes }
+  const { spool, disk } = await openWorld({ limits: { ...limits, restFirstMs: 0, restLastMs: 0 } })
+  const taken = vi.spyOn(Buffer, 'allocUnsafeSlow')
+  // Stays, so that the memory it lies in is not let go however long this takes.
+  await spool.write((batch) => pushSpan(batch, 'good'))
+  disk.fault = (op, path) => (op === 'sync' && path.endsWith('.seg') ? 'EIO' : undefined)
+  // Each takes more than half of a slab, and they are more than a region has slabs.
+  const name = 'x'.repeat(70_000)
+  for (let i = 0; i < 150; i++)
+    await expect(spool.write((batch) => pushSpan(batch, name))).rejects.toThrow(/did not take/)
+  const regions = taken.mock.calls.filter(([size]) => size === 32 << 20)
+  taken.mockRestore()
+  expect(regions).toHaveLength(1)
+  disk.fault = () => undefined
+  await spool.close()
 })
