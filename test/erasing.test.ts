@@ -168,8 +168,8 @@ test("a user's data is every trace that names them, whole; others stay", async (
 test('a deletion that broke off when the rows were hidden takes their bytes from the disk when it is tried again', async () => {
   const user = 'cut-off@example.com'
   const { traceId } = await run(user, 'Something private')
-  const found = await call('GET', `/v1/traces/${traceId}`)
-  expect(found.body.spans).toHaveLength(2)
+  const spans = async () => (await call('GET', `/v1/traces/${traceId}`)).body.spans
+  await expect.poll(spans).toHaveLength(2)
   let isAway = true
   const erase = openEraser({
     clickhouse: {

@@ -31,7 +31,7 @@ async function callOf(script: Script, more: object = {}) {
   const key = await world.newKey({ monthly_budget_cents: 1 })
   const answer = await world.chat(key.key, more)
   const text = await answer.text()
-  const rows: Row[] = await world.get(`/v1/usage/logs?key_id=${key.id}`)
+  const rows: Row[] = await world.rowsOf(`key_id=${key.id}`, 1)
   const spent = async () =>
     (await world.get('/v1/keys')).find((row: { id: string }) => row.id === key.id).month_spent_cents
   expect(rows).toHaveLength(1)

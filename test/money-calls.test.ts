@@ -181,13 +181,6 @@ describe('a limit', () => {
 })
 
 describe('usage', () => {
-  /** All of them: a read waits two seconds for what was stored before it, and on a busy machine that may take longer. */
-  async function logsOf(by: string, count: number) {
-    const read = () => world.get(`/v1/usage/logs?limit=500&offset=0&${by}`)
-    await expect.poll(read, patience).toHaveLength(count)
-    return read()
-  }
-
   test('is told by call, in all and by model, each call once with its exact cost', async () => {
     const key = await world.newKey({ name: 'metered' })
     world.upstream.play(json(answerOf(100, 50)))
@@ -198,7 +191,7 @@ describe('usage', () => {
     expect((await world.chat(key.key, { model: 'unpriced' })).status).toBe(200)
 
     const by = `key_id=${key.id}`
-    const logs = await logsOf(by, 3)
+    const logs = await world.rowsOf(by, 3)
     expect(logs.map((row: { cost_cents: number }) => row.cost_cents)).toEqual([0, 0.0013, 0.02])
     expect(logs[1]).toMatchObject({
       run_id: answer.headers.get('x-batchin-run-id'),
@@ -255,7 +248,7 @@ describe('usage', () => {
     const by = `key_id=${key.id}`
     const inMicro = (rows: { cost_cents: number }[]) =>
       rows.reduce((sum, row) => sum + Math.round(row.cost_cents * 1e6), 0)
-    const rows = await logsOf(by, 100)
+    const rows = await world.rowsOf(by, 100)
     const total = await world.get(`/v1/usage/summary?${by}`)
     expect([rows.length, total.total_requests]).toEqual([100, 100])
     expect(inMicro(rows)).toBe(Math.round(total.total_cost_cents * 1e6))

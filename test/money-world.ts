@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import OpenAI from 'openai'
 import type { Postgres } from '../src/stores/postgres.ts'
 import { startOwnPostgres } from './own-stores.ts'
@@ -10,6 +11,8 @@ import { completion, json, type ScriptedUpstream, startUpstream } from './upstre
 import { startWorld, type World } from './world.ts'
 
 // 1000 nano-USD a token in, 2000 a token out.
+const storedDeadlineMs = 20_000
+
 export const priced = {
   id: 'priced',
   context_length: 1000,
@@ -22,6 +25,7 @@ export type MoneyWorld = World & {
   sdk(key?: string): OpenAI
   newKey(terms: object): Promise<{ id: string; key: string }>
   get(path: string, key?: string): Promise<ReturnType<typeof JSON.parse>>
+  rowsOf(by: string, count: number): Promise<ReturnType<typeof JSON.parse>>
   chat(key: string, more?: object, headers?: Record<string, string>): Promise<Response>
 }
 
@@ -87,17 +91,27 @@ export function callersOf({ url, key: owner }: { url: string; key: string }) {
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
     })
+  const get = async (path: string, key?: string) => {
+    const answer = await fetch(url + path, { headers: headersOf(key) })
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`)
+    return answer.json()
+  }
   return {
+    get,
+    /** The rows of so many calls: a read waits two seconds for what was stored before it, and on a busy machine that may take longer. */
+    async rowsOf(by: string, count: number) {
+      const deadline = performance.now() + storedDeadlineMs
+      for (;;) {
+        const rows = await get(`/v1/usage/logs?limit=500&offset=0&${by}`)
+        if (rows.length >= count || performance.now() > deadline) return rows
+        await wait(50)
+      }
+    },
     sdk: (key = owner) => new OpenAI({ apiKey: key, baseURL: `${url}/v1`, maxRetries: 0 }),
     async newKey(terms: object) {
       const answer = await post('/v1/keys', terms, headersOf())
       if (answer.status !== 201) throw new Error(await answer.text())
       return (await answer.json()) as { id: string; key: string }
-    },
-    async get(path: string, key?: string) {
-      const answer = await fetch(url + path, { headers: headersOf(key) })
-      if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`)
-      return answer.json()
     },
     chat: (key: string, more: object = {}, headers: Record<string, string> = {}) =>
       post(

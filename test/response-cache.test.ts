@@ -38,7 +38,7 @@ test('the same request is answered again, under its own run and receipt, for not
   for (const id of ids) expect(second.headers.get(id)).not.toBe(first.headers.get(id))
   expect(second.headers.get('x-batchin-provider')).toBe('scripted')
 
-  const logs = await world.get(`/v1/usage/logs?key_id=${key.id}`)
+  const logs = await world.rowsOf(`key_id=${key.id}`, 2)
   expect(logs).toMatchObject([
     { status: 'cache_hit', cost_cents: 0, input_tokens: 0, output_tokens: 0 },
     { status: 'ok', cost_cents: 0.02, input_tokens: 100, output_tokens: 50 },
