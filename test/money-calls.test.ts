@@ -2,6 +2,7 @@
 
 import { APIError, RateLimitError } from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { getStored } from './clients.ts'
 import { answerOf, type MoneyWorld, priced, startMoneyWorld, unpriced } from './money-world.ts'
 import { randomOf } from './spool-world.ts'
 import { json, type Script } from './upstream.ts'
@@ -280,14 +281,14 @@ describe('usage', () => {
       }),
     })
     const [run] = (await posted.json()).runs
-    const trace = await world.get(`/v1/traces/${run.trace_id}?include=payload`)
+    const trace = await getStored(world, `/v1/traces/${run.trace_id}?include=payload`)
     expect(trace.spans[0].cost_usd).toBe(0.002)
     expect(trace.spans[0].attributes).toContainEqual({
       key: 'batchin.cost.computed',
       value: true,
     })
-    const after = await world.get('/v1/usage/summary')
-    expect(after).toEqual({
+    const after = () => world.get('/v1/usage/summary')
+    await expect.poll(after, patience).toEqual({
       ...before,
       total_requests: before.total_requests + 1,
       total_input_tokens: before.total_input_tokens + 1000,
