@@ -60,7 +60,7 @@ export const callLimits = {
   spoolBytes: 1024 * mebi,
   freeBytesMin: 256 * mebi,
   freeShareMin: 0,
-  // Two seconds of 4,000 calls/s, and as much again on its way: at 32 MiB most of them were read back from the disk.
+  // Two seconds of 4,000 calls/s, and as much again on its way; what does not fit is read back from the disk.
   heldBytes: 96 * mebi,
   retainedBytes: 256 * mebi,
 }

@@ -64,8 +64,10 @@ export class Slabs {
     // The first is taken first, so that what is used lies together.
     for (let at = regionBytes - slabBytes; at >= 0; at -= slabBytes)
       region.free.push({
-        ...{ bytes: memory.subarray(at, at + slabBytes), region },
-        ...{ filled: 0, chunks: 0 },
+        bytes: memory.subarray(at, at + slabBytes),
+        region,
+        filled: 0,
+        chunks: 0,
       })
     this.#regions.push(region)
     return region
